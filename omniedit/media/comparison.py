@@ -13,6 +13,7 @@ from omniedit.media.timeline import Part
 from omniedit.media.video import shown_frames
 
 if TYPE_CHECKING:
+    from av.filter.context import FilterContext
     from av.video.frame import VideoFrame
 
 _TICK_S: Final = Fraction(1, 90_000)
@@ -43,12 +44,16 @@ def measure_changes(
     size = FrameSize(width=max(round(_HEIGHT * aspect / 2) * 2, 2), height=_HEIGHT)
     sides = [_with_side(side, part, size) for side, part in enumerate((result, reference))]
     changes: list[Change] = []
-    meter, report = _Meter(size), progress_to(on_progress, total_s=result.span.length_s)
+    graph, sources = _ssim_graph(size)
+    report = progress_to(on_progress, total_s=result.span.length_s)
     # At equal times the reference's frame goes first: the result's is measured against it.
     for at_s, side, frame in heapq.merge(*sides, key=lambda each: (each[0], -each[1])):
-        changes += meter.take(side, frame, at_s)
+        frame.pts, frame.time_base = round(at_s / _TICK_S), _TICK_S
+        sources[side].push(frame)
+        changes += _measured(graph)
         report(at_s, len(changes))
-    return (*changes, *meter.finish())
+    graph.push(None)
+    return (*changes, *_measured(graph))
 
 
 def most_changed(changes: Sequence[Change]) -> tuple[Change, ...]:
@@ -61,33 +66,22 @@ def most_changed(changes: Sequence[Change]) -> tuple[Change, ...]:
     return tuple(sorted(moments[:_MOST_MOMENTS]))
 
 
-class _Meter:
-    """FFmpeg's SSIM filter, for frames that arrive in order of time."""
+def _ssim_graph(size: FrameSize) -> "tuple[Graph, list[FilterContext]]":
+    """Return FFmpeg's SSIM filter, for frames that arrive in order of time, and its two inputs."""
+    graph = Graph()
+    kind = f"video_size={size.width}x{size.height}:pix_fmt=yuv420p:pixel_aspect=1/1"
+    sources = [graph.add("buffer", f"{kind}:time_base={_TICK_S}") for _ in range(2)]
+    ssim = graph.add("ssim")
+    for side, source in enumerate(sources):
+        source.link_to(ssim, 0, side)
+    graph.link_nodes(ssim, graph.add("buffersink")).configure()
+    return graph, sources
 
-    def __init__(self, size: FrameSize) -> None:
-        graph = self._graph = Graph()
-        kind = f"video_size={size.width}x{size.height}:pix_fmt=yuv420p:pixel_aspect=1/1"
-        self._sources = [graph.add("buffer", f"{kind}:time_base={_TICK_S}") for _ in range(2)]
-        ssim, self._sink = graph.add("ssim"), graph.add("buffersink")
-        for side, source in enumerate(self._sources):
-            source.link_to(ssim, 0, side)
-        ssim.link_to(self._sink)
-        graph.configure()
 
-    def take(self, side: int, frame: "VideoFrame", at_s: Fraction) -> "Generator[Change]":
-        frame.pts, frame.time_base = round(at_s / _TICK_S), _TICK_S
-        self._sources[side].push(frame)
-        yield from self._ready()
-
-    def finish(self) -> "Generator[Change]":
-        for source in self._sources:
-            source.push(None)
-        yield from self._ready()
-
-    def _ready(self) -> "Generator[Change]":
-        for frame in pulled(self._sink.pull):
-            similarity = float(frame.metadata["lavfi.ssim.All"])
-            yield Change(float((frame.pts or 0) * _TICK_S), max(0.0, 1 - similarity))
+def _measured(graph: Graph) -> "Generator[Change]":
+    for frame in pulled(graph.pull):
+        similarity = float(frame.metadata["lavfi.ssim.All"])
+        yield Change(float((frame.pts or 0) * _TICK_S), max(0.0, 1 - similarity))
 
 
 def _with_side(
