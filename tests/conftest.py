@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from omniedit.sandbox import RunningSandbox, serve
+from omniedit.sandbox.server import RunningSandbox, serve
 from tests.commandline import COMMAND, CommandLine, sandbox_environ
 from tests.e2e.equipment import ForkServer
 

@@ -246,7 +246,7 @@ class Context:
                 key = settings.require_key().reveal()
                 return Connection(settings.base_url.value, settings.files_url.value, key)
             with sandbox_required("serve"):
-                from omniedit.sandbox import serve
+                from omniedit.sandbox.server import serve
 
                 running = serve(settings.sandbox_folder)
             url = closing.enter_context(running).url

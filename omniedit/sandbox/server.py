@@ -21,7 +21,7 @@ from omniedit.sandbox.app import SandboxApp
 from omniedit.sandbox.callbacks import CallbackSender, loopback_address
 from omniedit.sandbox.clips import Clips
 from omniedit.sandbox.exchange import BrokenConnectionError, Exchange, Refusal, Service, Traffic
-from omniedit.sandbox.store import DATABASE_NAME, RequestKeys, Store
+from omniedit.sandbox.store import RequestKeys, Store
 
 IDLE_TIMEOUT_S = 75.0
 _WAKE_TIMEOUT_S = 0.5
@@ -353,16 +353,6 @@ def serve(
             service=service, origin=running.url, stopped=running.stopped, log=traffic.note_text
         ).start()
     return running
-
-
-def reset(folder: Path) -> int:
-    """Remove every task and clip, even while they are served; return the number of tasks."""
-    if not (folder / DATABASE_NAME).exists():
-        return 0
-    with contextlib.closing(Store(folder)) as store:
-        count = store.clear()
-    Clips(folder).clear()
-    return count
 
 
 def _listen(store: Store, *, host: str, port: int) -> socket.socket:

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from omniedit.sandbox.clips import Clips
 from omniedit.sandbox.tasks import Edit, Status
 
 DATABASE_NAME = "sandbox.sqlite3"
@@ -282,6 +283,16 @@ class Store:
             for table in ("task", "upload", "attempt"):
                 database.execute(f"delete from {table}")  # noqa: S608 - constant table names
         return int(count)
+
+
+def reset(folder: Path) -> int:
+    """Remove every task and clip, even while they are served; return the number of tasks."""
+    if not (folder / DATABASE_NAME).exists():
+        return 0
+    with contextlib.closing(Store(folder)) as store:
+        count = store.clear()
+    Clips(folder).clear()
+    return count
 
 
 def _places(values: Sequence[object]) -> str:

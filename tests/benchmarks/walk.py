@@ -53,7 +53,7 @@ _ROWS: Final = (
 
 def measure() -> Iterator[Verdict]:
     """Run each command line once, with a sandbox that this process serves."""
-    from omniedit.sandbox import serve  # noqa: PLC0415 - not needed in the measured process
+    from omniedit.sandbox.server import serve  # noqa: PLC0415 - not needed in the measured process
 
     with tempfile.TemporaryDirectory() as name, serve(Path(name) / "service") as service:
         environ = {

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from omniedit.sandbox import RunningSandbox
+from omniedit.sandbox.server import RunningSandbox
 from tests.commandline import sandbox_environ
 from tests.contract.readme import ROOT
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.sandbox import RunningSandbox
+from omniedit.sandbox.server import RunningSandbox
 from omniedit.sandbox.submissions import MARKERS as SANDBOX_MARKERS
 from tests.commandline import CommandLine, sandbox_environ
 from tests.contract.readme import INSTALLS, MANUAL, README, ROOT, Block, blocks

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from omniedit.sandbox import RunningSandbox
+from omniedit.sandbox.server import RunningSandbox
 from tests.e2e.equipment import Bench, ForkServer
 from tests.e2e.faulty import FaultyService
 

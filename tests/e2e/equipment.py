@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from omniedit.policy import Policy
-from omniedit.sandbox import RunningSandbox
+from omniedit.sandbox.server import RunningSandbox
 from tests.commandline import COMMAND, SANDBOX_KEY, CommandLine, Ended, ended_with
 from tests.e2e.faulty import Endpoint, FaultyService
 from tests.inprocess import run_in_process

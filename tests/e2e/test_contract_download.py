@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from omniedit.sandbox import RunningSandbox
+from omniedit.sandbox.server import RunningSandbox
 from tests.commandline import COMMAND, CommandLine, sandbox_environ
 from tests.e2e.test_contract_equipment import (
     CLIP,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from omniedit.sandbox import RunningSandbox
+from omniedit.sandbox.server import RunningSandbox
 from tests.commandline import CommandLine
 from tests.e2e.test_contract_equipment import (
     CLIP,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.sandbox import RunningSandbox
+from omniedit.sandbox.server import RunningSandbox
 from tests.commandline import CommandLine
 from tests.e2e.test_contract_equipment import CLIP, NOW, check_failure, submissions
 

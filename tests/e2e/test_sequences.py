@@ -21,8 +21,8 @@ import pytest
 
 from omniedit.journal import Journal
 from omniedit.models import Record
-from omniedit.sandbox import RequestKeys
 from omniedit.sandbox.clips import BUNDLED_CLIP
+from omniedit.sandbox.store import RequestKeys
 from tests.commandline import Ended
 from tests.e2e.equipment import CLIP_URL, Bench
 from tests.e2e.faulty import (

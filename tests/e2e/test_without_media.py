@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from omniedit.errors import install_command
-from omniedit.sandbox import RunningSandbox
+from omniedit.sandbox.server import RunningSandbox
 from tests.commandline import CommandLine
 from tests.e2e.equipment import ForkServer
 from tests.e2e.test_contract_equipment import (

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.sandbox import RunningSandbox
+from omniedit.sandbox.server import RunningSandbox
 from tests.commandline import CommandLine
 from tests.e2e.equipment import web_server
 from tests.unit.media.clips import make_clip

@@ -69,7 +69,7 @@ def serve(
     """Serve the sandbox until Ctrl-C; the first line on stdout is its base URL."""
     context: Context = ctx.obj
     with sandbox_required("serve"):
-        from omniedit.sandbox import serve as start
+        from omniedit.sandbox.server import serve as start
 
         make_private_folder(context.settings.sandbox_journal_folder)
         running = start(
@@ -102,7 +102,7 @@ def reset(ctx: typer.Context) -> Outcome:
     context: Context = ctx.obj
     settings = context.settings
     with sandbox_required("reset"):
-        from omniedit.sandbox import reset as remove
+        from omniedit.sandbox.store import reset as remove
 
         removed = remove(settings.sandbox_folder)
         # The journal's entries would name tasks that are gone.

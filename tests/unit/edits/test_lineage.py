@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.sandbox import RunningSandbox
 from omniedit.sandbox.clips import BUNDLED_CLIP
+from omniedit.sandbox.server import RunningSandbox
 from tests.commandline import CommandLine, task_ids
 from tests.contract.test_blocks import service_tasks
 

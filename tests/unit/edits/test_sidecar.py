@@ -9,7 +9,7 @@ import pytest
 
 from omniedit import __version__
 from omniedit.downloads.part import part_path
-from omniedit.sandbox import RunningSandbox
+from omniedit.sandbox.server import RunningSandbox
 from tests.commandline import CommandLine
 from tests.contract.test_blocks import service_tasks
 from tests.schemas import fault
