@@ -331,7 +331,6 @@ class Record(NamedTuple):
     error: TaskError | None = None
     saved: tuple[SavedFile, ...] = ()
     completed_after: float | None = None  # Unix time of the last poll that showed it unfinished
-    is_adopted: bool = False
     is_result_gone: bool = False
     seen_at: float | None = None
     """Unix time when the task was last seen to have changed; None if it was just read."""

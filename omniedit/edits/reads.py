@@ -63,7 +63,8 @@ def read_task(
             raise
         ended = forgotten_task_error(session, known, missing)
         raise (error if ended is missing else ended) from None
-    session.write_journal(lambda: session.journal.record_task(task, origin=session.origin))
+    seen = [(task, None)]
+    session.write_journal(lambda: session.journal.record_tasks(seen, origin=session.origin))
     return task
 
 

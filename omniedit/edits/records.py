@@ -388,7 +388,8 @@ def _link_end(record: Record) -> float:
 def _known_or_new(session: Session, task: Task, *, adopt: bool) -> Record:
     known = session.journal.find_task(task.task_id)
     if known is not None:
-        session.write_journal(lambda: session.journal.record_task(task, origin=session.origin))
+        seen = [(task, None)]
+        session.write_journal(lambda: session.journal.record_tasks(seen, origin=session.origin))
         return known.with_task(task)
     if adopt:
         session.journal.record_adopted(task, origin=session.origin)
@@ -399,5 +400,4 @@ def _known_or_new(session: Session, task: Task, *, adopt: bool) -> Record:
         created_at=task.created_at or session.now(),
         origin=session.origin,
         error=task.error,
-        is_adopted=adopt,
     )

@@ -426,7 +426,7 @@ def _placed(
 
     def record(copy: SavedFile) -> None:
         known = file._replace(path=copy.path)
-        session.write_journal(lambda: session.journal.record_joined(digest, known))
+        session.write_journal(lambda: session.journal.record_saved(digest, known))
 
     try:
         copy = copy_result(

@@ -187,7 +187,7 @@ def settle_as(session: Session, request_id: str, task_id: str) -> Record:
         if task.model not in {None, record.model}:
             msg = f"{task_name(task_id)} was made with another model: {task.model}"
             raise InvalidInputError(msg, code="other_model", request_id=request_id)
-        session.journal.settle_attempt(request_id, task, origin=session.origin)
+        session.journal.record_accepted(request_id, task, origin=session.origin)
         record_call(session, request_id)
         settled = record.with_task(task)
         session.report(Submitted(record=settled, is_replay=True))

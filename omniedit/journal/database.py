@@ -280,6 +280,18 @@ class Database:
         """Execute a statement; call this only inside `writing`."""
         self._connection.execute(sql, values)
 
+    def insert(self, table: str, values: Mapping[str, object], *, conflict: str = "") -> None:
+        """Insert a row; call this only inside `writing`.
+
+        Args:
+            table: The table.
+            values: The row, by column.
+            conflict: What to do if its key is taken (SQL); by default, the row is replaced.
+        """
+        names, marks = ", ".join(values), ", ".join("?" * len(values))
+        verb = "insert" if conflict else "insert or replace"
+        self.execute(f"{verb} into {table} ({names}) values ({marks}) {conflict}", *values.values())
+
     @contextmanager
     def attached(self, path: Path) -> Generator[None]:
         """Attach another file as the schema `other` for a block."""
@@ -299,18 +311,12 @@ class Database:
         once, whatever the time-out, if another process is writing.
         """
         try:
-            with self._lock:
-                try:
-                    # A signal that arrives during the wait for the lock is raised once it is held.
-                    self._connection.execute("begin immediate")
-                    self._check_not_replaced()
-                    yield
-                    self._connection.execute("commit")
-                except BaseException:
-                    # SQLite may have rolled back by itself, for example when the disk is full.
-                    if self._connection.in_transaction:
-                        self._connection.execute("rollback")
-                    raise
+            # The connection commits at the end of the block, or rolls back after any exception.
+            with self._lock, self._connection:
+                # A signal that arrives during the wait for the lock is raised once it is held.
+                self._connection.execute("begin immediate")
+                self._check_not_replaced()
+                yield
         except FAILURES as error:
             raise_mapped(self.path, error)
 
@@ -408,19 +414,14 @@ def _too_new(path: Path | None, version: int) -> JournalTooNewError:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    connection.execute("begin immediate")
-    try:
+    with connection:
+        connection.execute("begin immediate")
         # Another process may have migrated it while this one waited for the lock.
         for migration in _MIGRATIONS[_version_of(connection) :]:
             # `executescript` would commit first.
             for statement in migration:
                 connection.execute(statement)
         connection.execute(f"pragma user_version={VERSION}")
-        connection.execute("commit")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("rollback")
-        raise
 
 
 def _version_of(connection: sqlite3.Connection) -> int:
@@ -439,35 +440,25 @@ def mapped_errors(path: Path | None) -> Generator[None]:
 
 def raise_mapped(path: Path | None, error: Exception) -> NoReturn:
     """Raise a SQLite or file system error as `JournalError`, and any other error unchanged."""
-    mapped = _mapped(path, error)
-    if mapped is None:
-        raise error
-    raise mapped from error
+    hint = None
+    match error:
+        case LocalError() if not isinstance(error, JournalError | TargetBusyError):
+            reason, hint = error.message, error.hint
+        case OSError():
+            reason = error_reason(error)
+        case sqlite3.OperationalError() if _UNDECODABLE not in str(error):
+            reason = str(error)
+        case sqlite3.OperationalError() | UnicodeDecodeError():
+            raise damage(path, "it contains text that is not UTF-8") from error
+        case sqlite3.DatabaseError() if type(error) is sqlite3.DatabaseError:
+            # Subclasses of `DatabaseError` concern the statement, not the file.
+            raise damage(path, error) from error
+        case _:
+            raise error
+    msg = f"the journal {path} cannot be used: {reason}"
+    raise JournalError(msg, hint=hint) from error
 
 
 def damage(path: Path | None, reason: object) -> JournalDamagedError:
     """Return the error for a damaged journal."""
     return JournalDamagedError(f"the journal {path} is damaged: {reason}")
-
-
-def _mapped(path: Path | None, error: Exception) -> JournalError | None:
-    match error:
-        case JournalError() | TargetBusyError():
-            return None
-        case LocalError():
-            return _error(path, error.message, hint=error.hint)
-        case OSError():
-            return _error(path, error_reason(error))
-        case sqlite3.OperationalError() if _UNDECODABLE not in str(error):
-            return _error(path, str(error))
-        case sqlite3.OperationalError() | UnicodeDecodeError():
-            return damage(path, "it contains text that is not UTF-8")
-        case sqlite3.DatabaseError() if type(error) is sqlite3.DatabaseError:
-            # Subclasses of `DatabaseError` concern the statement, not the file.
-            return damage(path, error)
-        case _:
-            return None
-
-
-def _error(path: Path | None, reason: str, *, hint: str | None = None) -> JournalError:
-    return JournalError(f"the journal {path} cannot be used: {reason}", hint=hint)

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from omniedit.errors import (
     Hint,
@@ -19,7 +20,24 @@ from omniedit.journal.database import FAILURES, TABLES, check_version, raise_map
 from omniedit.journal.reading import Reader, from_stored, render_json, to_stored
 from omniedit.models import AttemptState, Record, SavedFile, Sound, Task, TaskError, UploadedClip
 from omniedit.system import SYSTEM_CLOCK, Clock
-from omniedit.system.files import acquire, make_private_folder, release
+from omniedit.system.files import hold, make_private_folder
+
+_NEWER_STATE: Final = """
+    on conflict (task_id) do update set
+        status = excluded.status,
+        model = coalesce(excluded.model, model),
+        created_at = coalesce(excluded.created_at, created_at),
+        estimated_s = coalesce(excluded.estimated_s, estimated_s),
+        credits_reserved = coalesce(excluded.credits_reserved, credits_reserved),
+        credits_used = coalesce(excluded.credits_used, credits_used),
+        -- A task without results was marked as gone; a result that appears later is here.
+        is_result_gone = is_result_gone and (result_urls <> '[]' or excluded.result_urls = '[]'),
+        result_urls = iif(excluded.result_urls = '[]', result_urls, excluded.result_urls),
+        error = coalesce(excluded.error, error),
+        completed_after = coalesce(excluded.completed_after, completed_after),
+        recorded_at = excluded.recorded_at
+"""
+"""How a newer state of a task replaces the known one, whose fields it may omit."""
 
 
 class JournalUse(Enum):
@@ -57,11 +75,8 @@ class Journal(Reader):
         with self._database.writing():
             self._store_attempt(attempt)
             if key_digest is not None:
-                self._database.execute(
-                    "insert or replace into attempt_keys values (?, ?)",
-                    attempt.request_id,
-                    key_digest,
-                )
+                row = {"request_id": attempt.request_id, "key_digest": key_digest}
+                self._database.insert("attempt_keys", row)
             if context is not None:
                 self._store_call(context, attempt.request_id)
 
@@ -78,12 +93,13 @@ class Journal(Reader):
         """
         # In one transaction: a kill between two would leave the outcome unknown forever.
         with self._database.writing():
-            if self.find_attempt(attempt.request_id or "") is not None:
-                attempt = attempt._replace(request_id=fallback_id)
-            self._store_attempt(attempt)
+            request_id = attempt.request_id or ""
+            if self.find_attempt(request_id) is not None:
+                request_id = fallback_id
+            self._store_attempt(attempt._replace(request_id=request_id))
             if context is not None:
-                self._store_call(context, attempt.request_id)
-            self._store_refusal(attempt.request_id or "", error)
+                self._store_call(context, request_id)
+            self._store_refusal(request_id, error)
 
     def record_unknown(
         self, request_id: str, error: TaskError, *, clock_offset_s: float | None = None
@@ -113,14 +129,17 @@ class Journal(Reader):
     def record_accepted(self, request_id: str, task: Task, *, origin: str) -> None:
         """Record the task that a submission became."""
         with self._database.writing():
-            self._store_accepted(request_id, task, origin=origin)
-
-    def record_task(self, task: Task, *, origin: str, completed_after: float | None = None) -> None:
-        """Record the service's report on a known task; see `record_tasks`."""
-        self.record_tasks([(task, completed_after)], origin=origin)
+            self._store_task(task, origin=origin)
+            self._database.execute(
+                "update attempts set state = 'accepted', task_id = ?, error = null"
+                " where request_id = ?",
+                task.task_id,
+                request_id,
+            )
+            self._forget_query(task)
 
     def record_tasks(self, reports: Sequence[tuple[Task, float | None]], /, *, origin: str) -> None:
-        """Record the tasks of one reply, each with the time it was last seen unfinished.
+        """Record tasks that were read, each with the time it was last seen unfinished, if known.
 
         Unknown and unchanged tasks are skipped.
         """
@@ -146,7 +165,7 @@ class Journal(Reader):
         """Record where a verified result was saved.
 
         Args:
-            task_id: The task whose result was saved.
+            task_id: The task whose result was saved, or the digest of the results that were joined.
             file: The saved file, or the one about to be placed.
             is_placed: Whether it has its final name; records of other tasks' files there are
                 removed.
@@ -158,18 +177,17 @@ class Journal(Reader):
                     to_stored(file.path),
                     task_id,
                 )
-            self._database.execute(
-                "insert or replace into files (task_id, path, size_bytes, sha256, saved_at, facts,"
-                " sound, served_path) values (?, ?, ?, ?, ?, ?, ?, ?)",
-                task_id,
-                to_stored(file.path),
-                file.size_bytes,
-                file.sha256,
-                self._clock(),
-                render_json(file.facts),
-                None if file.sound is Sound.NEW else file.sound,
-                None if file.served_path is None else to_stored(file.served_path),
-            )
+            row = {
+                "task_id": task_id,
+                "path": to_stored(file.path),
+                "size_bytes": file.size_bytes,
+                "sha256": file.sha256,
+                "saved_at": self._clock(),
+                "facts": render_json(file.facts),
+                "sound": None if file.sound is Sound.NEW else file.sound,
+                "served_path": file.served_path and to_stored(file.served_path),
+            }
+            self._database.insert("files", row)
 
     def forget_file(self, task_id: str, file: SavedFile) -> None:
         """Remove the record of a saved file that was deleted."""
@@ -177,10 +195,6 @@ class Journal(Reader):
             self._database.execute(
                 "delete from files where task_id = ? and path = ?", task_id, to_stored(file.path)
             )
-
-    def record_joined(self, digest: str, file: SavedFile) -> None:
-        """Record a saved file that was joined from the results with this digest."""
-        self.record_saved(digest, file)
 
     def record_result_gone(self, task_id: str) -> None:
         """Record that the result of a finished task is no longer available."""
@@ -199,28 +213,19 @@ class Journal(Reader):
         if clip.expires_at is None:
             return
         with self._database.writing():
-            self._database.execute(
-                "insert or replace into uploads values (?, ?, ?, ?, ?)",
-                sha256,
-                origin,
-                files_origin,
-                clip.url,
-                clip.expires_at,
-            )
+            row = {
+                "sha256": sha256,
+                "origin": origin,
+                "files_origin": files_origin,
+                "url": clip.url,
+                "expires_at": clip.expires_at,
+            }
+            self._database.insert("uploads", row)
 
     def forget_upload(self, url: str) -> None:
         """Remove an upload that the service can no longer fetch."""
         with self._database.writing():
             self._database.execute("delete from uploads where url = ?", url)
-
-    def settle_attempt(self, request_id: str, task: Task, *, origin: str) -> None:
-        """Record the task that the user assigns to an attempt of unknown outcome."""
-        with self._database.writing():
-            self._store_accepted(request_id, task, origin=origin)
-            # An adopted task is never `last`; this one was submitted from here.
-            self._database.execute(
-                "update tasks set is_adopted = 0 where task_id = ?", task.task_id
-            )
 
     def forget_attempt(self, request_id: str) -> None:
         """Remove every trace of an attempt that has no task."""
@@ -228,16 +233,12 @@ class Journal(Reader):
             self._database.execute(
                 "delete from attempts where request_id = ? and task_id is null", request_id
             )
-            self._database.execute(
-                "delete from calls where request_id = ?1"
-                " and not exists (select 1 from attempts where request_id = ?1)",
-                request_id,
-            )
-            self._database.execute(
-                "delete from attempt_keys where request_id = ?1"
-                " and not exists (select 1 from attempts where request_id = ?1)",
-                request_id,
-            )
+            for table in ("calls", "attempt_keys"):
+                self._database.execute(
+                    f"delete from {table} where request_id = ?1"  # noqa: S608 - constants only
+                    " and not exists (select 1 from attempts where request_id = ?1)",
+                    request_id,
+                )
 
     def settle_recoveries(self) -> None:
         """Accept the loss of rows that could not be read."""
@@ -283,37 +284,30 @@ class Journal(Reader):
         return held_lock(self._locks, f"{action}-{name}", sleep=self._sleep, timeout_s=timeout_s)
 
     def _store_attempt(self, attempt: Record) -> None:
-        self._database.execute(
-            # The request ID of a refused attempt may be used again.
-            "insert or replace into attempts (request_id, origin, identity, state, video,"
-            " prompt, body, body_digest, created_at, clock_offset_s, clip_sha256, start_s,"
-            " end_s, parent, model, clip)"
-            " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            attempt.request_id,
-            attempt.origin,
-            attempt.identity,
-            AttemptState.SENDING,
-            to_stored(attempt.video or ""),
-            to_stored(attempt.prompt or ""),
-            attempt.body,
-            attempt.body_digest,
-            self._clock(),
-            attempt.clock_offset_s,
-            attempt.clip_sha256,
-            attempt.start_s,
-            attempt.end_s,
-            attempt.parent,
-            attempt.model,
-            render_json(attempt.clip),
-        )
+        row = {
+            "request_id": attempt.request_id,
+            "origin": attempt.origin,
+            "identity": attempt.identity,
+            "state": AttemptState.SENDING,
+            "video": to_stored(attempt.video or ""),
+            "prompt": to_stored(attempt.prompt or ""),
+            "body": attempt.body,
+            "body_digest": attempt.body_digest,
+            "created_at": self._clock(),
+            "clock_offset_s": attempt.clock_offset_s,
+            "clip_sha256": attempt.clip_sha256,
+            "start_s": attempt.start_s,
+            "end_s": attempt.end_s,
+            "parent": attempt.parent,
+            "model": attempt.model,
+            "clip": render_json(attempt.clip),
+        }
+        # The request ID of a refused attempt may be used again.
+        self._database.insert("attempts", row)
 
     def _store_call(self, context: str, request_id: str | None) -> None:
-        self._database.execute(
-            "insert into calls (context, request_id, called_at) values (?, ?, ?)",
-            context,
-            request_id,
-            self._clock(),
-        )
+        row = {"context": context, "request_id": request_id, "called_at": self._clock()}
+        self._database.insert("calls", row)
 
     def _store_refusal(self, request_id: str, error: TaskError) -> None:
         if error.kind == RequestRefusedError.kind:
@@ -326,16 +320,6 @@ class Journal(Reader):
             request_id,
         )
 
-    def _store_accepted(self, request_id: str, task: Task, *, origin: str) -> None:
-        self._store_task(task, origin=origin)
-        self._database.execute(
-            "update attempts set state = 'accepted', task_id = ?, error = null"
-            " where request_id = ?",
-            task.task_id,
-            request_id,
-        )
-        self._forget_query(task)
-
     def _store_task(
         self,
         task: Task,
@@ -344,38 +328,23 @@ class Journal(Reader):
         completed_after: float | None = None,
         is_adopted: bool = False,
     ) -> None:
-        self._database.execute(
-            "insert into tasks (task_id, origin, status, model, created_at, estimated_s,"
-            " credits_reserved, credits_used, result_urls, error, completed_after, is_adopted,"
-            " is_result_gone, recorded_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)"
-            " on conflict (task_id) do update set status = excluded.status,"
-            " model = coalesce(excluded.model, model),"
-            " created_at = coalesce(excluded.created_at, created_at),"
-            " estimated_s = coalesce(excluded.estimated_s, estimated_s),"
-            " credits_reserved = coalesce(excluded.credits_reserved, credits_reserved),"
-            " credits_used = coalesce(excluded.credits_used, credits_used),"
-            # A task without results was marked as gone; a result that appears later is here.
-            " is_result_gone = is_result_gone and"
-            " (result_urls <> '[]' or excluded.result_urls = '[]'),"
-            " result_urls = case excluded.result_urls when '[]' then result_urls"
-            " else excluded.result_urls end,"
-            " error = coalesce(excluded.error, error),"
-            " completed_after = coalesce(excluded.completed_after, completed_after),"
-            " recorded_at = excluded.recorded_at",
-            task.task_id,
-            origin,
-            task.status or "",
-            task.model,
-            task.created_at,
-            task.estimated_s,
-            task.credits_reserved,
-            task.credits_used,
-            json.dumps(task.result_urls),
-            render_json(task.error),
-            completed_after,
-            is_adopted,
-            self._clock(),
-        )
+        row = {
+            "task_id": task.task_id,
+            "origin": origin,
+            "status": task.status or "",
+            "model": task.model,
+            "created_at": task.created_at,
+            "estimated_s": task.estimated_s,
+            "credits_reserved": task.credits_reserved,
+            "credits_used": task.credits_used,
+            "result_urls": json.dumps(task.result_urls),
+            "error": render_json(task.error),
+            "completed_after": completed_after,
+            "is_adopted": is_adopted,
+            "is_result_gone": False,
+            "recorded_at": self._clock(),
+        }
+        self._database.insert("tasks", row, conflict=_NEWER_STATE)
 
     def _forget_query(self, task: Task) -> None:
         """Drop the query of the clip's URL, which may be a signature, once the task has ended."""
@@ -415,16 +384,14 @@ def held_lock(
         TargetBusyError: If another process still holds it after `timeout_s`.
         JournalError: If the lock cannot be created.
     """
-    path = folder / f"{name}.lock"
-    try:
-        make_private_folder(folder)
-        descriptor = acquire(path, sleep=sleep, timeout_s=timeout_s)
-    except FAILURES as error:
-        raise_mapped(folder, error)
-    try:
+    with ExitStack() as stack:
+        try:
+            make_private_folder(folder)
+            path = folder / f"{name}.lock"
+            stack.enter_context(hold(path, sleep=sleep, timeout_s=timeout_s))
+        except FAILURES as error:
+            raise_mapped(folder, error)
         yield
-    finally:
-        release(path, descriptor)
 
 
 @contextmanager

@@ -37,16 +37,6 @@ _TASKS: Final = f"""
         is_adopted = min(is_adopted, excluded.is_adopted)
     where origin = excluded.origin
 """  # noqa: S608 - constants only
-_FILE_COLUMNS: Final = (
-    "task_id",
-    "path",
-    "size_bytes",
-    "sha256",
-    "saved_at",
-    "facts",
-    "sound",
-    "served_path",
-)
 _REFUSED_HERE: Final = """
     select request_id from attempts ours join other.attempts theirs using (request_id)
     where ours.state = 'refused' and theirs.state <> 'refused'
@@ -90,6 +80,9 @@ _CONFLICTS: Final = (
         or ours.credits_used <> theirs.credits_used
     """,  # noqa: S608 - constants only
 )
+_NEW_FILES: Final = """
+    select * from other.files where (task_id, path) not in (select task_id, path from files)
+"""
 _COUNTED: Final = ("attempts", "tasks", "files")
 
 
@@ -143,7 +136,9 @@ def merge(into: Path, folder: Path, *, private: Path, policy: Policy = DEFAULT) 
         theirs = theirs.replace("request_id", "'merged-' || task_id")
         database.execute(_RENAMED.format(columns=columns, theirs=theirs))
         database.execute(ADOPT_ORPHANS)
-        _take_files(database)
+        for row in database.rows(_NEW_FILES):
+            is_elsewhere = None if is_present(parse_file(row)) else 1
+            database.insert("files", {**row, "is_elsewhere": is_elsewhere})
         for table in ("attempt_keys", "recoveries"):
             columns = ", ".join(database.columns(table))
             database.execute(
@@ -213,15 +208,3 @@ def _copy(path: Path, copy: Path, policy: Policy) -> None:
         for source, target in ((path, copy), (rest, copy.with_name(rest.name))):
             if source == path or source.exists():
                 shutil.copyfile(source, target)
-
-
-def _take_files(database: Database) -> None:
-    for row in database.rows(
-        "select * from other.files where (task_id, path) not in (select task_id, path from files)"
-    ):
-        database.execute(
-            f"insert into files ({', '.join(_FILE_COLUMNS)}, is_elsewhere)"  # noqa: S608 - constants only
-            f" values ({'?, ' * len(_FILE_COLUMNS)}?)",
-            *(row[name] for name in _FILE_COLUMNS),
-            None if is_present(parse_file(row)) else 1,
-        )

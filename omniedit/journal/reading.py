@@ -34,7 +34,7 @@ _COLUMNS: Final = """
     coalesce(a.origin, t.origin) as origin,
     coalesce(a.created_at, t.created_at, t.recorded_at) as begun_at,
     t.task_id, t.status, t.model, t.created_at, t.estimated_s, t.credits_reserved, t.credits_used,
-    t.result_urls, t.error, t.completed_after, t.is_adopted, t.is_result_gone, t.recorded_at
+    t.result_urls, t.error, t.completed_after, t.is_result_gone, t.recorded_at
 """
 _ATTEMPTED: Final = f"""
     select {_COLUMNS}, a.rowid as place from attempts a left join tasks t using (task_id)
@@ -48,7 +48,6 @@ UNPARSABLE: Final = (LookupError, TypeError, ValueError, RecursionError)
 """The errors that parsers raise for damaged columns."""
 RESTORED: Final = ("attempts", "tasks", "files", "calls")
 """The tables whose restored rows are counted."""
-_UNSETTLED: Final = "(unreadable_pages > 0 or missing_ids <> '[]')"
 _UNSENT: Final = "task_id is null and state = 'refused' and identity is null"
 
 
@@ -93,7 +92,7 @@ class Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._database.close()
+        self.close()
 
     def check(self) -> None:
         """Check the whole file.
@@ -292,18 +291,13 @@ class Reader:
         with self._parsing():
             return [parse_file(row) for row in self._files_of([digest])]
 
-    @property
-    def has_unrecovered(self) -> bool:
-        """Whether rows of a damaged journal were lost and that loss has not been accepted."""
-        return bool(self._database.rows(f"select 1 from recoveries where {_UNSETTLED} limit 1"))  # noqa: S608 - constants only
-
     def require_recovered(self) -> None:
         """Refuse to pay while edits may be among the rows that could not be read.
 
         Raises:
             JournalError: If the loss has not been accepted.
         """
-        if self.has_unrecovered:
+        if self.recoveries():
             msg = "some edits of a damaged journal could not be read, and may have been paid for"
             hint = Hint("{} shows what is missing and accepts the loss", "journal recover")
             raise JournalError(msg, code="journal_unrecovered", hint=hint)
@@ -311,10 +305,19 @@ class Reader:
     def recoveries(self) -> list[Recovery]:
         """Return the recoveries whose losses have not been accepted."""
         rows = self._database.rows(
-            f"select * from recoveries where {_UNSETTLED} order by recovered_at"  # noqa: S608 - constants only
+            "select * from recoveries where unreadable_pages > 0 or missing_ids <> '[]'"
+            " order by recovered_at"
         )
         with self._parsing():
-            return [_parse_recovery(row) for row in rows]
+            return [
+                Recovery(
+                    damaged_file=Path(from_stored(row["damaged_file"]) or ""),
+                    rows_restored=parse_counts(row["rows_restored"]),
+                    unreadable_pages=row["unreadable_pages"],
+                    missing_ids=parse_texts(row["missing_ids"]),
+                )
+                for row in rows
+            ]
 
     def _find(self, sql: str, value: str) -> Record | None:
         return next(iter(self._records(sql, value)), None)
@@ -368,7 +371,6 @@ class Reader:
             parent=row["parent"],
             saved=saved,
             completed_after=row["completed_after"],
-            is_adopted=bool(row["is_adopted"]),
             is_result_gone=bool(row["is_result_gone"]),
             seen_at=row["recorded_at"],
         )
@@ -472,13 +474,3 @@ def render_json(value: TaskError | VideoFacts | None) -> str | None:
 def parse_error(text: str | None) -> TaskError | None:
     """Return an error from stored JSON."""
     return TaskError(**json.loads(text)) if text else None
-
-
-def _parse_recovery(row: Row) -> Recovery:
-    """Return the recovery of a row."""
-    return Recovery(
-        damaged_file=Path(from_stored(row["damaged_file"]) or ""),
-        rows_restored=parse_counts(row["rows_restored"]),
-        unreadable_pages=row["unreadable_pages"],
-        missing_ids=parse_texts(row["missing_ids"]),
-    )

@@ -12,7 +12,7 @@ import struct
 import time
 import uuid
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TypeAlias
@@ -87,7 +87,7 @@ def recover(
     """Replace a damaged journal with a new one that holds all readable rows.
 
     The damaged file is kept unchanged under another name. The new journal records whether rows
-    were lost; see `Journal.has_unrecovered`.
+    were lost; see `Journal.recoveries`.
 
     Args:
         folder: The state folder.
@@ -141,16 +141,14 @@ def _replace(path: Path, *, now: float, policy: Policy, system: System) -> Recov
 @contextmanager
 def _locked(path: Path, policy: Policy) -> Generator[None]:
     """Keep processes that still use the damaged file from writing to it, if SQLite can lock it."""
-    connection = sqlite3.connect(path, timeout=policy.journal_timeout_s, isolation_level=None)
-    try:
+    timeout_s = policy.journal_timeout_s
+    with closing(sqlite3.connect(path, timeout=timeout_s, isolation_level=None)) as connection:
         try:
             connection.execute("begin exclusive")
         except sqlite3.DatabaseError as error:
             if type(error) is not sqlite3.DatabaseError:
                 raise
         yield
-    finally:
-        connection.close()
 
 
 def _link_or_copy(file: BinaryIO, path: Path, aside: Path) -> None:
@@ -169,39 +167,35 @@ def _link_or_copy(file: BinaryIO, path: Path, aside: Path) -> None:
 def _restore(
     new: Path, found: "_Salvage", *, damaged_file: Path, now: float, policy: Policy
 ) -> Recovery:
-    database = Database(new, policy=policy)
-    try:
-        with database.writing():
-            for table, rows in found.rows.items():
-                _insert(database, table, rows)
-            _clear_unparsable(database)
-            database.execute(ADOPT_ORPHANS)
-            # For tasks whose own row is lost: the next poll fetches the rest.
-            database.execute(
-                "insert into tasks (task_id, origin, status, result_urls,"
-                " is_adopted, is_result_gone, recorded_at)"
-                " select task_id, origin, ?, '[]', 0, 0, ? from attempts"
-                " where task_id is not null and task_id not in (select task_id from tasks)",
-                TaskStatus.PENDING,
-                now,
-            )
-            recovery = Recovery(
-                damaged_file=damaged_file,
-                rows_restored=database.counts(RESTORED),
-                unreadable_pages=found.unreadable_pages,
-                missing_ids=found.missing_ids(),
-            )
-            if not recovery.is_complete:
-                database.execute(
-                    "insert into recoveries values (?, ?, ?, ?, ?)",
-                    os.fsencode(damaged_file),
-                    now,
-                    json.dumps(recovery.rows_restored),
-                    recovery.unreadable_pages,
-                    json.dumps(recovery.missing_ids),
-                )
-    finally:
-        database.close()
+    with closing(Database(new, policy=policy)) as database, database.writing():
+        for table, rows in found.rows.items():
+            _insert(database, table, rows)
+        _clear_unparsable(database)
+        database.execute(ADOPT_ORPHANS)
+        # For tasks whose own row is lost: the next poll fetches the rest.
+        database.execute(
+            "insert into tasks (task_id, origin, status, result_urls,"
+            " is_adopted, is_result_gone, recorded_at)"
+            " select task_id, origin, ?, '[]', 0, 0, ? from attempts"
+            " where task_id is not null and task_id not in (select task_id from tasks)",
+            TaskStatus.PENDING,
+            now,
+        )
+        recovery = Recovery(
+            damaged_file=damaged_file,
+            rows_restored=database.counts(RESTORED),
+            unreadable_pages=found.unreadable_pages,
+            missing_ids=found.missing_ids(),
+        )
+        if not recovery.is_complete:
+            row = {
+                "damaged_file": os.fsencode(damaged_file),
+                "recovered_at": now,
+                "rows_restored": json.dumps(recovery.rows_restored),
+                "unreadable_pages": recovery.unreadable_pages,
+                "missing_ids": json.dumps(recovery.missing_ids),
+            }
+            database.insert("recoveries", row)
     return recovery
 
 
@@ -212,12 +206,10 @@ def _insert(database: Database, table: str, rows: "Sequence[_Row]") -> None:
         # Unused parts of the file may still hold older versions of a row.
         if key not in newest or row.has_task or not newest[key].has_task:
             newest[key] = row
-    columns = len(database.columns(table))
-    marks = ", ".join("?" * columns)
+    columns = database.columns(table)
     for row in newest.values():
         # A row written before a column was added has no value for it.
-        values = [*row.values, *[None] * (columns - len(row.values))]
-        database.execute(f"insert into {table} values ({marks})", *values)  # noqa: S608 - constants only
+        database.insert(table, dict(zip(columns, row.values, strict=False)))
 
 
 def _clear_unparsable(database: Database) -> None:

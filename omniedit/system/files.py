@@ -273,8 +273,7 @@ def _check_owner(
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> LocalError:
-    reason = error_reason(error)
-    return LocalError(f"cannot read {path}: {reason or error}")
+    return LocalError(f"cannot read {path}: {error_reason(error)}")
 
 
 def make_private_folder(folder: Path) -> None:
@@ -432,22 +431,7 @@ def hold(
     timeout_s: float | None = None,
     system: System = THIS_SYSTEM,
 ) -> Generator[None]:
-    """Hold the lock named by `path` for a block, and remove its file afterwards; see `acquire`."""
-    descriptor = acquire(path, sleep=sleep, timeout_s=timeout_s, system=system)
-    try:
-        yield
-    finally:
-        release(path, descriptor, system=system)
-
-
-def acquire(
-    path: Path,
-    *,
-    sleep: Callable[[float], object],
-    timeout_s: float | None = None,
-    system: System = THIS_SYSTEM,
-) -> int:
-    """Lock the file at `path`, waiting for others; return the lock's descriptor.
+    """Hold the lock named by `path` for a block, after waiting for others; then remove its file.
 
     Args:
         path: A file with no other use.
@@ -466,7 +450,10 @@ def acquire(
             raise TargetBusyError(msg)
         sleep(PAUSE_S)
         waited_s += PAUSE_S
-    return descriptor
+    try:
+        yield
+    finally:
+        release(path, descriptor, system=system)
 
 
 def release(path: Path, descriptor: int, *, system: System = THIS_SYSTEM) -> None:

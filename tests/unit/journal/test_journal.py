@@ -166,7 +166,7 @@ def test_resending_a_submission_reuses_its_row(journal: Journal) -> None:
 def test_query_and_body_are_dropped_once_the_task_has_ended(journal: Journal, status: str) -> None:
     accepted = accept(journal)
     before = journal.find_task(accepted.task_id)
-    journal.record_task(task(status=status), origin=ORIGIN)
+    journal.record_tasks([(task(status=status), None)], origin=ORIGIN)
     after = journal.find_task(accepted.task_id)
 
     assert before
@@ -189,7 +189,7 @@ def test_a_refusal_drops_the_clips_query(journal: Journal) -> None:
 
 def test_no_signature_of_an_ended_task_is_kept(tmp_path: Path, journal: Journal) -> None:
     accept(journal, body=b'{"video_urls": ["https://example.com/clip.mp4?signature=abc"]}')
-    journal.record_task(task(status="completed"), origin=ORIGIN)
+    journal.record_tasks([(task(status="completed"), None)], origin=ORIGIN)
 
     rows = journal._database.rows("select * from attempts")
 
@@ -198,7 +198,7 @@ def test_no_signature_of_an_ended_task_is_kept(tmp_path: Path, journal: Journal)
 
 def test_a_local_clips_name_is_not_cut_at_a_question_mark(journal: Journal) -> None:
     accepted = accept(journal, video="what?#1.mp4")
-    journal.record_task(task(status="completed"), origin=ORIGIN)
+    journal.record_tasks([(task(status="completed"), None)], origin=ORIGIN)
 
     found = journal.find_task(accepted.task_id)
 
@@ -210,12 +210,12 @@ def test_a_new_status_is_written_and_progress_is_not(journal: Journal) -> None:
     accepted = accept(journal)
     changes = journal._database.rows("select total_changes() as n")[0]["n"]
 
-    journal.record_task(task(progress=40), origin=ORIGIN)
-    journal.record_task(task(progress=80), origin=ORIGIN)
+    journal.record_tasks([(task(progress=40), None)], origin=ORIGIN)
+    journal.record_tasks([(task(progress=80), None)], origin=ORIGIN)
     assert journal._database.rows("select total_changes() as n")[0]["n"] == changes
 
     ended = task(status="completed", result_urls=("https://cdn.example/v.mp4",), credits_used=31.0)
-    journal.record_task(ended, origin=ORIGIN, completed_after=5e9)
+    journal.record_tasks([(ended, 5e9)], origin=ORIGIN)
     found = journal.find_task(accepted.task_id)
     assert found
     assert found.task
@@ -224,7 +224,7 @@ def test_a_new_status_is_written_and_progress_is_not(journal: Journal) -> None:
 
 
 def test_a_task_missing_from_the_journal_is_not_added(journal: Journal) -> None:
-    journal.record_task(task(7, "completed"), origin=ORIGIN)
+    journal.record_tasks([(task(7, "completed"), None)], origin=ORIGIN)
 
     assert journal.recent() == []
 
@@ -239,8 +239,8 @@ def test_a_sparse_reply_erases_nothing(journal: Journal) -> None:
         estimated_s=60.0,
         result_urls=("https://cdn.example/v.mp4",),
     )
-    journal.record_task(rich, origin=ORIGIN, completed_after=5e9)
-    journal.record_task(task(status="archived", created_at=None), origin=ORIGIN)
+    journal.record_tasks([(rich, 5e9)], origin=ORIGIN)
+    journal.record_tasks([(task(status="archived", created_at=None), None)], origin=ORIGIN)
 
     found = journal.find_task(accepted.task_id)
 
@@ -286,7 +286,7 @@ def test_an_adopted_task_is_listed_but_never_the_last(journal: Journal) -> None:
     found = journal.find_task(task(9).task_id)
 
     assert found
-    assert (found.is_adopted, found.request_id, found.origin) == (True, None, ORIGIN)
+    assert (found.request_id, found.origin) == (None, ORIGIN)
     assert journal.last_call(CONTEXT) is None
     assert journal.recent() == [found]
 
@@ -298,7 +298,8 @@ def test_adopting_a_known_task_keeps_its_request_id(journal: Journal) -> None:
     found = journal.find_task(accepted.task_id)
 
     assert found
-    assert (found.is_adopted, found.request_id) == (False, attempt().request_id)
+    assert found.request_id == attempt().request_id
+    assert journal.recent() == [found]
 
 
 EDIT_CASES = [
@@ -392,9 +393,9 @@ def test_a_gone_result_is_marked(journal: Journal) -> None:
 def test_a_listed_task_without_a_reason_keeps_the_known_one(journal: Journal) -> None:
     known = TaskError(code="generation_timeout", message="too slow")
     task = replace(accept(journal, status="failed"), error=known)
-    journal.record_task(task, origin=ORIGIN)
+    journal.record_tasks([(task, None)], origin=ORIGIN)
 
-    journal.record_task(replace(task, error=None), origin=ORIGIN)
+    journal.record_tasks([(replace(task, error=None), None)], origin=ORIGIN)
 
     found = journal.find_task(task.task_id)
     assert found
@@ -405,7 +406,7 @@ def test_a_listed_task_without_a_reason_keeps_the_known_one(journal: Journal) ->
 def test_a_reservation_reported_later_is_recorded(journal: Journal) -> None:
     task = accept(journal)
 
-    journal.record_task(replace(task, credits_reserved=31.2), origin=ORIGIN)
+    journal.record_tasks([(replace(task, credits_reserved=31.2), None)], origin=ORIGIN)
 
     found = journal.find_task(task.task_id)
     assert found
@@ -424,11 +425,11 @@ def test_only_the_first_result_link_clears_the_gone_mark(
     journal: Journal, before: tuple[str, ...], still_gone: object
 ) -> None:
     task = replace(accept(journal, status="completed"), result_urls=before)
-    journal.record_task(task, origin=ORIGIN)
+    journal.record_tasks([(task, None)], origin=ORIGIN)
     journal.record_result_gone(task.task_id)
     late = replace(task, result_urls=("https://r.example/2.mp4",))
 
-    journal.record_task(late, origin=ORIGIN)
+    journal.record_tasks([(late, None)], origin=ORIGIN)
 
     found = journal.find_task(task.task_id)
     assert found
@@ -481,12 +482,11 @@ def test_an_unknown_attempt_is_settled_with_an_adopted_task(journal: Journal) ->
     journal.record_unknown(str(submission.request_id), TaskError(code="network", message="cut"))
     journal.record_adopted(task(), origin=ORIGIN)
 
-    journal.settle_attempt(str(submission.request_id), task(), origin=ORIGIN)
+    journal.record_accepted(str(submission.request_id), task(), origin=ORIGIN)
 
     found = journal.find_edit("identity-a", origin=ORIGIN)
     assert found
     assert (found.request_id, found.task, found.error) == (str(submission.request_id), task(), None)
-    assert not found.is_adopted
     assert len(journal.recent()) == 1
 
 
@@ -555,7 +555,7 @@ def test_an_upload_the_service_could_not_use_is_not_reused(journal: Journal, out
     else:
         error = TaskError(code="resource_not_found", message="no such file")
         journal.record_accepted("omniedit-0000000000000001", task(), origin=ORIGIN)
-        journal.record_task(task(status="failed", error=error), origin=ORIGIN)
+        journal.record_tasks([(task(status="failed", error=error), None)], origin=ORIGIN)
 
     found = journal.find_upload("sha", origin=ORIGIN, files_origin=ORIGIN, valid_for_s=0.0)
     assert found is None

@@ -377,11 +377,11 @@ def test_a_settled_recovery_is_not_merged_again(ours: Path, theirs: Path) -> Non
         )
     merged(ours, theirs)
     with Journal(ours) as journal:
-        assert journal.has_unrecovered
+        assert journal.recoveries()
         journal.settle_recoveries()
 
     merged(ours, theirs)
 
     with Journal(ours) as journal:
-        assert not journal.has_unrecovered
+        assert not journal.recoveries()
         assert journal.recoveries() == []
