@@ -25,7 +25,7 @@ from omniedit.errors import (
     UnavailableError,
 )
 from omniedit.http.links import followed
-from omniedit.http.reply import is_blocked_client, retry_after_of
+from omniedit.http.reply import CONTENT_RANGE, is_blocked_client, retry_after_of
 from omniedit.http.urls import INTERNAL_NAME_CODE
 from omniedit.models import SavedFile
 from omniedit.policy import Retry
@@ -50,9 +50,6 @@ _BAD_LINK: Final = frozenset({"internal_address", "invalid_url", "not_loopback",
 _TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e]*"')
-_CONTENT_RANGE: Final = re.compile(
-    r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})", re.IGNORECASE
-)
 
 Progress = Callable[[int, int | None], None]
 """Takes the bytes so far and, if known, the total."""
@@ -268,11 +265,10 @@ class _Transfer:
         """
         part = self._part
         if not part.is_complete:
-            # Ranges count encoded bytes, so ask for the bytes as they are.
-            headers = {"accept-encoding": "identity"}
+            headers: dict[str, str] = {}
             if part.is_resumable:
                 etag = part.version.etag if part.version else None
-                headers |= {"range": f"bytes={part.size_bytes}-", "if-range": etag or ""}
+                headers = {"range": f"bytes={part.size_bytes}-", "if-range": etag or ""}
             try:
                 self._request(url, headers)
             except InvalidInputError as error:
@@ -385,7 +381,7 @@ class _Transfer:
 
 def _continuation_end(reply: "StreamedReply", part: PartFile) -> int | None:
     """Return the end of a 206, or None unless it continues the part's version at the part's end."""
-    found = _CONTENT_RANGE.fullmatch(reply.headers.get("content-range", ""))
+    found = CONTENT_RANGE.fullmatch(reply.headers.get("content-range", ""))
     if found is None or found[1] is None or _is_encoded(reply):
         return None
     start, end_bytes, total_bytes = int(found[1]), int(found[2]) + 1, int(found[3])
@@ -405,7 +401,7 @@ def _continuation_end(reply: "StreamedReply", part: PartFile) -> int | None:
 
 def _is_at_end(reply: "StreamedReply", part: PartFile) -> bool:
     """Return whether a 416 shows that the part, whose total was unknown, is already complete."""
-    found = _CONTENT_RANGE.fullmatch(reply.headers.get("content-range", ""))
+    found = CONTENT_RANGE.fullmatch(reply.headers.get("content-range", ""))
     if found is None or found[1] is not None or not part.is_resumable:
         return False
     version = _version(reply, total_bytes=int(found[3]))

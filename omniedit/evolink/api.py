@@ -29,7 +29,7 @@ from omniedit.evolink.replies import (
     parse_task_page,
 )
 from omniedit.http.client import HttpClient
-from omniedit.http.reply import Reply
+from omniedit.http.reply import Reply, date_of
 from omniedit.models import BATCH_SIZE, Credits, Task, TaskPage
 
 _MISSING_ENDPOINT: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
@@ -175,7 +175,7 @@ class EvoLinkClient:
 
     def get_time(self, *, deadline: float | None = None) -> float | None:
         """Return the service's Unix time from the `Date` of a free read; None if it is missing."""
-        return self._ask("GET", "/v1/credits", deadline=deadline).date
+        return date_of(self._ask("GET", "/v1/credits", deadline=deadline).headers)
 
     def _ask(
         self,
@@ -196,8 +196,9 @@ class EvoLinkClient:
             timeout_s=timeout_s,
             deadline=deadline,
         )
-        if reply.date is not None:
-            self.clock_offset_s = reply.date - self._now()
+        service_now = date_of(reply.headers)
+        if service_now is not None:
+            self.clock_offset_s = service_now - self._now()
         return reply
 
 

@@ -25,7 +25,7 @@ from omniedit.errors import (
     TaskNotFoundError,
     UnreadableReplyError,
 )
-from omniedit.http.reply import Reply, is_blocked_client
+from omniedit.http.reply import Reply, is_blocked_client, retry_after_of
 from omniedit.models import (
     LAST,
     Credits,
@@ -141,7 +141,7 @@ def error_from(reply: Reply, refusal: Refusal) -> OmniEditError:
         message,
         code=refusal.code,
         http_status=reply.status,
-        retry_after_s=reply.retry_after_s,
+        retry_after_s=retry_after_of(reply.headers),
         hint=refusal.suggestion if kind is ModelRefusedError else refusal.hint,
     )
 

@@ -23,6 +23,7 @@ from omniedit.errors import (
     install_command,
 )
 from omniedit.evolink.replies import as_object, error_type, parse_refusal, parse_uploaded_clip
+from omniedit.http.reply import retry_after_of
 from omniedit.models import MAX_UPLOAD_BYTES, UploadedClip
 from omniedit.system import error_reason
 from omniedit.system.files import open_file
@@ -238,7 +239,7 @@ def _error_from(reply: "Reply", files_url: str) -> OmniEditError:
         code=refusal.code,
         hint=HOST_IT_HINT if kind is RequestRefusedError and not is_redirect else None,
         http_status=reply.status,
-        retry_after_s=reply.retry_after_s,
+        retry_after_s=retry_after_of(reply.headers),
     )
 
 

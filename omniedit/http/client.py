@@ -29,7 +29,6 @@ from omniedit.http.reply import Reply, decode, map_strings, parse_json
 from omniedit.http.urls import (
     HostKind,
     host_kind,
-    internal_address_error,
     is_loopback_url,
     shown_host,
     shown_url,
@@ -206,9 +205,8 @@ class HttpClient:
             NetworkError: If the request may have arrived.
             UnreadableReplyError: If the body is too large or encoded in an unknown way.
         """
-        sent = {"accept-encoding": "identity"} | dict(headers or {})
         with self.stream(
-            method, url, headers=sent, content=content, timeout_s=timeout_s, deadline=deadline
+            method, url, headers=headers, content=content, timeout_s=timeout_s, deadline=deadline
         ) as reply:
             body = reply.whole(self.policy.max_reply_bytes)
         for secret in self._secrets:
@@ -299,7 +297,10 @@ class HttpClient:
         reach = Reach.LOOPBACK if is_loopback_url(url) else Reach.ANY
         if public_only:
             if host_kind(shown_host(url)) is not HostKind.PUBLIC:
-                raise internal_address_error(shown_host(url))
+                host = shown_host(url)
+                msg = f"{host} is an address of this machine or network, which omniedit does not contact"
+                hint = "give a public URL, or the path of a local file"
+                raise InvalidInputError(msg, code="internal_address", hint=hint)
             reach = Reach.PUBLIC
         key = (reach, url.lower().startswith("https:"))
         with self._lock:
@@ -313,7 +314,12 @@ class HttpClient:
             if needs_certificates and self._certificates is None:
                 self._certificates = httpx.create_ssl_context()
             client = httpx.Client(
-                headers={"user-agent": USER_AGENT, "accept": "*/*"},
+                headers={
+                    "user-agent": USER_AGENT,
+                    "accept": "*/*",
+                    # Ranges count encoded bytes, so ask for all bytes as they are.
+                    "accept-encoding": "identity",
+                },
                 # Loading the certificates takes 40 ms, so plain http skips it; without CAs every
                 # certificate is rejected.
                 verify=self._certificates or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),

@@ -18,7 +18,7 @@ from typing import Any, Final
 import httpcore
 
 from omniedit.errors import InvalidInputError
-from omniedit.http.urls import HostKind, host_kind, internal_name_error
+from omniedit.http.urls import INTERNAL_NAME_CODE, HostKind, host_kind
 from omniedit.policy import Policy
 
 STALLED: Final = "transferred too little for too long"
@@ -174,12 +174,13 @@ class Network(httpcore.NetworkBackend):
         found = self._resolved(host, port, timer.left_s(httpcore.ConnectTimeout))
         kinds = {host_kind(address) for address in found}
         if self._reach is Reach.PUBLIC and kinds - {HostKind.PUBLIC}:
-            raise internal_name_error(host)
+            msg = f"{host} leads to an address of this machine or network, which omniedit does not contact"
+            hint = "a name server or filter of this network may answer for it; try from another network"
+            raise InvalidInputError(msg, code=INTERNAL_NAME_CODE, hint=hint)
         if self._reach is Reach.LOOPBACK and kinds - {HostKind.LOOPBACK}:
             msg = f"{host} does not lead to this machine, although it is a name for it"
-            raise InvalidInputError(
-                msg, code="not_loopback", hint="use 127.0.0.1, or https and the host's own name"
-            )
+            hint = "use 127.0.0.1, or https and the host's own name"
+            raise InvalidInputError(msg, code="not_loopback", hint=hint)
         return found
 
     def _resolved(self, host: str, port: int, timeout_s: float) -> list[str]:

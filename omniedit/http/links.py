@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from omniedit.errors import InvalidInputError, OmniEditError, UnreadableReplyError
-from omniedit.http.urls import check_clip_url, parse_web_url, shown_host, web_page_error
+from omniedit.http.reply import CONTENT_RANGE
+from omniedit.http.urls import check_clip_url, parse_web_url, shown_host
 
 if TYPE_CHECKING:
     from omniedit.http.client import HttpClient, StreamedReply
@@ -33,17 +34,12 @@ _HTML: Final = re.compile(
 )
 _MARGIN_S: Final = 0.2
 """How long to wait for a reader beyond its own deadline."""
-_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", re.ASCII)
 
 
 class Incomplete(NamedTuple):
     """Too little could be read to decide: a reason to warn, not to refuse."""
 
     reason: str
-
-
-class _StoppedError(Exception):
-    """Reading cannot continue; the message says why."""
 
 
 @contextmanager
@@ -53,7 +49,6 @@ def followed(
     *,
     what: str,
     headers: Mapping[str, str],
-    timeout_s: float | None = None,
     deadline: float | None = None,
     public_only: bool = False,
 ) -> Generator["StreamedReply"]:
@@ -64,7 +59,6 @@ def followed(
         url: The link.
         what: What the link leads to, as messages name it: "clip" or "result".
         headers: Sent with each request; they must not contain a key.
-        timeout_s: For each request; see `HttpClient.stream`.
         deadline: For all requests, a monotonic instant.
         public_only: Refuse to connect to addresses of this machine or its network.
 
@@ -78,12 +72,7 @@ def followed(
             try:
                 reply = stack.enter_context(
                     http.stream(
-                        "GET",
-                        url,
-                        headers=headers,
-                        timeout_s=timeout_s,
-                        deadline=deadline,
-                        public_only=public_only,
+                        "GET", url, headers=headers, deadline=deadline, public_only=public_only
                     )
                 )
             except UnreadableReplyError as error:
@@ -209,9 +198,6 @@ class RangeReader(io.RawIOBase):
                 return b""
             try:
                 self._blocks[index] = self._fetch(index * _BLOCK_BYTES)
-            except _StoppedError as error:
-                self.failure = str(error)
-                return b""
             except OmniEditError as error:
                 self.failure = error.message
                 return b""
@@ -221,22 +207,18 @@ class RangeReader(io.RawIOBase):
         """Fetch the block that starts at `first`.
 
         Raises:
-            _StoppedError: If a limit is reached, or the reply is not that block.
-            OmniEditError: If the host does not answer or must not be contacted.
+            OmniEditError: If the host does not answer or must not be contacted, a limit is
+                reached, or the reply is not that block.
         """
         if self._left_bytes < _BLOCK_BYTES:
             msg = f"more than {MAX_BYTES // 1024**2} MiB would have to be read"
-            raise _StoppedError(msg)
+            raise OmniEditError(msg)
         self._check_time()
-        headers = {
-            "range": f"bytes={first}-{first + _BLOCK_BYTES - 1}",
-            "accept-encoding": "identity",
-        }
         with followed(
             self._http,
             self._url,
             what="clip",
-            headers=headers,
+            headers={"range": f"bytes={first}-{first + _BLOCK_BYTES - 1}"},
             deadline=self._deadline,
             public_only=not self._allow_internal,
         ) as reply:
@@ -250,16 +232,17 @@ class RangeReader(io.RawIOBase):
         if status == HTTPStatus.OK:
             self._refuse_web_page(reply.beginning(_HEAD_BYTES), host)
             msg = f"{host} does not support range requests"
-            raise _StoppedError(msg)
-        found = _CONTENT_RANGE.fullmatch(reply.headers.get("content-range", ""))
-        if status != HTTPStatus.PARTIAL_CONTENT or found is None or int(found[1]) != first:
+            raise OmniEditError(msg)
+        found = CONTENT_RANGE.fullmatch(reply.headers.get("content-range", ""))
+        is_block = found is not None and found[1] is not None and int(found[1]) == first
+        if status != HTTPStatus.PARTIAL_CONTENT or found is None or not is_block:
             msg = f"{host} answered {status} instead of part of the clip"
-            raise _StoppedError(msg)
+            raise OmniEditError(msg)
         encoding = reply.headers.get("content-encoding", "identity")
         version = f"{found[3]} {reply.headers.get('etag', '')}"
         if encoding != "identity" or self._version not in {None, version}:
             msg = f"the file at {host} changed while it was read"
-            raise _StoppedError(msg)
+            raise OmniEditError(msg)
         expected = min(int(found[2]) + 1 - first, _BLOCK_BYTES)
         body = b""
         for chunk in reply.transfer():
@@ -270,7 +253,7 @@ class RangeReader(io.RawIOBase):
         self._left_bytes -= len(body)
         if len(body) < min(_BLOCK_BYTES, int(found[3]) - first):
             msg = f"{host} sent less than it announced"
-            raise _StoppedError(msg)
+            raise OmniEditError(msg)
         if first == 0:
             self._refuse_web_page(body, host)
         self._version, self.size_bytes = version, int(found[3])
@@ -278,13 +261,15 @@ class RangeReader(io.RawIOBase):
 
     def _refuse_web_page(self, head: bytes, host: str) -> None:
         if _HTML.match(head):
-            self.refusal = web_page_error(host)
+            msg = f"this is a web page of {host}, not a video file"
+            hint = "fetch the video first, e.g. with yt-dlp, and give the file"
+            self.refusal = InvalidInputError(msg, code="web_page", hint=hint)
             raise self.refusal
 
     def _check_time(self) -> None:
         if self._http.clock() >= self._deadline:
             msg = f"reading took longer than {self._http.policy.clip_timeout_s:g} s"
-            raise _StoppedError(msg)
+            raise OmniEditError(msg)
 
 
 def _redirected(url: str, location: str, what: str) -> str:

@@ -10,10 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import cached_property
 from typing import Final, cast
 
 LONGEST_RETRY_AFTER_S: Final = 366 * 24 * 3600.0
+
+CONTENT_RANGE: Final = re.compile(
+    r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})", re.IGNORECASE
+)
+"""The first and the last byte, which are missing from the reply to an impossible range, and the total."""
 
 _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 _EARLIEST_DATE: Final = 1_000_000_000.0  # 2001
@@ -24,7 +28,7 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BLOCKED: Final = re.compile(rb"error[\s_-]*(?:code)?[\"'\s:>]*1010\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """A complete reply, without any key that it echoed."""
 
@@ -34,27 +38,24 @@ class Reply:
     json: object = None
     """The body's JSON value; None if it is not JSON, such as a proxy's HTML."""
 
-    @cached_property
-    def retry_after_s(self) -> float | None:
-        """The seconds that `Retry-After` asks for, as a number or a date (RFC 9110, 10.2.3)."""
-        return retry_after_of(self.headers)
-
-    @cached_property
-    def date(self) -> float | None:
-        """The server's Unix time; None if `Date` is missing or implausible."""
-        return date_of(self.headers)
-
 
 def retry_after_of(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that `Retry-After` asks for; a date is read by the server's own clock."""
-    asked = headers.get("retry-after")
-    if not asked:
+    """Return the seconds that `Retry-After` asks for (RFC 9110, 10.2.3), clamped to 0-366 days.
+
+    They are a number, or a date that is read by the server's own clock.
+    """
+    asked = headers.get("retry-after", "").strip()
+    if asked.isascii() and asked.isdigit():
+        return min(float(asked[:9]), LONGEST_RETRY_AFTER_S)
+    moment = parse_date(asked)
+    if moment is None:
         return None
-    return parse_retry_after(asked, now=date_of(headers) or time.time())
+    now = date_of(headers) or time.time()
+    return min(max(0.0, moment - now), LONGEST_RETRY_AFTER_S)
 
 
 def date_of(headers: Mapping[str, str]) -> float | None:
-    """Return the Unix time of `Date`; None if it is missing or implausible."""
+    """Return the Unix time of `Date`, the server's; None if it is missing or implausible."""
     moment = parse_date(headers.get("date", ""))
     return moment if moment and _EARLIEST_DATE < moment < _LATEST_DATE else None
 
@@ -100,20 +101,6 @@ def parse_date(text: str) -> float | None:
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
     return min(max(seconds, 0.0), _LATEST_DATE)
-
-
-def parse_retry_after(text: str, *, now: float) -> float | None:
-    """Return the seconds of a `Retry-After` header, clamped to 0-366 days; None if it is invalid.
-
-    Args:
-        text: Seconds or a date.
-        now: The Unix time that a date is compared with.
-    """
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:9]), LONGEST_RETRY_AFTER_S)
-    moment = parse_date(text)
-    return None if moment is None else min(max(0.0, moment - now), LONGEST_RETRY_AFTER_S)
 
 
 def is_blocked_client(status: int, body: bytes) -> bool:

@@ -12,6 +12,8 @@ from omniedit.errors import InvalidInputError
 from omniedit.models import is_video_name
 from omniedit.sanitize import quoted
 
+INTERNAL_NAME_CODE: Final = "leads_inside"
+"""The error code for a public name that resolves to an address of this machine or its network."""
 MAX_CALLBACK_URL_LENGTH: Final = 2048
 """API reference, `callback_url`."""
 
@@ -58,9 +60,6 @@ _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 """All public IPv6 addresses (RFC 4291, 2.4); the others embed IPv4 addresses or are internal."""
 
-INTERNAL_NAME_CODE: Final = "leads_inside"
-"""The error code for a public name that resolves to an address of this machine or its network."""
-
 
 class HostKind(Enum):
     """Where a host name or address leads, judging by its text alone."""
@@ -82,32 +81,27 @@ def parse_web_url(text: str, *, what: str) -> SplitResult:
     """
     if re.search(r"[\x00-\x20\x7f-\x9f\\\ud800-\udfff]", text):
         # Bytes that are not UTF-8 arrive as surrogates (PEP 383).
-        msg = f"the {what} contains a space, backslash or control character, or is not UTF-8"
-        raise InvalidInputError(msg, code="invalid_url")
+        raise _invalid(what, "contains a space, backslash or control character, or is not UTF-8")
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        msg = f"the {what} is not a valid URL: {error}"
-        raise InvalidInputError(msg, code="invalid_url") from None
+        raise _invalid(what, f"is not a valid URL: {error}") from None
     if parts.scheme not in _DEFAULT_PORTS:
-        msg = f"the {what} must begin with http:// or https://"
         hint = "for a file on this machine, give its path" if parts.scheme == "file" else None
-        raise InvalidInputError(msg, code="invalid_url", hint=hint)
+        raise _invalid(what, "must begin with http:// or https://", hint=hint)
     if not host or not host.strip("."):
-        msg = f"the {what} has no host"
-        raise InvalidInputError(msg, code="invalid_url")
+        raise _invalid(what, "has no host")
     if _BAD_LABEL.search(host.removesuffix(".")):
-        msg = f"the {what} has an invalid host name: {host}"
-        raise InvalidInputError(msg, code="invalid_url")
+        raise _invalid(what, f"has an invalid host name: {host}")
     if "@" in parts.netloc:
-        msg = f"the {what} contains a user name or password"
-        raise InvalidInputError(
-            msg,
-            code="invalid_url",
-            hint="use a signed or public URL instead, without `user:password@`",
-        )
+        hint = "use a signed or public URL instead, without `user:password@`"
+        raise _invalid(what, "contains a user name or password", hint=hint)
     return parts
+
+
+def _invalid(what: str, fault: str, *, hint: str | None = None) -> InvalidInputError:
+    return InvalidInputError(f"the {what} {fault}", code="invalid_url", hint=hint)
 
 
 def check_clip_url(text: str, *, allow_internal: bool) -> None:
@@ -124,11 +118,8 @@ def check_clip_url(text: str, *, allow_internal: bool) -> None:
     host = parts.hostname or ""
     if not allow_internal and host_kind(host) is not HostKind.PUBLIC:
         msg = f"the clip URL names an address only this machine or network can reach: {host}"
-        raise InvalidInputError(
-            msg,
-            code="internal_address",
-            hint="the service fetches the clip itself: give a public URL, or the path of a local file",
-        )
+        hint = "the service fetches the clip itself: give a public URL, or the path of a local file"
+        raise InvalidInputError(msg, code="internal_address", hint=hint)
 
 
 def check_no_video_page(url: str) -> None:
@@ -147,13 +138,6 @@ def check_no_video_page(url: str) -> None:
             " clip.mp4; `--no-check` sends the URL as it is"
         )
         raise InvalidInputError(msg, code="web_page", hint=hint)
-
-
-def web_page_error(host: str) -> InvalidInputError:
-    """Return the error for a clip URL that leads to a web page."""
-    msg = f"this is a web page of {host}, not a video file"
-    hint = "fetch the video first, e.g. with yt-dlp, and give the file"
-    return InvalidInputError(msg, code="web_page", hint=hint)
 
 
 def check_callback_url(text: str, *, allow_internal: bool) -> None:
@@ -179,20 +163,6 @@ def check_callback_url(text: str, *, allow_internal: bool) -> None:
     if kind is not HostKind.PUBLIC:
         msg = f"the callback URL names an address the service does not call: {parts.hostname}"
         raise InvalidInputError(msg, code="invalid_callback_url")
-
-
-def internal_address_error(host: str) -> InvalidInputError:
-    """Return the error for a host that is a forbidden address of this machine or its network."""
-    msg = f"{host} is an address of this machine or network, which omniedit does not contact"
-    hint = "give a public URL, or the path of a local file"
-    return InvalidInputError(msg, code="internal_address", hint=hint)
-
-
-def internal_name_error(host: str) -> InvalidInputError:
-    """Return the error for a public name that resolves to this machine or its network."""
-    msg = f"{host} leads to an address of this machine or network, which omniedit does not contact"
-    hint = "a name server or filter of this network may answer for it; try from another network"
-    return InvalidInputError(msg, code=INTERNAL_NAME_CODE, hint=hint)
 
 
 def origin_of(url: str) -> str:

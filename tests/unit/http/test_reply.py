@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 
 from omniedit.http.reply import (
     LONGEST_RETRY_AFTER_S,
-    Reply,
+    date_of,
     is_blocked_client,
     parse_date,
     parse_json,
-    parse_retry_after,
+    retry_after_of,
 )
 
 NOW = datetime(2025, 9, 6, 11, 0, 0, tzinfo=UTC)
 NOW_S = NOW.timestamp()
+NOW_TEXT = format_datetime(NOW, usegmt=True)
 YEAR_2100_S = 4_102_444_800.0
 
 ABSURD_DATES = [
@@ -91,43 +92,39 @@ def test_any_body_is_json_or_none(body: bytes) -> None:
     ],
 )
 def test_retry_after_is_seconds_or_a_date(text: str, expected: float | None) -> None:
-    assert parse_retry_after(text, now=NOW_S) == expected
+    assert retry_after_of({"retry-after": text, "date": NOW_TEXT}) == expected
 
 
 @pytest.mark.parametrize("text", ABSURD_DATES)
 def test_an_absurd_date_never_raises(text: str) -> None:
     moment = parse_date(text)
-    delay_s = parse_retry_after(text, now=NOW_S)
+    delay_s = retry_after_of({"retry-after": text, "date": NOW_TEXT})
 
     assert moment is None or 0 <= moment <= YEAR_2100_S
     assert delay_s is None or 0 <= delay_s <= LONGEST_RETRY_AFTER_S
-    assert Reply(status=200, headers={"date": text}, body=b"").date is None
+    assert date_of({"date": text}) is None
 
 
 @settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_retry_after_is_parsed_or_none(text: str) -> None:
-    found = parse_retry_after(text, now=NOW_S)
+    found = retry_after_of({"retry-after": text, "date": NOW_TEXT})
 
     assert found is None or 0 <= found <= LONGEST_RETRY_AFTER_S
 
 
-def test_a_reply_exposes_its_date_and_retry_after() -> None:
-    headers = httpx.Headers({"Retry-After": "12", "Date": format_datetime(NOW, usegmt=True)})
+def test_date_and_retry_after_are_read_from_headers() -> None:
+    headers = httpx.Headers({"Retry-After": "12", "Date": NOW_TEXT})
 
-    reply = Reply(status=429, headers=headers, body=b"")
-
-    assert (reply.retry_after_s, reply.date) == (12, NOW_S)
-    nothing = Reply(status=429, headers={}, body=b"")
-    assert (nothing.retry_after_s, nothing.date) == (None, None)
+    assert (retry_after_of(headers), date_of(headers)) == (12, NOW_S)
+    assert (retry_after_of({}), date_of({})) == (None, None)
 
 
 def test_a_retry_after_date_is_relative_to_the_servers_clock() -> None:
     """This machine's clock may be wrong by years."""
     retry_at = format_datetime(NOW + timedelta(seconds=90), usegmt=True)
-    headers = {"retry-after": retry_at, "date": format_datetime(NOW, usegmt=True)}
 
-    assert Reply(status=429, headers=headers, body=b"").retry_after_s == 90
+    assert retry_after_of({"retry-after": retry_at, "date": NOW_TEXT}) == 90
 
 
 @pytest.mark.parametrize(
