@@ -73,10 +73,10 @@ class PartFile:
     ) -> None:
         self.path = path
         self.is_exclusive = is_exclusive
+        self.system = system
         self.size_bytes = 0
         self.version: Version | None = None
         self._descriptor = descriptor
-        self._system = system
         self._digest = hashlib.sha256()
         self._note_path = path.with_name(path.name + NOTE_SUFFIX)
 
@@ -99,9 +99,14 @@ class PartFile:
         return self.size_bytes > 0 and self.version is not None and self.version.etag is not None
 
     @property
+    def total_bytes(self) -> int | None:
+        """The size of the whole file, if it was announced."""
+        return self.version.total_bytes if self.version else None
+
+    @property
     def is_complete(self) -> bool:
         """Whether all announced bytes have arrived."""
-        return self.version is not None and self.version.total_bytes == self.size_bytes
+        return self.total_bytes == self.size_bytes
 
     @property
     def is_whole_video(self) -> bool:
@@ -120,7 +125,7 @@ class PartFile:
         try:
             found = os.fstat(self._descriptor)
             folder_owner = self.path.parent.stat().st_uid
-            is_safe = not self._system.write_fault(found, folder_owner=folder_owner)
+            is_safe = not self.system.write_fault(found, folder_owner=folder_owner)
             version = self._read_note() if found.st_size and is_safe else None
             if version is None or not is_mp4(self._read_at(0, MP4_HEAD_BYTES)):
                 self.clear()
@@ -154,7 +159,7 @@ class PartFile:
         self.version = None
         try:
             # In this order, so that the note never describes other bytes.
-            self._system.remove(self._note_path)
+            self.system.remove(self._note_path)
             os.ftruncate(self._descriptor, 0)
             os.lseek(self._descriptor, 0, os.SEEK_SET)
         except OSError as error:
@@ -185,7 +190,7 @@ class PartFile:
             LocalError: If the disk fails; all bytes are then discarded.
         """
         try:
-            self._system.sync_file(self._descriptor)
+            self.system.sync_file(self._descriptor)
         except OSError as error:
             # The system may have dropped the data that it could not write.
             self.clear()
@@ -193,7 +198,10 @@ class PartFile:
 
     def has_name(self, path: Path) -> bool:
         """Return whether `path` is this file itself, not a symbolic link to it."""
-        return _has_name(self._descriptor, path)
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), path.lstat())
+        except OSError:
+            return False
 
     def write_note(self) -> None:
         """Write the note beside the file, if a later run can rely on it.
@@ -203,9 +211,9 @@ class PartFile:
         """
         if self.is_exclusive or self.version is None or self.version.etag is None:
             return
-        note = {"schema": 1, "boot_id": self._system.boot_id(), **asdict(self.version)}
+        note = {"schema": 1, "boot_id": self.system.boot_id(), **asdict(self.version)}
         try:
-            self._system.remove(self._note_path)
+            self.system.remove(self._note_path)
             # Exclusively, so that no planted link is followed.
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
             with os.fdopen(os.open(self._note_path, flags, 0o600), "wb") as file:
@@ -221,7 +229,7 @@ class PartFile:
         """Remove the part file and its note, if they are still this writer's."""
         if self.has_name(self.path):
             self.drop_note()
-            if not self._system.moves_open_files:
+            if not self.system.moves_open_files:
                 self.close()
             self._unlink(self.path)
 
@@ -239,7 +247,7 @@ class PartFile:
         """Return the version in the note, or None if the note cannot be relied on."""
         try:
             content = read_own_file(
-                self._note_path, max_bytes=_LONGEST_NOTE_BYTES, system=self._system
+                self._note_path, max_bytes=_LONGEST_NOTE_BYTES, system=self.system
             )
             value: object = json.loads(content or b"null")
         except (LocalError, ValueError, RecursionError):
@@ -253,14 +261,14 @@ class PartFile:
                 "etag": str(etag),
                 "total_bytes": int() | None as total_bytes,
                 # After a power cut, bytes that were written may be missing or zero on disk.
-            } if boot_id == self._system.boot_id():
+            } if boot_id == self.system.boot_id():
                 return Version(url_path=url_path, etag=etag, total_bytes=total_bytes)
             case _:
                 return None
 
     def _unlink(self, path: Path) -> None:
         try:
-            self._system.remove(path)
+            self.system.remove(path)
         except OSError:
             # The next download of this target removes it.
             return
@@ -295,8 +303,7 @@ def part_path(target: Path, ident: str) -> Path:
     """Return the path of `target`'s part file."""
     end_of_id = re.sub(r"[^A-Za-z0-9._-]", "_", ident)[-_END_OF_ID_LENGTH:]
     # The note's name, which is the longest, must fit as well.
-    name = shortened_name(".", target.name, f".{end_of_id}.part{NOTE_SUFFIX}", folder=target.parent)
-    return target.with_name(name.removesuffix(NOTE_SUFFIX))
+    return hidden_path(target, f".{end_of_id}.part{NOTE_SUFFIX}").with_suffix("")
 
 
 def open_part(
@@ -325,7 +332,7 @@ def open_part(
                 descriptor, target, sleep=sleep, budget_s=policy.busy_budget_s, system=system
             )
             is_placed = part.has_name(target)
-            if not is_placed and _is_ours_alone(descriptor, path):
+            if not is_placed and part.has_name(path) and os.fstat(descriptor).st_nlink == 1:
                 return part
             # Never write to it: the file has a second name, or its name belongs to another file.
             part.drop()
@@ -351,18 +358,16 @@ def open_exclusive_part(target: Path, *, system: System = THIS_SYSTEM) -> PartFi
     )
 
 
-def shortened_name(
-    before: str, name: str, after: str, *, folder: Path, system: System = THIS_SYSTEM
-) -> str:
-    """Return `before + name + after`, shortening `name` if the file system requires it."""
-    longest_bytes = system.longest_name_bytes(folder)
-    if len(os.fsencode(before + name + after)) <= longest_bytes:
-        return before + name + after
-    # Two long names may differ only at their ends, so add a digest.
-    after = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}{after}"
-    while name and len(os.fsencode(before + name + after)) > longest_bytes:
+def hidden_path(target: Path, suffix: str) -> Path:
+    """Return `.<name><suffix>` beside a target, shortening the name if the file system requires it."""
+    name = target.name
+    longest_bytes = THIS_SYSTEM.longest_name_bytes(target.parent)
+    if len(os.fsencode(f".{name}{suffix}")) > longest_bytes:
+        # Two long names may differ only at their ends, so add a digest.
+        suffix = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}{suffix}"
+    while name and len(os.fsencode(f".{name}{suffix}")) > longest_bytes:
         name = name[:-1]
-    return before + name + after
+    return target.with_name(f".{name}{suffix}")
 
 
 def disk_error(path: Path, error: OSError) -> LocalError:
@@ -422,14 +427,3 @@ def _wait_for_lock(
     except OSError as error:
         raise disk_error(target, error) from error
     return waited_s > 0
-
-
-def _is_ours_alone(descriptor: int, path: Path) -> bool:
-    return _has_name(descriptor, path) and os.fstat(descriptor).st_nlink == 1
-
-
-def _has_name(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
-    except OSError:
-        return False

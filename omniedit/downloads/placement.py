@@ -14,10 +14,10 @@ from omniedit.downloads.part import (
     NOTE_SUFFIX,
     PartFile,
     disk_error,
+    hidden_path,
     open_exclusive_part,
     open_part,
     part_path,
-    shortened_name,
 )
 from omniedit.errors import LocalError, TargetExistsError
 from omniedit.models import SavedFile
@@ -154,7 +154,7 @@ def write_target(
         saved = SavedFile(path=str(target), size_bytes=part.size_bytes, sha256=part.sha256)
         if on_verified:
             on_verified(saved)
-        place(part, target, overwrite=overwrite, sleep=sleep, policy=policy, system=system)
+        place(part, target, overwrite=overwrite, sleep=sleep, policy=policy)
     return saved
 
 
@@ -197,7 +197,6 @@ def copy_result(
     overwrite: bool,
     sleep: Callable[[float], object],
     on_verified: Callable[[SavedFile], None] | None = None,
-    policy: Policy = DEFAULT,
     system: System = THIS_SYSTEM,
 ) -> SavedFile:
     """Copy a saved result as carefully as if it were downloaded, completely or not at all.
@@ -208,7 +207,6 @@ def copy_result(
         overwrite: Replace an existing file.
         sleep: Sleeps while another process is writing the same target.
         on_verified: Called with the complete, synced copy before it is placed.
-        policy: How long to wait for that process.
         system: The operating system; injected by tests.
 
     Raises:
@@ -236,7 +234,6 @@ def copy_result(
         overwrite=overwrite,
         sleep=sleep,
         on_verified=on_verified,
-        policy=policy,
         system=system,
     )
 
@@ -249,7 +246,6 @@ def place(
     sleep: Callable[[float], object],
     link: Callable[[Path, Path], None] = os.link,
     policy: Policy = DEFAULT,
-    system: System = THIS_SYSTEM,
 ) -> None:
     """Give a part file its final name in one step.
 
@@ -260,7 +256,6 @@ def place(
         sleep: Sleeps while another process is placing a file of that name.
         link: Creates a hard link.
         policy: How long to wait for that process.
-        system: The operating system; injected by tests.
 
     Raises:
         TargetExistsError: If another file has that name; the part file is removed.
@@ -271,9 +266,9 @@ def place(
         if not part.has_name(part.path):
             raise FileNotFoundError(errno.ENOENT, "the part file has vanished")
         if overwrite:
-            _rename(part, target, system)
+            _rename(part, target)
         else:
-            _link_or_rename(part, target, sleep=sleep, link=link, policy=policy, system=system)
+            _link_or_rename(part, target, sleep=sleep, link=link, policy=policy)
     except FileExistsError as error:
         part.drop()
         if not verify(target, size_bytes=size_bytes, sha256=sha256):
@@ -282,9 +277,9 @@ def place(
     except OSError as error:
         raise disk_error(target, error) from error
     # The new name must be on disk before the old one is removed.
-    system.sync_folder(target.parent)
+    part.system.sync_folder(target.parent)
     part.drop()
-    system.sync_folder(target.parent)
+    part.system.sync_folder(target.parent)
 
 
 def remove_leftover_part(target: Path, ident: str) -> None:
@@ -327,7 +322,6 @@ def _link_or_rename(
     sleep: Callable[[float], object],
     link: Callable[[Path, Path], None],
     policy: Policy,
-    system: System,
 ) -> None:
     """Place a file under a name that must be free.
 
@@ -344,23 +338,22 @@ def _link_or_rename(
         # FAT and some network file systems have no links: lock, check, rename.
         if not part.has_name(part.path):
             raise
-        lock = target.with_name(shortened_name(".", target.name, ".lock", folder=target.parent))
-        timeout_s = policy.busy_budget_s
-        held = hold(lock, sleep=sleep, timeout_s=timeout_s, system=system)
+        lock, timeout_s = hidden_path(target, ".lock"), policy.busy_budget_s
+        held = hold(lock, sleep=sleep, timeout_s=timeout_s, system=part.system)
         # Without locks, another process may create the target between the check and the rename.
         with nullcontext() if part.is_exclusive else held:
             if os.path.lexists(target):
                 raise FileExistsError from None
-            _rename(part, target, system)
+            _rename(part, target)
 
 
-def _rename(part: PartFile, target: Path, system: System) -> None:
+def _rename(part: PartFile, target: Path) -> None:
     # Once the part file has lost its name, the note may belong to the next writer.
     part.drop_note()
-    if not system.moves_open_files:
+    if not part.system.moves_open_files:
         part.close()
     try:
-        system.replace(part.path, target)
+        part.system.replace(part.path, target)
     except OSError:
         part.write_note()
         raise

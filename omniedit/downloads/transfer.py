@@ -273,7 +273,7 @@ class _Transfer:
                 self._request(url, headers)
             except InvalidInputError as error:
                 raise _link_error(error) from None
-        if self._total_bytes not in {None, part.size_bytes}:
+        if part.total_bytes not in {None, part.size_bytes}:
             msg = f"the download broke off after {part.size_bytes} bytes"
             raise BrokenDownloadError(msg)
         # A host may serve a file that was cut off upstream, with a matching length.
@@ -296,10 +296,6 @@ class _Transfer:
                 raise self._refusal(reply)
             end_bytes, chunks = self._accept(reply)
             self._receive(chunks, end_bytes)
-
-    @property
-    def _total_bytes(self) -> int | None:
-        return self._part.version.total_bytes if self._part.version else None
 
     def _accept(self, reply: "StreamedReply") -> tuple[int | None, Iterator[bytes]]:
         """Prepare the part file for a body; return the size it ends at, if known, and the body."""
@@ -339,7 +335,7 @@ class _Transfer:
         return version.total_bytes, chain((head,), chunks)
 
     def _receive(self, chunks: Iterator[bytes], end_bytes: int | None) -> None:
-        part, clock, total_bytes = self._part, self._http.clock, self._total_bytes
+        part, clock, total_bytes = self._part, self._http.clock, self._part.total_bytes
         self._on_progress(part.size_bytes, total_bytes)
         due = clock() + PROGRESS_INTERVAL_S
         for chunk in chunks:

@@ -41,8 +41,11 @@ _KINDS: Final = (
 )
 _MOVE_IT: Final = "move it away, and run the command again"
 # Opening a named pipe waits for a writer, and a pipe may replace the file after the first check.
-_FLAGS: Final = os.O_RDONLY | sum(
-    getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")
+_FLAGS: Final = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_BINARY", 0)
 )
 
 _PREFIX: Final = "omniedit-"

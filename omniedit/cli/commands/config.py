@@ -10,8 +10,7 @@ from omniedit.cli.input import read_stdin
 from omniedit.cli.parser import Command, new_group
 from omniedit.errors import Hint, InvalidInputError
 from omniedit.http.urls import origin_of
-from omniedit.settings import KEY_PAGE, Setting, credentials_path, parse_key
-from omniedit.settings.credentials import CredentialsFile
+from omniedit.settings import KEY_PAGE, CredentialsFile, Setting, credentials_path, parse_key
 from omniedit.system.files import decode_text
 
 if TYPE_CHECKING:

@@ -123,9 +123,7 @@ def test_a_result_is_placed_with_or_without_hard_links(
     bench: Bench, origin: Origin, link: Callable[[Path, Path], None]
 ) -> None:
     with _complete(bench) as part:
-        place(
-            part, bench.target, overwrite=False, sleep=bench.slept.append, link=link, system=WINDOWS
-        )
+        place(part, bench.target, overwrite=False, sleep=bench.slept.append, link=link)
 
     assert bench.target.read_bytes() == origin.content
     assert bench.names == ["out.mp4"]
@@ -139,9 +137,7 @@ def test_an_existing_target_is_not_overwritten(
     bench.target.write_bytes(b"mine")
 
     with part, pytest.raises(TargetExistsError):
-        place(
-            part, bench.target, overwrite=False, sleep=bench.slept.append, link=link, system=WINDOWS
-        )
+        place(part, bench.target, overwrite=False, sleep=bench.slept.append, link=link)
 
     assert bench.target.read_bytes() == b"mine"
     assert bench.names == ["out.mp4"]
@@ -155,7 +151,7 @@ def test_waiting_for_another_download_of_the_target_succeeds(bench: Bench, origi
         waits.append(seconds)
         if len(waits) == 3:
             with other:
-                place(other, bench.target, overwrite=False, sleep=sleep, system=WINDOWS)
+                place(other, bench.target, overwrite=False, sleep=sleep)
 
     part = open_part(
         bench.folder / bench.PART, bench.target, overwrite=False, sleep=sleep, system=WINDOWS

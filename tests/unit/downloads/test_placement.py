@@ -17,14 +17,15 @@ from omniedit.downloads.part import (
     PartFile,
     Version,
     disk_error,
+    hidden_path,
     open_part,
     part_path,
-    shortened_name,
 )
 from omniedit.downloads.placement import check_writable, copy_result, make_folder, place, verify
 from omniedit.downloads.transfer import Downloader
 from omniedit.errors import LocalError, TargetBusyError, TargetExistsError
 from omniedit.policy import DEFAULT
+from omniedit.system import THIS_SYSTEM
 from tests.systems import linux
 
 if TYPE_CHECKING:
@@ -170,8 +171,8 @@ def test_a_folder_that_cannot_be_created_is_a_local_error(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["x" * 255, "ü" * 127, "\U0001f3ac" * 63])
 def test_a_long_name_is_shortened_to_fit_and_stays_unique(tmp_path: Path, name: str) -> None:
-    short = shortened_name(".", name, ".part", folder=tmp_path)
-    other = shortened_name(".", name[:-1] + "y", ".part", folder=tmp_path)
+    short = hidden_path(tmp_path / name, ".part").name
+    other = hidden_path(tmp_path / (name[:-1] + "y"), ".part").name
 
     assert 240 < len(os.fsencode(short)) <= 255
     assert short.startswith(f".{name[0]}")
@@ -323,8 +324,9 @@ def test_force_after_a_kill_after_placing_downloads_again(bench: Bench, origin: 
     assert bench.names == ["out.mp4"]
 
 
-def _part_held_elsewhere(bench: Bench) -> PartFile:
-    part = open_part(bench.folder / bench.PART, bench.target, overwrite=False, sleep=lambda _: None)
+def _part_held_elsewhere(bench: Bench, system: System = THIS_SYSTEM) -> PartFile:
+    path = bench.folder / bench.PART
+    part = open_part(path, bench.target, overwrite=False, sleep=lambda _: None, system=system)
     assert part is not None
     part.begin(Version(url_path="/results/clip.mp4", etag='"v1"', total_bytes=5000))
     return part
@@ -386,8 +388,8 @@ def test_waiting_for_another_download_times_out(bench: Bench) -> None:
     assert DEFAULT.busy_budget_s - 1 < sum(bench.slept) < DEFAULT.busy_budget_s + 1
 
 
-def _complete_part(bench: Bench) -> PartFile:
-    part = _part_held_elsewhere(bench)
+def _complete_part(bench: Bench, system: System = THIS_SYSTEM) -> PartFile:
+    part = _part_held_elsewhere(bench, system)
     part.append(bench.origin.content)
     return part
 
@@ -655,14 +657,8 @@ def test_the_folder_is_synced_before_and_after_the_part_is_removed(
 ) -> None:
     recorder = SyncRecorder(bench, monkeypatch)
 
-    with _complete_part(bench) as part:
-        place(
-            part,
-            bench.target,
-            overwrite=overwrite,
-            sleep=bench.slept.append,
-            system=recorder.system,
-        )
+    with _complete_part(bench, recorder.system) as part:
+        place(part, bench.target, overwrite=overwrite, sleep=bench.slept.append)
 
     before_removal = ["out.mp4"] if overwrite else [bench.PART, bench.NOTE, "out.mp4"]
     assert recorder.seen == [before_removal, ["out.mp4"]]

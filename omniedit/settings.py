@@ -1,7 +1,10 @@
-"""Settings, each with its source: the environment, then the config file, then a default."""
+"""Settings, each with its source: the environment, then the config file, then a default; and keys."""
 
+import os
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
@@ -16,8 +19,14 @@ from omniedit.errors import (
 from omniedit.http.urls import is_loopback_url, origin_of, parse_web_url
 from omniedit.models import DEFAULT_MODEL
 from omniedit.policy import DEFAULT
-from omniedit.system import THIS_SYSTEM
-from omniedit.system.files import absolute_path, decode_text, read_own_file
+from omniedit.system import THIS_SYSTEM, System, error_reason
+from omniedit.system.files import (
+    absolute_path,
+    decode_text,
+    hold,
+    make_private_folder,
+    read_own_file,
+)
 
 DEFAULT_BASE_URL: Final = "https://api.evolink.ai"
 DEFAULT_FILES_URL: Final = "https://files-api.evolink.ai"
@@ -96,6 +105,131 @@ def parse_key(text: str, *, source: str) -> Secret:
         reason = f"it is {len(key)} characters long"
     msg = f"the text in {source} cannot be an API key: {reason}"
     raise InvalidKeyError(msg)
+
+
+def credentials_path(config_dir: Path) -> Path:
+    """Return the path of the saved keys."""
+    return config_dir / "credentials"
+
+
+class CredentialsFile:
+    """Saved keys, each bound to the origins of its API and file service.
+
+    The file has mode 0600 and is replaced atomically.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+        system: System = THIS_SYSTEM,
+    ) -> None:
+        self._path = path
+        self._sleep = sleep
+        self._system = system
+
+    def load(self, origin: str, *, files_origin: str) -> str | None:
+        """Return the key saved for an API's origin, or None.
+
+        Raises:
+            CredentialsError: If other users can read the file, it is not a credentials file, or
+                the key was saved for another file service.
+            LocalError: If the file cannot be used.
+        """
+        saved = self._load_all().get(origin)
+        if saved is None:
+            return None
+        if saved["files_origin"] != files_origin:
+            msg = (
+                f"the saved key is for the file service {saved['files_origin']}, not {files_origin}"
+            )
+            hint = Hint("{} saves a key for both addresses", "config set-key")
+            raise CredentialsError(msg, hint=hint)
+        return saved["key"]
+
+    def save(self, origin: str, key: Secret, *, files_origin: str) -> None:
+        """Save the key for an API's origin and the origin of its file service.
+
+        Raises:
+            CredentialsError: If other users can read the file, or it is not a credentials file.
+            LocalError: If it cannot be written.
+        """
+        saved = {"key": key.reveal(), "files_origin": files_origin}
+        with self._locked():
+            self._replace({**self._load_all(), origin: saved})
+
+    def remove(self, origin: str) -> bool:
+        """Remove the key of an API's origin; return whether there was one.
+
+        Raises:
+            CredentialsError: If other users can read the file, or it is not a credentials file.
+            LocalError: If it cannot be written.
+        """
+        if origin not in self._load_all():
+            return False
+        with self._locked():
+            self._replace({name: key for name, key in self._load_all().items() if name != origin})
+        return True
+
+    @contextmanager
+    def _locked(self) -> Generator[None]:
+        """Keep other processes from changing the file during a block, if files can be locked."""
+        lock = self._path.with_name(f".{self._path.name}.lock")
+        timeout_s = DEFAULT.journal_timeout_s
+        with ExitStack() as stack:
+            # Any other problem with the folder is reported when the file is written.
+            with suppress(LocalError, OSError):
+                make_private_folder(lock.parent)
+                held = hold(lock, sleep=self._sleep, timeout_s=timeout_s, system=self._system)
+                stack.enter_context(held)
+            yield
+
+    def _load_all(self) -> dict[str, Mapping[str, str]]:
+        content = read_own_file(
+            self._path,
+            max_bytes=DEFAULT.max_settings_bytes,
+            is_secret=True,
+            system=self._system,
+        )
+        if content is None:
+            return {}
+        import json  # noqa: PLC0415 - only needed if there is a file
+
+        try:
+            value: Any = json.loads(content)
+            keys: dict[str, dict[str, str]] = value["keys"]
+            return {
+                origin: {"key": str(saved["key"]), "files_origin": str(saved["files_origin"])}
+                for origin, saved in keys.items()
+            }
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            # Not chained: a JSON error quotes the text, which may be a key.
+            msg = f"{self._path} is not a credentials file"
+            hint = f"remove '{self._path}' and save the key again"
+            raise CredentialsError(msg, hint=hint) from None
+
+    def _replace(self, keys: Mapping[str, Mapping[str, str]]) -> None:
+        import json  # noqa: PLC0415 - every command loads this module, few save a key
+        import tempfile  # noqa: PLC0415
+
+        content = json.dumps({"schema": 1, "keys": keys}, indent=2) + "\n"
+        try:
+            make_private_folder(self._path.parent)
+            # `mkstemp` creates it with mode 0600.
+            descriptor, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".credentials-")
+            try:
+                with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+                    file.write(content)
+                    file.flush()
+                    self._system.sync_file(file.fileno())
+                self._system.replace(Path(temporary), self._path)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            msg = f"cannot write {self._path}: {error_reason(error)}"
+            raise LocalError(msg) from None
 
 
 class Setting(NamedTuple, Generic[T]):
@@ -197,7 +331,7 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
         "OMNIEDIT_STATE_DIR",
         "user_state_path",
         stored.get("state_dir"),
-        config_dir.value,
+        base=config_dir.value,
     )
     is_embedded = sandbox or environ.get("OMNIEDIT_SANDBOX", "").strip().lower() not in _FALSE
     base_url = _url(environ, stored, "base_url", DEFAULT_BASE_URL)
@@ -223,16 +357,11 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
         config_dir=config_dir,
         state_dir=state_dir,
         context=_context(environ),
-        model=_model(environ, stored),
+        model=_text_setting(environ, stored, "model", DEFAULT_MODEL),
         sidecar=Setting(sidecar.value == str(True), sidecar.source),
         is_sandbox=is_embedded or (key is not None and key.value.is_for_sandbox),
         is_embedded=is_embedded,
     )
-
-
-def credentials_path(config_dir: Path) -> Path:
-    """Return the path of the saved keys."""
-    return config_dir / "credentials"
 
 
 def _key(
@@ -241,8 +370,6 @@ def _key(
     for name in KEY_VARIABLES:
         if text := environ.get(name, "").strip():
             return Setting(parse_key(text, source=name), f"environment: {name}")
-    from omniedit.settings.credentials import CredentialsFile  # noqa: PLC0415 - it imports this module
-
     path = credentials_path(config_dir)
     saved = CredentialsFile(path).load(origin_of(base_url), files_origin=origin_of(files_url))
     return Setting(parse_key(saved, source=str(path)), f"file: {path}") if saved else None
@@ -251,15 +378,10 @@ def _key(
 def _url(
     environ: Mapping[str, str], stored: Mapping[str, Setting[str]], name: str, default: str
 ) -> Setting[str]:
-    variable = f"OMNIEDIT_{name.upper()}"
-    if text := _text(environ, variable):
-        found = Setting(text, f"environment: {variable}")
-    elif name in stored:
-        found = stored[name]
-    else:
-        return Setting(default, "default")
-    url = found.value.rstrip("/")
-    where = found.source.partition(": ")[2] or found.source
+    found = _text_setting(environ, stored, name, default)
+    if found.source == "default":
+        return found
+    url, where = found.value.rstrip("/"), found.source.partition(": ")[2]
     try:
         parts = parse_web_url(url, what=f"URL in {where}")
         if parts.query or parts.fragment:
@@ -279,27 +401,24 @@ def _folder(
     variable: str,
     default: str,
     stored: Setting[str] | None = None,
+    *,
     base: Path = Path(),
 ) -> Setting[Path]:
+    """Return a folder; a stored one is relative to `base`, whatever the working folder is."""
     if text := environ.get(variable, "").strip():
-        return _absolute(Setting(text, f"environment: {variable}"))
-    if stored is not None:
-        # Relative to the config folder, so that the working folder does not matter.
-        return _absolute(stored, base)
-    import platformdirs  # noqa: PLC0415 - not needed if the variable is set
+        stored, base = Setting(text, f"environment: {variable}"), Path()
+    if stored is None:
+        import platformdirs  # noqa: PLC0415 - not needed if the variable is set
 
-    folder: Path = getattr(platformdirs, default)("omniedit", appauthor=False)
-    return Setting(folder, "default")
-
-
-def _absolute(setting: Setting[str], base: Path = Path()) -> Setting[Path]:
+        folder: Path = getattr(platformdirs, default)("omniedit", appauthor=False)
+        return Setting(folder, "default")
     try:
-        folder = base / Path(setting.value).expanduser()
+        folder = base / Path(stored.value).expanduser()
     except RuntimeError as error:
-        msg = f"the folder in {setting.source.partition(': ')[2]} cannot be used: {error}"
+        msg = f"the folder in {stored.source.partition(': ')[2]} cannot be used: {error}"
         hint = "give an absolute path"
         raise InvalidInputError(msg, code="invalid_config", hint=hint) from None
-    return Setting(absolute_path(folder), setting.source)
+    return Setting(absolute_path(folder), stored.source)
 
 
 def _load_config_file(path: Path) -> Mapping[str, Setting[str]]:
@@ -324,10 +443,13 @@ def _load_config_file(path: Path) -> Mapping[str, Setting[str]]:
     return {name: Setting(text, f"file: {path}") for name, text in texts.items() if text}
 
 
-def _model(environ: Mapping[str, str], stored: Mapping[str, Setting[str]]) -> Setting[str]:
-    if text := _text(environ, "OMNIEDIT_MODEL"):
-        return Setting(text, "environment: OMNIEDIT_MODEL")
-    return stored.get("model", Setting(DEFAULT_MODEL, "default"))
+def _text_setting(
+    environ: Mapping[str, str], stored: Mapping[str, Setting[str]], name: str, default: str
+) -> Setting[str]:
+    variable = f"OMNIEDIT_{name.upper()}"
+    if text := _text(environ, variable):
+        return Setting(text, f"environment: {variable}")
+    return stored.get(name, Setting(default, "default"))
 
 
 def _context(environ: Mapping[str, str]) -> Setting[str]:

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omniedit.errors import CredentialsError, InvalidKeyError, LocalError
-from omniedit.settings import Secret, mask_key, parse_key
-from omniedit.settings.credentials import CredentialsFile
+from omniedit.settings import CredentialsFile, Secret, mask_key, parse_key
 from tests.systems import linux, windows
 
 KEY = "sk-evo-abcdefghijklmnopqrstuvwxyz0123456789"

@@ -16,11 +16,11 @@ from omniedit.settings import (
     DEFAULT_BASE_URL,
     DEFAULT_FILES_URL,
     SANDBOX_ORIGIN,
+    CredentialsFile,
     Secret,
     credentials_path,
     load_settings,
 )
-from omniedit.settings.credentials import CredentialsFile
 
 KEY = "sk-evo-abcdefghijklmnopqrstuvwxyz0123456789"
 LOOPBACK = "http://127.0.0.1:8123"
