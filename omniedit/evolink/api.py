@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Final
 from urllib.parse import quote, urlencode
 
 from omniedit.errors import (
@@ -20,6 +19,7 @@ from omniedit.errors import (
     WrongBaseURLError,
 )
 from omniedit.evolink.replies import (
+    MISSING_ENDPOINT,
     as_object,
     error_from,
     parse_credits,
@@ -31,8 +31,6 @@ from omniedit.evolink.replies import (
 from omniedit.http.client import HttpClient
 from omniedit.http.reply import Reply, date_of
 from omniedit.models import BATCH_SIZE, Credits, Task, TaskPage
-
-_MISSING_ENDPOINT: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 
 
 class EvoLinkClient:
@@ -87,7 +85,7 @@ class EvoLinkClient:
             timeout_s=self._http.policy.submit_timeout_s,
             deadline=deadline,
         )
-        if reply.status in _MISSING_ENDPOINT:
+        if reply.status in MISSING_ENDPOINT:
             refusal = parse_refusal(reply.json)
             if refusal.is_about_content:
                 error = error_from(reply, refusal)
@@ -164,7 +162,7 @@ class EvoLinkClient:
         query = {"page": page, "page_size": BATCH_SIZE, "type": "video", "model": model}
         path = f"/v1/tasks?{urlencode(query | ({'status': status} if status else {}))}"
         reply = self._ask("GET", path, deadline=deadline)
-        if reply.status in _MISSING_ENDPOINT:
+        if reply.status in MISSING_ENDPOINT:
             msg = "this service offers no list of tasks"
             raise EndpointMissingError(msg, http_status=reply.status)
         return parse_task_page(_value(reply))

@@ -38,6 +38,8 @@ from omniedit.models import (
     is_task_id,
 )
 
+MISSING_ENDPOINT: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
+"""The statuses of a reply to a path or a method that the host does not know."""
 MAX_DEPTH: Final = 100
 """A task nested deeper than this is kept without its `raw`, which could not be serialised."""
 _CONTAINERS: Final = (dict, list)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Generator, Mapping
 from http import HTTPStatus
 from io import BufferedReader
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -22,7 +23,13 @@ from omniedit.errors import (
     WrongBaseURLError,
     install_command,
 )
-from omniedit.evolink.replies import as_object, error_type, parse_refusal, parse_uploaded_clip
+from omniedit.evolink.replies import (
+    MISSING_ENDPOINT,
+    as_object,
+    error_type,
+    parse_refusal,
+    parse_uploaded_clip,
+)
 from omniedit.http.reply import retry_after_of
 from omniedit.models import MAX_UPLOAD_BYTES, UploadedClip
 from omniedit.system import error_reason
@@ -140,17 +147,14 @@ class Uploader:
         path: Path,
         *,
         on_progress: Callable[[int, int | None], None],
-        name: str | None = None,
         expected: ClipDigest | None = None,
         deadline: float | None = None,
     ) -> UploadedClip:
         """Upload a clip once, streamed from disk: `POST /api/v1/files/upload/stream`.
 
         Args:
-            path: A regular file.
+            path: A regular file; its name is sent, too, reduced to letters, digits and `-_.`.
             on_progress: Takes the bytes so far and the total.
-            name: The name to upload it under, reduced to letters, digits and `-_.`; the file's own
-                by default.
             expected: The digest when the clip was checked; if it differs, the upload is aborted
                 before its end.
             deadline: A monotonic instant that the upload does not outlive.
@@ -165,21 +169,31 @@ class Uploader:
         """
         with open_file(path) as file:
             size_bytes = os.fstat(file.fileno()).st_size
-            form = _Form(name or path.name)
+            boundary = os.urandom(16).hex()
+            head, tail = _form_ends(boundary, _safe_name(path.name))
             reply = self._http.request(
                 "POST",
                 f"{self._files_url}/api/v1/files/upload/stream",
                 headers=self._headers
                 | {
-                    "content-type": form.content_type,
+                    "content-type": f"multipart/form-data; boundary={boundary}",
                     # Without it, httpx sends chunks and the service cannot refuse by size.
-                    "content-length": str(len(form.head) + size_bytes + len(form.tail)),
+                    "content-length": str(len(head) + size_bytes + len(tail)),
                 },
-                content=_form_body(file, path, form, expected=expected, on_progress=on_progress),
+                content=chain(
+                    (head,),
+                    # The end follows only if this raises nothing.
+                    _clip_blocks(file, path, expected=expected, on_progress=on_progress),
+                    (tail,),
+                ),
                 timeout_s=self._http.policy.upload_timeout_s,
                 deadline=deadline,
             )
-        return _uploaded(reply, self._files_url)
+        value = as_object(reply.json)
+        is_success = HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES
+        if is_success and value.get("success") is not False and not value.get("error"):
+            return parse_uploaded_clip(value)
+        raise _error_from(reply, self._files_url)
 
     def check_service(self, *, deadline: float | None = None) -> None:
         """Check the file service by reading the quota, which is free: `GET /api/v1/files/quota`.
@@ -190,26 +204,12 @@ class Uploader:
         url = f"{self._files_url}/api/v1/files/quota"
         reply = self._http.request("GET", url, headers=self._headers, deadline=deadline)
         # This endpoint is not in the published reference: a file service without it works, too.
-        missing = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
-        if reply.status >= HTTPStatus.BAD_REQUEST and reply.status not in missing:
+        if reply.status >= HTTPStatus.BAD_REQUEST and reply.status not in MISSING_ENDPOINT:
             raise _error_from(reply, self._files_url)
         if reply.status < HTTPStatus.MULTIPLE_CHOICES and not isinstance(reply.json, Mapping):
             # For example, the page of a captive portal.
             msg = f"the file service answered {reply.status} with something that is not JSON"
             raise UnreadableReplyError(msg, http_status=reply.status)
-
-
-def _uploaded(reply: "Reply", files_url: str) -> UploadedClip:
-    """Return the uploaded clip.
-
-    Raises:
-        ServiceError: If the file service refused the clip.
-    """
-    value = as_object(reply.json)
-    is_success = HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES
-    if is_success and value.get("success") is not False and not value.get("error"):
-        return parse_uploaded_clip(value)
-    raise _error_from(reply, files_url)
 
 
 def _error_from(reply: "Reply", files_url: str) -> OmniEditError:
@@ -218,7 +218,7 @@ def _error_from(reply: "Reply", files_url: str) -> OmniEditError:
     status = _effective_status(reply.status, as_object(reply.json).get("code"))
     reason = refusal.message or f"it answered {status}"
     kind = error_type(status, refusal, reply.body)
-    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
+    if status in MISSING_ENDPOINT:
         kind = WrongBaseURLError
     elif kind is RateLimitedError and "quota" in reason.lower():
         # Waiting does not help if the account's storage is full.
@@ -252,42 +252,31 @@ def _effective_status(status: int, code: object) -> int:
     return HTTPStatus.BAD_REQUEST
 
 
-class _Form:
-    """The bytes around the only file of a multipart form (RFC 7578).
-
-    Args:
-        name: The file's name; it is reduced to letters, digits and `-_.`.
-    """
-
-    def __init__(self, name: str) -> None:
-        boundary = os.urandom(16).hex()
-        name = _safe_name(name)
-        content_type = _CONTENT_TYPES.get(Path(name).suffix.lower(), "application/octet-stream")
-        self.content_type = f"multipart/form-data; boundary={boundary}"
-        self.head = (
-            f"--{boundary}\r\n"
-            f'Content-Disposition: form-data; name="file"; filename="{name}"\r\n'
-            f"Content-Type: {content_type}\r\n\r\n"
-        ).encode("ascii")
-        self.tail = f"\r\n--{boundary}--\r\n".encode("ascii")
+def _form_ends(boundary: str, name: str) -> tuple[bytes, bytes]:
+    """Return the bytes around the only file of a multipart form (RFC 7578)."""
+    content_type = _CONTENT_TYPES.get(Path(name).suffix.lower(), "application/octet-stream")
+    head = (
+        f"--{boundary}\r\n"
+        f'Content-Disposition: form-data; name="file"; filename="{name}"\r\n'
+        f"Content-Type: {content_type}\r\n\r\n"
+    )
+    return head.encode("ascii"), f"\r\n--{boundary}--\r\n".encode("ascii")
 
 
-def _form_body(
+def _clip_blocks(
     file: BufferedReader,
     path: Path,
-    form: _Form,
     *,
     expected: ClipDigest | None,
     on_progress: Callable[[int, int | None], None],
 ) -> Generator[bytes]:
-    """Yield the bytes of a form; if the file changed, withhold the end, so that it is incomplete.
+    """Yield the bytes of a clip.
 
     Raises:
         LocalError: If the file changed or the disk fails.
     """
     before = os.fstat(file.fileno())
     digest, done_bytes = hashlib.sha256(), 0
-    yield form.head
     on_progress(0, before.st_size)
     while block := _read(file, path):
         digest.update(block)
@@ -303,7 +292,6 @@ def _form_body(
     )
     if not is_unchanged or (expected and expected.sha256 != digest.hexdigest()):
         raise clip_changed_error(path)
-    yield form.tail
 
 
 def _read(file: BufferedReader, path: Path) -> bytes:

@@ -116,18 +116,20 @@ def test_a_clip_is_uploaded_as_a_form(service: FileService, uploader: Uploader, 
         ("Clip 1 (final).MP4", "Clip_1_final.MP4", "video/mp4"),
         ("клип.mov", "clip.mov", "video/quicktime"),
         ("a.b.webm", "a_b.webm", "video/webm"),
-        ('x"; filename="y\r\n.mp4', "x_filename_y.mp4", "video/mp4"),
+        pytest.param(
+            'x"; filename="y\r\n.mp4', "x_filename_y.mp4", "video/mp4", marks=pytest.mark.posix
+        ),
         ("../../etc/passwd", "passwd.mp4", "video/mp4"),
         (".mp4", "mp4.mp4", "video/mp4"),
         ("clip", "clip.mp4", "video/mp4"),
         ("clip.кл", "clip.mp4", "video/mp4"),
-        ("x" * 300 + ".mkv", "x" * 100 + ".mkv", "application/octet-stream"),
+        ("x" * 200 + ".mkv", "x" * 100 + ".mkv", "application/octet-stream"),
     ],
 )
 def test_a_file_name_is_reduced_to_safe_characters(
     service: FileService, uploader: Uploader, clip: Path, *, name: str, sent: str, content_type: str
 ) -> None:
-    uploader.upload(clip, name=name, on_progress=_ignore)
+    uploader.upload(clip.rename(clip.with_name(Path(name).name)), on_progress=_ignore)
 
     assert service.form[1:] == (sent, content_type)
 
