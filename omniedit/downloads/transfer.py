@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from itertools import chain
 from pathlib import Path
@@ -39,13 +39,6 @@ MAX_CHANGES: Final = 5
 """How often the file at a link may change during a download."""
 PROGRESS_INTERVAL_S: Final = 0.1
 
-_ACCEPTED: Final = frozenset(
-    {
-        HTTPStatus.OK,
-        HTTPStatus.PARTIAL_CONTENT,
-        HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-    }
-)
 _BAD_LINK: Final = frozenset({"internal_address", "invalid_url", "not_loopback", "unsafe_link"})
 _TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
@@ -127,13 +120,7 @@ class Downloader:
         def fill(part: PartFile) -> None:
             part.resume()
             transfer = _Transfer(
-                self._http,
-                part,
-                retry,
-                what=what,
-                deadline=deadline,
-                public_only=self._public_only,
-                on_progress=on_progress,
+                self._http, part, retry, what, deadline, self._public_only, on_progress
             )
             try:
                 transfer.complete(url)
@@ -183,31 +170,25 @@ class Downloader:
             yield Path(saved.path)
 
 
+@dataclass
 class _Transfer:
     """Requests the missing bytes of a part file for as long as that makes progress."""
 
-    def __init__(
-        self,
-        http: "HttpClient",
-        part: PartFile,
-        retry: Retry,
-        *,
-        what: str,
-        deadline: float | None,
-        public_only: bool,
-        on_progress: Progress,
-    ) -> None:
-        self._http = http
-        self._part = part
-        self._retry = retry
-        self._what = what
-        self._deadline = deadline
-        self._public_only = public_only
-        self._on_progress = on_progress
-        self._fruitless = 0
-        self._changes = 0
-        self._version = part.version
-        self._most_bytes = part.size_bytes
+    http: "HttpClient"
+    part: PartFile
+    retry: Retry
+    what: str
+    deadline: float | None
+    public_only: bool
+    on_progress: Progress
+
+    def __post_init__(self) -> None:
+        self.fruitless = 0
+        """How many attempts in a row brought no bytes."""
+        self.changes = 0
+        self.version = self.part.version
+        """The version that the latest attempt met."""
+        self.most_bytes = self.part.size_bytes
 
     def complete(self, url: str) -> None:
         """Complete the part file from its current size.
@@ -222,7 +203,7 @@ class _Transfer:
                 self._ask(url)
             except UnavailableError as error:
                 self._check_progress(error)
-                self._retry.rest(error)
+                self.retry.rest(error)
             else:
                 return
 
@@ -232,27 +213,27 @@ class _Transfer:
         Raises:
             UnavailableError: If another attempt is not worth it.
         """
-        part, policy = self._part, self._http.policy
-        if self._version not in {None, part.version}:
-            self._changes += 1
-            self._most_bytes = 0
-        self._version = part.version
-        if part.size_bytes > self._most_bytes:
-            self._most_bytes = part.size_bytes
-            self._fruitless = 0
-            self._retry.succeeded()
+        part, policy = self.part, self.http.policy
+        if self.version not in {None, part.version}:
+            self.changes += 1
+            self.most_bytes = 0
+        self.version = part.version
+        if part.size_bytes > self.most_bytes:
+            self.most_bytes = part.size_bytes
+            self.fruitless = 0
+            self.retry.succeeded()
         else:
-            self._fruitless += 1
+            self.fruitless += 1
         if (error.retry_after_s or 0.0) > policy.longest_retry_after_s:
             raise error
-        attempts = self._retry.attempts + 1
+        attempts = self.retry.attempts + 1
         if (
-            self._fruitless < policy.attempts_without_progress
+            self.fruitless < policy.attempts_without_progress
             and attempts < policy.download_attempts
-            and self._changes < MAX_CHANGES
+            and self.changes < MAX_CHANGES
         ):
             return
-        if not self._most_bytes:
+        if not self.most_bytes:
             raise error
         msg = f"the download keeps breaking off ({attempts} attempts): {error.message}"
         raise BrokenDownloadError(msg, http_status=error.http_status) from error
@@ -263,7 +244,7 @@ class _Transfer:
         Raises:
             UnavailableError: If bytes are still missing; the part file holds those received.
         """
-        part = self._part
+        part = self.part
         if not part.is_complete:
             headers: dict[str, str] = {}
             if part.is_resumable:
@@ -278,22 +259,20 @@ class _Transfer:
             raise BrokenDownloadError(msg)
         # A host may serve a file that was cut off upstream, with a matching length.
         if not part.is_whole_video:
-            msg = f"the {self._what} breaks off after {part.size_bytes} bytes"
+            msg = f"the {self.what} breaks off after {part.size_bytes} bytes"
             if part.is_complete:
                 part.clear()
             raise BrokenDownloadError(msg)
 
     def _request(self, url: str, headers: dict[str, str]) -> None:
         with followed(
-            self._http,
+            self.http,
             url,
-            what=self._what,
+            what=self.what,
             headers=headers,
-            deadline=self._deadline,
-            public_only=self._public_only,
+            deadline=self.deadline,
+            public_only=self.public_only,
         ) as reply:
-            if reply.status not in _ACCEPTED:
-                raise self._refusal(reply)
             end_bytes, chunks = self._accept(reply)
             self._receive(chunks, end_bytes)
 
@@ -302,15 +281,17 @@ class _Transfer:
         match reply.status:
             case HTTPStatus.OK:
                 return self._accept_whole(reply)
-            case HTTPStatus.PARTIAL_CONTENT if end_bytes := _continuation_end(reply, self._part):
+            case HTTPStatus.PARTIAL_CONTENT if end_bytes := _continuation_end(reply, self.part):
                 return end_bytes, reply.transfer()
-            case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE if _is_at_end(reply, self._part):
-                return self._part.size_bytes, iter(())
-            case _:
+            case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE if _is_at_end(reply, self.part):
+                return self.part.size_bytes, iter(())
+            case HTTPStatus.PARTIAL_CONTENT | HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 # Another version, or other bytes: never splice two files.
-                self._part.clear()
-                msg = f"the file at the {self._what} link changed, or its ranges are wrong"
+                self.part.clear()
+                msg = f"the file at the {self.what} link changed, or its ranges are wrong"
                 raise BrokenDownloadError(msg, http_status=reply.status)
+            case _:
+                raise self._refusal(reply)
 
     def _accept_whole(self, reply: "StreamedReply") -> tuple[int | None, Iterator[bytes]]:
         """Start with a whole file: it changed, ranges are unsupported, or there was no part yet."""
@@ -324,19 +305,19 @@ class _Transfer:
             # Keep the part: a captive portal's page says nothing about it.
             content_type = reply.headers.get("content-type", "")
             if _is_encoded(reply) and content_type.lower().startswith("video/"):
-                msg = f"the host compresses the {self._what}, although it was asked not to"
+                msg = f"the host compresses the {self.what}, although it was asked not to"
                 raise BrokenDownloadError(msg, http_status=reply.status)
             kind = _describe(head, content_type)
-            msg = f"the {self._what} link delivers {kind} instead of an MP4"
+            msg = f"the {self.what} link delivers {kind} instead of an MP4"
             raise NotAVideoError(msg, http_status=reply.status)
         version = _version(reply, total_bytes=_content_length(reply))
         self._check_size(version.total_bytes or 0)
-        self._part.begin(version)
+        self.part.begin(version)
         return version.total_bytes, chain((head,), chunks)
 
     def _receive(self, chunks: Iterator[bytes], end_bytes: int | None) -> None:
-        part, clock, total_bytes = self._part, self._http.clock, self._part.total_bytes
-        self._on_progress(part.size_bytes, total_bytes)
+        part, clock, total_bytes = self.part, self.http.clock, self.part.total_bytes
+        self.on_progress(part.size_bytes, total_bytes)
         due = clock() + PROGRESS_INTERVAL_S
         for chunk in chunks:
             part.append(chunk)
@@ -347,20 +328,20 @@ class _Transfer:
             self._check_size(part.size_bytes)
             now = clock()
             if now >= due:
-                self._on_progress(part.size_bytes, total_bytes)
+                self.on_progress(part.size_bytes, total_bytes)
                 due = now + PROGRESS_INTERVAL_S
-        self._on_progress(part.size_bytes, total_bytes)
+        self.on_progress(part.size_bytes, total_bytes)
 
     def _check_size(self, size_bytes: int) -> None:
-        limit_bytes = self._http.policy.max_result_bytes
+        limit_bytes = self.http.policy.max_result_bytes
         if size_bytes > limit_bytes:
-            self._part.clear()
-            msg = f"the {self._what} is larger than {limit_bytes / 1024**3:g} GiB"
+            self.part.clear()
+            msg = f"the {self.what} is larger than {limit_bytes / 1024**3:g} GiB"
             raise NotAVideoError(msg, code="too_large")
 
     def _refusal(self, reply: "StreamedReply") -> OmniEditError:
         """Return the error for a reply without a video."""
-        status, what = reply.status, self._what
+        status, what = reply.status, self.what
         kind: type[OmniEditError] = ResultGoneError
         message = f"the {what} link answered {status}: it expired, or the {what} is gone"
         if is_blocked_client(status, reply.beginning()):

@@ -145,23 +145,19 @@ class EvoLinkClient:
             msg = f"this service offers no batch read: {error.message}"
             raise EndpointMissingError(msg, http_status=error.http_status) from error
 
-    def list_tasks(
-        self, *, model: str, page: int, status: str | None = None, deadline: float | None = None
-    ) -> TaskPage:
+    def list_tasks(self, *, model: str, page: int, deadline: float | None = None) -> TaskPage:
         """Return a page of the account's tasks for a model, newest first: `GET /v1/tasks`.
 
         Args:
             model: The model's ID.
             page: The page number, from 1.
-            status: `processing`, `completed`, `failed`, `cancelled`, or None for all.
             deadline: A monotonic instant.
 
         Raises:
             EndpointMissingError: If the service does not offer this unpublished endpoint.
         """
         query = {"page": page, "page_size": BATCH_SIZE, "type": "video", "model": model}
-        path = f"/v1/tasks?{urlencode(query | ({'status': status} if status else {}))}"
-        reply = self._ask("GET", path, deadline=deadline)
+        reply = self._ask("GET", f"/v1/tasks?{urlencode(query)}", deadline=deadline)
         if reply.status in MISSING_ENDPOINT:
             msg = "this service offers no list of tasks"
             raise EndpointMissingError(msg, http_status=reply.status)

@@ -164,6 +164,7 @@ VERSION: Final = len(_MIGRATIONS)
 MAGIC: Final = b"SQLite format 3\0"
 _USER_VERSION: Final = slice(60, 64)
 """The bytes of the file header that hold the version (https://sqlite.org/fileformat.html, 1.3)."""
+_READ_VERSION: Final = "pragma user_version"
 _UNDECODABLE: Final = "Could not decode to UTF-8"
 """The beginning of Python's message for text that is not UTF-8."""
 FAILURES: Final = (LocalError, OSError, UnicodeDecodeError, sqlite3.Error)
@@ -398,7 +399,7 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     connection.execute("pragma synchronous=full")
     # On macOS, `fsync` does not flush the drive's cache.
     connection.execute("pragma fullfsync=on")
-    version = _version_of(connection)
+    version: int = connection.execute(_READ_VERSION).fetchone()[0]
     if version > VERSION:
         raise _too_new(path, version)
     if version < VERSION:
@@ -417,16 +418,12 @@ def _migrate(connection: sqlite3.Connection) -> None:
     with connection:
         connection.execute("begin immediate")
         # Another process may have migrated it while this one waited for the lock.
-        for migration in _MIGRATIONS[_version_of(connection) :]:
+        version: int = connection.execute(_READ_VERSION).fetchone()[0]
+        for migration in _MIGRATIONS[version:]:
             # `executescript` would commit first.
             for statement in migration:
                 connection.execute(statement)
         connection.execute(f"pragma user_version={VERSION}")
-
-
-def _version_of(connection: sqlite3.Connection) -> int:
-    row: Any = connection.execute("pragma user_version").fetchone()
-    return int(row[0])
 
 
 @contextmanager

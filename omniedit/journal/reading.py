@@ -92,7 +92,7 @@ class Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._database.close()
 
     def check(self) -> None:
         """Check the whole file.

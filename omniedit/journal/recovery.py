@@ -79,7 +79,6 @@ _PARSED: Final[Sequence[tuple[str, str, Callable[[str], object], str | None]]] =
 def recover(
     folder: Path,
     *,
-    clock: Callable[[], float] = time.time,
     sleep: Callable[[float], object] = time.sleep,
     policy: Policy = DEFAULT,
     system: System = THIS_SYSTEM,
@@ -91,7 +90,6 @@ def recover(
 
     Args:
         folder: The state folder.
-        clock: Returns the Unix time.
         sleep: Sleeps between two attempts to get the lock.
         policy: How long to wait for another process.
         system: The operating system; injected by tests.
@@ -112,13 +110,14 @@ def recover(
         except JournalDamagedError:
             path = folder / JOURNAL_FILE
             with mapped_errors(path):
-                return _replace(path, now=clock(), policy=policy, system=system)
+                return _replace(path, policy=policy, system=system)
     return None
 
 
-def _replace(path: Path, *, now: float, policy: Policy, system: System) -> Recovery:
+def _replace(path: Path, *, policy: Policy, system: System) -> Recovery:
     """Build the new journal beside the damaged one, which a kill before the end leaves in place."""
     new = path.with_name(f"{path.stem}.recovering{path.suffix}")
+    now = time.time()
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     aside = path.with_name(f"{path.stem}.damaged-{stamp}-{uuid.uuid4().hex[:8]}{path.suffix}")
     for leftover in (new, new.with_name(f"{new.name}-journal")):

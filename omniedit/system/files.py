@@ -186,7 +186,7 @@ def read_own_file(
     return content
 
 
-def check_own_path(path: Path, *, is_folder: bool = False, system: System = THIS_SYSTEM) -> None:
+def check_own_path(path: Path, *, is_folder: bool = False) -> None:
     """Refuse an existing path that is of the wrong kind or that others may have written.
 
     Unlike `open_own_file`, this does not open the file: closing it would drop the locks that SQLite
@@ -206,7 +206,7 @@ def check_own_path(path: Path, *, is_folder: bool = False, system: System = THIS
         msg = f"{path} is {kind}, not {'a folder' if is_folder else 'a regular file'}"
         raise LocalError(msg, hint=_MOVE_IT)
     # Root may work in folders of other users.
-    _check_owner(path, found, system=system, folder_owner=found.st_uid if is_folder else None)
+    _check_owner(path, found, folder_owner=found.st_uid if is_folder else None)
 
 
 def read_at_most(file: BinaryIO, *, max_bytes: int, what: str) -> bytes:
@@ -261,7 +261,7 @@ def _check_owner(
     path: Path,
     found: os.stat_result,
     *,
-    system: System,
+    system: System = THIS_SYSTEM,
     is_secret: bool = False,
     folder_owner: int | None = None,
 ) -> None:
