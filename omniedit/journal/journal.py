@@ -136,7 +136,7 @@ class Journal(Reader):
                 task.task_id,
                 request_id,
             )
-            self._forget_query(task)
+            self._forget_ended(task)
 
     def record_tasks(self, reports: Sequence[tuple[Task, float | None]], /, *, origin: str) -> None:
         """Record tasks that were read, each with the time it was last seen unfinished, if known.
@@ -154,7 +154,7 @@ class Journal(Reader):
         with self._database.writing():
             for task, completed_after in news:
                 self._store_task(task, origin=origin, completed_after=completed_after)
-                self._forget_query(task)
+                self._forget_ended(task)
 
     def record_adopted(self, task: Task, *, origin: str) -> None:
         """Record a task that was not submitted from here."""
@@ -313,12 +313,12 @@ class Journal(Reader):
         if error.kind == RequestRefusedError.kind:
             self._forget_upload_of(request_id)
         self._database.execute(
-            "update attempts set state = ?, error = ?, body = null, video = ? where request_id = ?",
+            "update attempts set state = ?, error = ? where request_id = ?",
             AttemptState.REFUSED,
             render_json(error),
-            self._shown_video(request_id),
             request_id,
         )
+        self._forget_body("request_id", request_id)
 
     def _store_task(
         self,
@@ -346,18 +346,23 @@ class Journal(Reader):
         }
         self._database.insert("tasks", row, conflict=_NEWER_STATE)
 
-    def _forget_query(self, task: Task) -> None:
-        """Drop the query of the clip's URL, which may be a signature, once the task has ended."""
+    def _forget_ended(self, task: Task) -> None:
+        """Drop what is not needed once a task has ended."""
         if not task.is_terminal:
             return
         if task.error is not None and task.error.is_about_input:
             self._forget_upload_of(task.task_id)
-        record = self.find_task(task.task_id)
-        if record and record.request_id:
+        self._forget_body("task_id", task.task_id)
+
+    def _forget_body(self, column: str, value: str) -> None:
+        """Drop what will not be sent again: the body, and the clip's query, perhaps a signature."""
+        sql = f"select rowid, video from attempts where {column} = ?"  # noqa: S608 - constants only
+        for row_id, stored in self._database.rows(sql, value):
+            video = from_stored(stored) or ""
             self._database.execute(
-                "update attempts set body = null, video = ? where request_id = ?",
-                self._shown_video(record.request_id),
-                record.request_id,
+                "update attempts set body = null, video = ? where rowid = ?",
+                to_stored(without_query(video) if "://" in video else video),
+                row_id,
             )
 
     def _forget_upload_of(self, request_or_task_id: str) -> None:
@@ -367,11 +372,6 @@ class Journal(Reader):
             " where ? in (request_id, task_id) and instr(cast(body as text), url) > 0)",
             request_or_task_id,
         )
-
-    def _shown_video(self, request_id: str) -> str | bytes:
-        rows = self._database.rows("select video from attempts where request_id = ?", request_id)
-        video = from_stored(rows[0]["video"]) or "" if rows else ""
-        return to_stored(without_query(video) if "://" in video else video)
 
 
 @contextmanager
