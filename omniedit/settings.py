@@ -357,7 +357,7 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
         config_dir=config_dir,
         state_dir=state_dir,
         context=_context(environ),
-        model=_text_setting(environ, stored, "model", DEFAULT_MODEL),
+        model=_text_setting(environ, stored, "model", "OMNIEDIT_MODEL", DEFAULT_MODEL),
         sidecar=Setting(sidecar.value == str(True), sidecar.source),
         is_sandbox=is_embedded or (key is not None and key.value.is_for_sandbox),
         is_embedded=is_embedded,
@@ -378,7 +378,7 @@ def _key(
 def _url(
     environ: Mapping[str, str], stored: Mapping[str, Setting[str]], name: str, default: str
 ) -> Setting[str]:
-    found = _text_setting(environ, stored, name, default)
+    found = _text_setting(environ, stored, name, f"OMNIEDIT_{name.upper()}", default)
     if found.source == "default":
         return found
     url, where = found.value.rstrip("/"), found.source.partition(": ")[2]
@@ -444,9 +444,12 @@ def _load_config_file(path: Path) -> Mapping[str, Setting[str]]:
 
 
 def _text_setting(
-    environ: Mapping[str, str], stored: Mapping[str, Setting[str]], name: str, default: str
+    environ: Mapping[str, str],
+    stored: Mapping[str, Setting[str]],
+    name: str,
+    variable: str,
+    default: str,
 ) -> Setting[str]:
-    variable = f"OMNIEDIT_{name.upper()}"
     if text := _text(environ, variable):
         return Setting(text, f"environment: {variable}")
     return stored.get(name, Setting(default, "default"))
