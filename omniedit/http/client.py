@@ -59,54 +59,42 @@ class StreamedReply:
     Args:
         response: The httpx response.
         url: The requested URL.
+        headers: Its headers, without any key that they echo.
         timer: The time left for the request.
-        redact: Removes keys from text.
     """
 
     def __init__(
-        self, response: httpx.Response, url: str, timer: Timer, redact: Callable[[str], str]
+        self, response: httpx.Response, url: str, headers: Mapping[str, str], timer: Timer
     ) -> None:
         self.status: int = response.status_code
         self.url: str = url
-        self.headers: Mapping[str, str] = _redacted_headers(response.headers, redact)
+        self.headers: Mapping[str, str] = headers
         self._response = response
         self._timer = timer
-        self._redact = redact
 
     def transfer(self) -> Iterator[bytes]:
-        """Yield the body as it was sent, under the stall rule.
-
-        Raises:
-            NetworkError: If the connection breaks, or stays below the policy's speed.
-        """
+        """Yield the body as it was sent, under the stall rule."""
         self._timer.begin_transfer()
-        try:
-            for chunk in self._response.iter_raw():
-                self._timer.moved(len(chunk))
-                yield chunk
-                self._timer.left_s()
-        except _FAILURES as error:
-            _raise_mapped(error, self.url, self._redact)
+        for chunk in self._response.iter_raw():
+            self._timer.moved(len(chunk))
+            yield chunk
+            self._timer.left_s()
 
     def whole(self, max_bytes: int) -> bytes:
         """Return the decoded body.
 
         Raises:
-            NetworkError: If the connection breaks, or the request's time is up.
             UnreadableReplyError: If the body is too large or cannot be decoded.
         """
         encoding = self.headers.get("content-encoding", "").strip().lower()
         is_plain = encoding in {"", "identity"}
         body = bytearray()
-        try:
-            # httpx would decode each chunk completely, and a megabyte may expand to a terabyte.
-            chunks = self._response.iter_bytes() if is_plain else self._response.iter_raw()
-            for chunk in chunks:
-                body += chunk
-                self._check_size(len(body), max_bytes)
-                self._timer.left_s()
-        except _FAILURES as error:
-            _raise_mapped(error, self.url, self._redact)
+        # httpx would decode each chunk completely, and a megabyte may expand to a terabyte.
+        chunks = self._response.iter_bytes() if is_plain else self._response.iter_raw()
+        for chunk in chunks:
+            body += chunk
+            self._check_size(len(body), max_bytes)
+            self._timer.left_s()
         if is_plain:
             return bytes(body)
         decoded = decode(bytes(body), encoding, max_bytes=max_bytes + 1)
@@ -243,7 +231,8 @@ class HttpClient:
         Raises:
             InvalidInputError: If the host leads to a forbidden address; nothing was sent.
             NotConnectedError: If nothing was sent.
-            NetworkError: If the request may have arrived.
+            NetworkError: If the request may have arrived; also if the body breaks off, comes too
+                slowly or not in time, while the block reads it.
             UnreadableReplyError: If the URL cannot be requested.
         """
         self._keep_secret(headers)
@@ -265,10 +254,11 @@ class HttpClient:
                 response = self._send_traced(client, request, url)
             self._has_connected = True
         except _FAILURES as error:
-            _raise_mapped(error, url, self._redact, has_connected=self._has_connected)
-        reply = StreamedReply(response, url, timer, self._redact)
+            self._raise_mapped(error, url)
         try:
-            yield reply
+            yield StreamedReply(response, url, self._redacted(response.headers), timer)
+        except _FAILURES as error:
+            self._raise_mapped(error, url)
         finally:
             response.close()
 
@@ -361,6 +351,12 @@ class HttpClient:
             text = masked(text, secret, _REDACTED)
         return text
 
+    def _redacted(self, headers: httpx.Headers) -> httpx.Headers:
+        values = "\n".join(headers.values())
+        if self._redact(values) == values:
+            return headers
+        return httpx.Headers([(name, self._redact(value)) for name, value in headers.multi_items()])
+
     def _trace_line(self, line: str) -> None:
         if self._trace:
             self._trace(self._redact(line))
@@ -368,30 +364,22 @@ class HttpClient:
     def _since(self, began: float) -> str:
         return f"{round((self.clock() - began) * 1000)} ms"
 
+    def _raise_mapped(self, error: Exception, url: str) -> NoReturn:
+        """Raise an error of httpx or of the timer as one of ours.
 
-def _raise_mapped(
-    error: Exception, url: str, redact: Callable[[str], str], *, has_connected: bool = True
-) -> NoReturn:
-    """Raise an error of httpx as one of ours.
-
-    Args:
-        error: The error that httpx or the timer raised.
-        url: The requested URL.
-        redact: Removes keys from text.
-        has_connected: Whether any host was reached before.
-
-    Raises:
-        NetworkError: If the connection broke or was never established.
-        UnreadableReplyError: If the URL cannot be requested or the reply cannot be decoded.
-    """
-    if isinstance(error, UnicodeError):
-        # Raised for an invalid host name or a lone surrogate; the exception quotes the text.
-        msg = f"not an http(s) URL: {shown_url(url)!a}"
-        raise UnreadableReplyError(msg) from None
-    reason = redact(str(error))
-    # A traceback shows the cause, which may quote a key from the reply.
-    cause = error if reason == str(error) else None
-    raise _error_from(error, url, reason.rstrip("."), has_connected=has_connected) from cause
+        Raises:
+            NetworkError: If the connection broke or was never established.
+            UnreadableReplyError: If the URL cannot be requested or the reply cannot be decoded.
+        """
+        if isinstance(error, UnicodeError):
+            # Raised for an invalid host name or a lone surrogate; the exception quotes the text.
+            msg = f"not an http(s) URL: {shown_url(url)!a}"
+            raise UnreadableReplyError(msg) from None
+        reason = self._redact(str(error))
+        # A traceback shows the cause, which may quote a key from the reply.
+        cause = error if reason == str(error) else None
+        has_connected = self._has_connected
+        raise _error_from(error, url, reason.rstrip("."), has_connected=has_connected) from cause
 
 
 def _error_from(  # noqa: C901, PLR0912 - one line a case
@@ -434,10 +422,3 @@ def _timed_upload(content: Iterable[bytes], timer: Timer, timeout_s: float) -> I
     timer.begin_transfer()
     yield from content
     timer.begin_reply(timeout_s)
-
-
-def _redacted_headers(headers: httpx.Headers, redact: Callable[[str], str]) -> httpx.Headers:
-    values = "\n".join(headers.values())
-    if redact(values) == values:
-        return headers
-    return httpx.Headers([(name, redact(value)) for name, value in headers.multi_items()])
