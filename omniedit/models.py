@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -420,6 +420,13 @@ def is_local(video: str) -> bool:
 def render_count(number: int, noun: str) -> str:
     """Return `1 task` or `12 tasks`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def known_sum(amounts: Iterable[float | None]) -> float | None:
+    """Return the sum of some amounts; None if one of them is unknown."""
+    amounts = list(amounts)
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if len(known) == len(amounts) else None
 
 
 def is_task_id(text: str) -> bool:

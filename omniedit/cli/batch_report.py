@@ -1,7 +1,7 @@
 """The report on many edits: each failure with its line, a summary, and the documents."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from omniedit.cli.exit_codes import ExitStatus, exit_status, hint_for
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from omniedit.cli.context import Context
     from omniedit.edits.batch import EditOutcome
     from omniedit.edits.planner import PlannedEdit
+    from omniedit.edits.session import Session
     from omniedit.terminal.documents import Document
 
 _SHOWN_FAULTS: Final = 50
@@ -91,15 +92,16 @@ class BatchReport:
         self._faulty = [
             _fault_document(number, fault, causes.get(number)) for number, fault in faults
         ]
-        errors: list[OmniEditError] = []
-        for number, fault in faults[:_SHOWN_FAULTS]:
-            error = causes.get(number) or InvalidInputError(fault, code=_INVALID)
-            error.message = f"{names.get(number) or f'{self._manifest}:{number}'}: {fault}"
-            errors.append(error)
+        shown = [
+            (number, f"{names.get(number) or f'{self._manifest}:{number}'}: {fault}")
+            for number, fault in faults[:_SHOWN_FAULTS]
+        ]
         if rest := faults[_SHOWN_FAULTS:]:
-            msg = f"{len(rest)} more lines are invalid"
-            error = causes.get(rest[0][0]) or InvalidInputError(msg, code=_INVALID)
-            error.message = msg
+            shown.append((rest[0][0], f"{len(rest)} more lines are invalid"))
+        errors: list[OmniEditError] = []
+        for number, message in shown:
+            error = causes.get(number) or InvalidInputError(message, code=_INVALID)
+            error.message = message
             errors.append(error)
         errors[-1].hint = "nothing was sent"
         return errors
@@ -122,6 +124,18 @@ class BatchReport:
             self._context.board.add(made.record)
         if made.error is not None:
             self._failures[number] = made.error
+
+    def run(self, session: "Session", outcomes: "Iterable[EditOutcome]") -> None:
+        """Record every outcome, and print the summary at the end, whatever ended the run."""
+        try:
+            for outcome in outcomes:
+                self.take(outcome)
+        except BaseException:
+            # Before this ends, record the submissions whose reply is outstanding.
+            session.stop()
+            raise
+        finally:
+            self.summarise(session.give_up_outstanding())
 
     def summarise(self, unknown_outcomes: Sequence[tuple[Record, OmniEditError]]) -> None:
         """Print each failure, a summary on one line, and the recovery command.
@@ -263,9 +277,9 @@ def _status_of(error: OmniEditError | None) -> str:
 def _fault_document(number: int, fault: str, cause: OmniEditError | None) -> "Document":
     from omniedit.terminal.documents import task_document
 
-    kind = InvalidInputError.kind if cause is None else cause.kind
-    error = TaskError(code=cause.code if cause else _INVALID, message=fault, kind=kind)
+    error = cause or InvalidInputError(fault, code=_INVALID)
+    shown = TaskError(code=error.code, message=fault, kind=error.kind)
     record = Record(
-        request_id=None, task=None, status=AttemptState.REFUSED, created_at=0.0, error=error
+        request_id=None, task=None, status=AttemptState.REFUSED, created_at=0.0, error=shown
     )
     return task_document(record) | {"line": number, "output": None}

@@ -28,7 +28,7 @@ from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
 from omniedit.terminal.streams import READER_LEFT
 
 if TYPE_CHECKING:
-    from omniedit.edits.session import Session
+    from omniedit.edits.session import Remembered, Session
     from omniedit.events import Event, Observer
     from omniedit.http.client import HttpClient
     from omniedit.journal import JournalUse
@@ -88,6 +88,7 @@ class Context:
         """The command's own options and arguments; None until the command line is parsed."""
         self.signals = Signals(self._note_grace, policy=policy)
         self._reported: set[str] = set()  # general notes that were already printed
+        self._remembered: Remembered = {}  # what is known about files
 
     def end_parsing(self, params: Mapping[str, Any]) -> None:
         """Record the command's own options and arguments: the whole command line is parsed.
@@ -213,8 +214,8 @@ class Context:
         Args:
             journal: What to do if the journal cannot be opened.
             observers: Called with every event, after the board and the progress display.
-            total_tasks: The number of edits to expect.
-            shows_progress: Whether the first event starts the progress display.
+            total_tasks: The number of edits to expect; 0 if the command tells the board later.
+            shows_progress: Whether the first event of an expected edit starts the progress display.
             sidecars: Whether to write one for each saved result; False leaves it to the settings.
             is_batch: Whether there are many edits, so that notes about single ones are left out.
             submission_interval_s: The minimum time between two submissions.
@@ -256,7 +257,9 @@ class Context:
             opened = closing.enter_context(
                 opened_journal(folder, journal, warn=printer.warn, clock=self.clock)
             )
-            shown = _Shown(self, total_tasks, closing if shows_progress else None)
+            if total_tasks != 1:
+                self.board.expect(total_tasks)
+            shown = _Shown(self, closing if shows_progress else None)
             closing.callback(shown.end)
             is_shown = printer.progress is ProgressMode.AUTO and not printer.quiet
             session = Session(
@@ -280,6 +283,7 @@ class Context:
                 policy=self.policy,
                 clock=self.clock,
                 already_reported=self._reported,
+                remembered=self._remembered,
             )
             closing.enter_context(session.fetched_files)
             yield session
@@ -348,15 +352,11 @@ class _Shown:
 
     Args:
         context: The command's context.
-        total_tasks: The number of edits to expect.
         closing: Closes the progress display at the end; None shows no progress.
     """
 
-    def __init__(
-        self, context: Context, total_tasks: int, closing: contextlib.ExitStack | None
-    ) -> None:
+    def __init__(self, context: Context, closing: contextlib.ExitStack | None) -> None:
         self._context = context
-        self._total_tasks: int | None = total_tasks
         self._closing = closing
         self._show: Observer | None = None
         self._lock = threading.Lock()
@@ -376,11 +376,9 @@ class _Shown:
 
     def _record(self, event: "Event") -> None:
         board = self._context.board
-        if self._total_tasks is not None:
-            board.expect(self._total_tasks)
-            self._total_tasks = None
         board.take(event)
-        if self._closing is not None:
+        # While a batch is planned, no edits are expected yet.
+        if self._closing is not None and board.total:
             from omniedit.terminal.progress import watch
 
             is_sandbox = self._context.settings.is_sandbox

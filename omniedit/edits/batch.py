@@ -29,24 +29,11 @@ from omniedit.errors import (
     WrongBaseURLError,
 )
 from omniedit.events import LineFailed
-from omniedit.models import Record, Sound, Task
+from omniedit.models import Record, Task
 from omniedit.system import share_heap
 
 _MOST_REFUSALS: Final = 5
 """After this many refusals in a row with the same code, a batch stops submitting."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchOptions:
-    """Batch settings."""
-
-    concurrency: int  # the most edits that run on the service at a time
-    sound: Sound = Sound.NEW
-    again: bool
-    overwrite: bool
-    timeout_s: float  # for each edit
-    max_credits: float | None = None  # the most that this run may newly spend
-    keeps_going: bool = False  # even after several refusals in a row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +52,31 @@ class _Begun:
 
 
 class BatchRun:
-    """Runs a plan: submits and transfers in worker threads, and polls in the calling thread."""
+    """Runs a plan: submits and transfers in worker threads, and polls in the calling thread.
 
-    def __init__(self, session: Session, options: BatchOptions) -> None:
+    Args:
+        options: The options of every edit; each has its own destination.
+        concurrency: The most edits that run on the service at a time.
+        max_credits: The most that this run may newly spend; None for no limit.
+        keeps_going: Whether to continue after several refusals in a row.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        options: EditOptions,
+        *,
+        concurrency: int,
+        max_credits: float | None = None,
+        keeps_going: bool = False,
+    ) -> None:
         self._session = session
         self._options = options
+        self._concurrency = concurrency
+        self._max_credits = max_credits
+        self._keeps_going = keeps_going
         share_heap()
-        self._submissions = min(options.concurrency, session.policy.submissions_at_once)
+        self._submissions = min(concurrency, session.policy.submissions_at_once)
         at_once = self._submissions + session.policy.transfers_at_once
         self._pool = WorkerPool[_Begun | EditOutcome](at_once)
         self._poller = Poller(session, timeout_s=options.timeout_s)
@@ -97,14 +102,11 @@ class BatchRun:
             while backlog or self._pool.busy or self._ended or self._poller:
                 yield from self._start_steps(backlog)
                 rest_s = self._poller.rest_s() if self._poller else None
-                outcome = self._pool.next_outcome(timeout_s=rest_s) if self._is_active else None
-                if outcome is not None:
-                    yield from self._handle(outcome)
+                if self._pool.busy or self._poller:
+                    outcome = self._pool.next_outcome(timeout_s=rest_s)
+                    if outcome is not None:
+                        yield from self._handle(outcome)
                 yield from self._poll()
-
-    @property
-    def _is_active(self) -> bool:
-        return bool(self._pool.busy or self._poller)
 
     def _start_steps(self, backlog: deque[PlannedEdit]) -> Iterator[EditOutcome]:
         """Start as many transfers and submissions as the limits allow."""
@@ -131,8 +133,8 @@ class BatchRun:
         under_way = len(self._beginning) + len(self._followed)
         # With `--max-credits`, submit one at a time: whether the next edit fits depends on what the
         # previous one reserved.
-        at_once = self._submissions if self._options.max_credits is None else 1
-        return under_way < self._options.concurrency and len(self._beginning) < at_once
+        at_once = self._submissions if self._max_credits is None else 1
+        return under_way < self._concurrency and len(self._beginning) < at_once
 
     def _poll(self) -> Iterator[EditOutcome]:
         for record, error in self._poller.poll() if self._poller else ():
@@ -167,7 +169,7 @@ class BatchRun:
         Raises:
             TooExpensiveError: If the credits reserved so far leave too little for it.
         """
-        limit, estimate = self._options.max_credits, edit.estimated_credits or 0.0
+        limit, estimate = self._max_credits, edit.estimated_credits or 0.0
         if limit is None or not edit.is_due or self.halted_by is not None:
             return
         committed = sum(self._committed.values())
@@ -198,7 +200,7 @@ class BatchRun:
         error = outcome.error
         if not isinstance(error, OutcomeUnknownError):
             self._committed.pop(outcome.edit.number, None)
-        if self._options.keeps_going or not isinstance(
+        if self._keeps_going or not isinstance(
             error, RequestRefusedError | QuotaError | AuthenticationError
         ):
             return
@@ -226,7 +228,7 @@ class BatchRun:
                 self.halted_by = self.halted_by or error
             return self._failed(edit, self._attempt_of(error), error)
         except Exception as error:  # noqa: BLE001 - the fault of one line is that line's
-            return self._failed(edit, None, _bug(error))
+            return self._failed(edit, None, error)
         return _Begun(edit=edit, begun=begun)
 
     def _attempt_of(self, error: OmniEditError) -> Record | None:
@@ -246,15 +248,14 @@ class BatchRun:
     def _deliver(self, step: _Begun) -> EditOutcome:
         try:
             record = deliver_edit(self._session, step.begun, self._options_of(step.edit))
-        except OmniEditError as error:
-            return self._failed(step.edit, step.begun.record, error)
         except Exception as error:  # noqa: BLE001 - the fault of one line is that line's
-            return self._failed(step.edit, step.begun.record, _bug(error))
+            return self._failed(step.edit, step.begun.record, error)
         return EditOutcome(edit=step.edit, record=record)
 
-    def _failed(
-        self, edit: PlannedEdit, record: Record | None, error: OmniEditError
-    ) -> EditOutcome:
+    def _failed(self, edit: PlannedEdit, record: Record | None, error: Exception) -> EditOutcome:
+        if not isinstance(error, OmniEditError):
+            msg = f"a bug in omniedit: {type(error).__name__}: {error}"
+            error = OmniEditError(msg, code="bug")
         error.about(task_id=record.task_id if record else None)
         # A failed task has already been reported by its own event.
         if not isinstance(error, TaskFailedError):
@@ -271,17 +272,7 @@ class BatchRun:
         return EditOutcome(edit=edit, record=record, error=error)
 
     def _options_of(self, edit: PlannedEdit) -> EditOptions:
-        return EditOptions(
-            destination=Destination(edit.output),
-            sound=self._options.sound,
-            again=self._options.again,
-            overwrite=self._options.overwrite,
-            timeout_s=self._options.timeout_s,
-        )
-
-
-def _bug(error: Exception) -> OmniEditError:
-    return OmniEditError(f"a bug in omniedit: {type(error).__name__}: {error}", code="bug")
+        return self._options._replace(destination=Destination(edit.output))
 
 
 def _affects_every_edit(error: OmniEditError, *, submit_budget_s: float) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,10 +19,10 @@ from omniedit.errors import (
     UnavailableError,
     install_command,
 )
-from omniedit.events import Retrying, Transferring
+from omniedit.events import Transferring
 from omniedit.evolink.uploads import ClipDigest, digest_clip
 from omniedit.http.links import Incomplete, look_at_url
-from omniedit.http.urls import check_clip_url, check_no_video_page, without_query
+from omniedit.http.urls import check_no_video_page, without_query
 from omniedit.media import check_available, is_available
 from omniedit.media.facts import (
     ClipFacts,
@@ -67,11 +68,6 @@ class Findings(NamedTuple):
         if self.refusals:
             return False
         return None if self.facts.duration_s is None else True
-
-    @property
-    def estimated_credits(self) -> float | None:
-        """The estimated minimum cost of an edit; None if the length or the model is unknown."""
-        return self.model.estimated_credits(self.facts.duration_s)
 
     @property
     def error(self) -> InvalidInputError | None:
@@ -138,7 +134,7 @@ def _is_result(session: Session, path: Path, results: Mapping[int, Sequence[Save
         same_size = [file for file in same_size if file.path == str(absolute_path(path))]
     if not same_size:
         return False
-    digest = digest_of_clip(session, path, check=False).sha256
+    digest = digest_of_clip(session, path).sha256
     return any(file.sha256 == digest for file in same_size)
 
 
@@ -147,22 +143,38 @@ def _is_video(path: Path) -> bool:
     return is_shown and is_video_name(path.name) and is_file(path)
 
 
-def read_facts(session: Session, video: str, *, name: str | None = None) -> ClipFacts | Incomplete:
-    """Probe a clip; of one behind a URL, little more than the header is read.
+def file_facts(session: Session, path: Path, *, name: str | None = None) -> ClipFacts:
+    """Probe a local clip, once until it changes.
 
     Args:
-        video: The path or URL of the clip.
-        name: The name in messages, if it is not `video`.
+        path: The path of the clip.
+        name: The name in messages, if it is not the path.
 
     Raises:
         InvalidInputError: If the content is certainly not a clip.
     """
     from omniedit.media.probing import probe  # noqa: PLC0415 - brings PyAV
 
-    if is_local(video):
-        path = Path(video)
-        kind = f"facts of {name or video}"
-        return session.remember(kind, path, lambda: probe(path, name=name or video))
+    name = name or str(path)
+    return session.remember(f"facts of {name}", path, lambda: probe(path, name=name))
+
+
+def _read_facts(
+    session: Session, video: str, *, source: str | None = None
+) -> ClipFacts | Incomplete:
+    """Probe a clip; of one behind a URL, little more than the header is read.
+
+    Args:
+        video: The path or URL of the clip, as in messages.
+        source: The path of the file, if it is not `video`.
+
+    Raises:
+        InvalidInputError: If the content is certainly not a clip.
+    """
+    from omniedit.media.probing import probe  # noqa: PLC0415 - brings PyAV
+
+    if source is not None or is_local(video):
+        return file_facts(session, Path(source or video), name=video)
     return look_at_url(
         session.http,
         video,
@@ -214,7 +226,7 @@ def probe(session: Session, video: str, model: Model) -> Findings:
     if not is_local(video):
         check_no_video_page(video)
     check_available("av")
-    facts = read_facts(session, video)
+    facts = _read_facts(session, video)
     if isinstance(facts, Incomplete):
         # An edit only warns of this, because the service decides; here there is nothing to report.
         msg = f"the clip could not be inspected: {facts.reason}"
@@ -244,7 +256,7 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
     if not is_available():
         _handle_missing_extra(session, request)
         return ClipPlan()
-    facts = read_facts(session, request.source or request.video, name=request.video)
+    facts = _read_facts(session, request.video, source=request.source)
     if isinstance(facts, Incomplete):
         _handle_unread_clip(session, facts, request)
         return ClipPlan(start_s=start_s, end_s=end_s, is_reencoded=request.is_cut)
@@ -276,7 +288,7 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
     )
 
 
-def digest_of_clip(session: Session, path: Path, *, check: bool) -> ClipDigest:
+def digest_of_clip(session: Session, path: Path, *, check: bool = False) -> ClipDigest:
     """Return the digest of a local clip, computed once.
 
     Args:
@@ -286,9 +298,22 @@ def digest_of_clip(session: Session, path: Path, *, check: bool) -> ClipDigest:
     return session.remember("digest", path, lambda: digest_clip(path, check=check))
 
 
+def is_whole(session: Session, file: SavedFile) -> bool:
+    """Return whether a saved file still has its recorded size and digest."""
+    path = Path(file.path)
+    try:
+        has_size = path.stat().st_size == file.size_bytes
+        return has_size and digest_of_clip(session, path).sha256 == file.sha256
+    except (OSError, ValueError, OmniEditError):
+        return False
+
+
 @contextmanager
 def local_clip(session: Session, request: EditRequest) -> Generator[Path]:
     """Yield the path of a clip's file; the clip of a URL is fetched unless it was already.
+
+    Args:
+        request: A request that `edits.requests.prepare` has checked.
 
     Raises:
         InvalidInputError: If the clip cannot be fetched.
@@ -297,38 +322,22 @@ def local_clip(session: Session, request: EditRequest) -> Generator[Path]:
     if request.source is not None or is_local(request.video):
         yield Path(request.source or request.video)
         return
-    with fetched_clip(session, request.video) as path:
-        yield path
-
-
-@contextmanager
-def fetched_clip(session: Session, url: str) -> Generator[Path]:
-    """Fetch the clip of a URL to a private file and yield its path.
-
-    Raises:
-        InvalidInputError: If the clip cannot be fetched.
-        LocalError: If the file cannot be written.
-    """
-    check_clip_url(url, allow_internal=session.allows_internal_clips)
     with ExitStack() as stack:
         try:
             path = stack.enter_context(
                 session.downloader.fetch(
-                    url,
+                    request.video,
                     what="clip",
                     folder=session.private_folder,
                     on_progress=progress_of(session, "clip", "download"),
-                    on_retry=lambda message, rest_s, attempt: session.report(
-                        Retrying(message=message, delay_s=rest_s, attempt=attempt)
-                    ),
+                    on_retry=partial(session.report_retry, None),
                 )
             )
         except ResultGoneError as error:
             msg = f"the clip cannot be fetched: {error.message}"
             raise InvalidInputError(msg, hint="give a local copy of it") from error
-        except OmniEditError as error:
-            if isinstance(error, UnavailableError):
-                error.message = f"the clip cannot be fetched: {error.message}"
+        except UnavailableError as error:
+            error.message = f"the clip cannot be fetched: {error.message}"
             raise
         yield path
 
@@ -351,8 +360,7 @@ def _handle_unread_clip(session: Session, incomplete: Incomplete, request: EditR
     if request.max_credits is not None:
         msg = f"the cost of the edit cannot be estimated: {incomplete.reason}"
         raise TooExpensiveError(msg, hint="leave `--max-credits` out, or give a local file")
-    message = f"the clip could not be inspected: {incomplete.reason}"
-    session.warn(message)
+    session.warn(f"the clip could not be inspected: {incomplete.reason}")
 
 
 def progress_of(

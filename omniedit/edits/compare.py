@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.downloads.placement import saved_file
-from omniedit.edits.clips import progress_of
+from omniedit.edits.clips import is_whole, progress_of
 from omniedit.edits.records import find_records, has_file, parents_of
-from omniedit.edits.save import download, is_whole, whole_result
+from omniedit.edits.save import download, whole_result
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination, clip_stem
 from omniedit.edits.upload import preparation_shown
@@ -136,18 +136,15 @@ class _Finder:
         """Add the task whose saved result is at a path, with its clip; return whether one is."""
         for record in self._session.journal.recent():
             for file in record.saved:
-                if file.path == path and is_whole(file):
+                if file.path == path and is_whole(self._session, file):
                     self._take_task(record, file)
                     return True
         return False
 
     def _take_task(self, record: Record, result: SavedFile | None = None) -> None:
-        session = self._session
-        result = result or _shown_result(record)
+        result = result or _shown_result(self._session, record)
         if result is None:
-            folder = self._folder or Path()
-            record = download(session, record, Destination(f"{folder}/"), overwrite=False)
-            result = whole_result(record) or record.saved[-1]
+            record, result = self._downloaded(record)
         self._folder = self._folder or Path(result.path).parent
         start_s = record.start_s or 0.0
         if not self._has_reference:
@@ -161,7 +158,7 @@ class _Finder:
         video = ComparedVideo(
             file=result,
             record=record,
-            parents=parents_of(session, record),
+            parents=parents_of(self._session, record),
             from_s=begin_s - start_s,
         )
         self._add(video)
@@ -195,12 +192,13 @@ class _Finder:
 
     def _parent_result(self, parent: str) -> SavedFile:
         [record] = find_records(self._session, [parent], command="compare")
-        known = whole_result(record)
-        if known is not None:
-            return known
-        destination = Destination(f"{self._folder}/")
+        return whole_result(self._session, record) or self._downloaded(record)[1]
+
+    def _downloaded(self, record: Record) -> tuple[Record, SavedFile]:
+        """Save a task's results, and return its record with the first of them."""
+        destination = Destination(f"{self._folder or Path()}/")
         record = download(self._session, record, destination, overwrite=False)
-        return whole_result(record) or record.saved[-1]
+        return record, whole_result(self._session, record) or record.saved[-1]
 
     def _local_clip(self, video: str, record: Record) -> SavedFile:
         # A relative path was relative to a folder that the journal does not record: try the current
@@ -238,11 +236,11 @@ def _file_at(path: Path) -> SavedFile:
     return saved_file(path)
 
 
-def _shown_result(record: Record) -> SavedFile | None:
+def _shown_result(session: Session, record: Record) -> SavedFile | None:
     """Return the file to show for a task's first result: the newest whole one, if there is one."""
     if record.task is not None and len(record.task.result_urls) > 1:
-        return whole_result(record)
-    return next((file for file in reversed(record.saved) if is_whole(file)), None)
+        return whole_result(session, record)
+    return next((file for file in reversed(record.saved) if is_whole(session, file)), None)
 
 
 def _newest_saved(session: Session) -> str:

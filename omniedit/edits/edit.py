@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from omniedit.downloads.placement import check_writable
+from omniedit.edits.clips import is_whole
 from omniedit.edits.poller import Poller, report_end
 from omniedit.edits.reads import refresh
 from omniedit.edits.requests import PreparedEdit, prepare
@@ -13,7 +14,6 @@ from omniedit.edits.save import (
     failed_task_error,
     find_file_at,
     find_saved,
-    is_whole,
     save,
     save_local_copy,
 )
@@ -171,10 +171,13 @@ def known_edit(session: Session, identity: str, options: EditOptions) -> Record 
         target = options.destination.target_of_edit(
             attempt.video, attempt.prompt, identity, attempt.task_id, sound=options.sound
         )
-        if target is not None and find_file_at(attempt, target, sound=options.sound) is not None:
+        if (
+            target is not None
+            and find_file_at(session, attempt, target, sound=options.sound) is not None
+        ):
             # The file of this attempt is there and whole: use it, whatever happened to later ones.
             return attempt
-        if _takes_precedence(attempt, options):
+        if _takes_precedence(session, attempt, options):
             known = attempt
             break
     if known is None or known.task is None:
@@ -204,7 +207,7 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
     if options.sound is Sound.NEW or target is None:
         return _deliver_as_served(session, begun, target, options)
     targets = _targets_like(target, record)
-    if all(find_file_at(record, each, sound=options.sound) for each in targets):
+    if all(find_file_at(session, record, each, sound=options.sound) for each in targets):
         for each in targets:
             record = (
                 find_saved(session, record, each, sound=options.sound, overwrite=options.overwrite)
@@ -214,7 +217,7 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
     kept = served_destination(target)
     record = _deliver_as_served(session, begun, kept.target(None, None), options)
     for index, each in enumerate(_targets_like(target, record)):
-        served = find_file_at(record, kept.target(None, None, index=index))
+        served = find_file_at(session, record, kept.target(None, None, index=index))
         if served is not None:
             record = save_with_sound(
                 session,
@@ -310,7 +313,7 @@ def _settle_known(session: Session, known: Record, *, deadline: float) -> Record
     return known
 
 
-def _takes_precedence(attempt: Record, options: EditOptions) -> bool:
+def _takes_precedence(session: Session, attempt: Record, options: EditOptions) -> bool:
     """Return whether this attempt is continued even if an older one has its file at the target."""
     if attempt.is_result_gone or attempt.has_failed:
         return False
@@ -318,7 +321,7 @@ def _takes_precedence(attempt: Record, options: EditOptions) -> bool:
         # There the file of each attempt has its own name.
         return True
     # It was paid for with `--again --force`, but interrupted before it replaced the older file.
-    return options.overwrite and not any(is_whole(file) for file in attempt.saved)
+    return options.overwrite and not any(is_whole(session, file) for file in attempt.saved)
 
 
 def _refuse_taken(session: Session, record: Record, target: Target, options: EditOptions) -> None:
@@ -352,7 +355,8 @@ def _check_target(
     checked = [(target, options.sound)]
     if options.sound is not Sound.NEW:
         is_there = (
-            known is not None and find_file_at(known, target, sound=options.sound) is not None
+            known is not None
+            and find_file_at(session, known, target, sound=options.sound) is not None
         )
         if not is_there:
             checked.append((served_destination(target).target(None, None), Sound.NEW))

@@ -201,17 +201,8 @@ def _parse_line(number: int, row: Mapping[str, Any]) -> Line:
         raise FaultyLineError(msg)
     if values["end"] is not None:
         _check_cut(values["start"], values["end"])
-    return Line(
-        number=number,
-        video=values["video"] or "",
-        prompt=values["prompt"] or "",
-        output=values["output"],
-        callback_url=values["callback_url"],
-        start=values["start"],
-        end=values["end"],
-        take=take,
-        model=values["model"],
-    )
+    video, prompt = values.pop("video"), values.pop("prompt")
+    return Line(number=number, video=video or "", prompt=prompt or "", **values)
 
 
 def _check_cut(start: str | None, end: str | None) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Final
 
 from omniedit.edits.manifest import Line, Manifest
 from omniedit.edits.requests import PreparedEdit, prepare
@@ -18,8 +17,6 @@ from omniedit.models import EditRequest, Sound, compared_prompt, is_local, rende
 from omniedit.settings import Setting
 from omniedit.system import LONGEST_NAME_BYTES, THIS_SYSTEM, System
 from omniedit.system.files import is_folder, real_path
-
-WHOLE: Final = (1, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +60,7 @@ class Planner:
         model: Setting[str],
         sound: Sound = Sound.NEW,
         folder: str | None,
-        shard: tuple[int, int] = WHOLE,
+        shard: tuple[int, int] = (1, 1),
         again: bool = False,
         max_credits: float | None = None,
         system: System = THIS_SYSTEM,
@@ -122,7 +119,12 @@ class Planner:
         self._name_outputs(planned)
         self.faults.sort()
         if not self.faults:
-            self._check_price(planned)
+            check_price(
+                render_count(sum(edit.is_due for edit in planned), "edit"),
+                sum(edit.estimated_credits or 0.0 for edit in planned),
+                max_credits=self._max_credits,
+                hint="raise the limit, or ask for fewer edits",
+            )
         return planned
 
     def _plan_line(self, line: Line) -> PlannedEdit | None:
@@ -211,14 +213,6 @@ class Planner:
     def _output_key(self, output: str) -> int:
         # A 64-bit hash identifies the path in a third of the memory.
         return hash(self._system.name_key(os.path.join(self._base, output)))  # noqa: PTH118 - on strings
-
-    def _check_price(self, edits: Sequence[PlannedEdit]) -> None:
-        check_price(
-            render_count(sum(edit.is_due for edit in edits), "edit"),
-            sum(edit.estimated_credits or 0.0 for edit in edits),
-            max_credits=self._max_credits,
-            hint="raise the limit, or ask for fewer edits",
-        )
 
     def _note_edit(self, line: Line, identity: str) -> bool:
         """Note an edit; return whether it is the first of its kind."""

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from omniedit.downloads.placement import check_writable, copy_result, remove_leftover_part, verify
-from omniedit.edits.clips import digest_of_clip, probe_result, progress_of
+from omniedit.downloads.placement import check_writable, copy_result, remove_leftover_part
+from omniedit.edits.clips import digest_of_clip, is_whole, probe_result, progress_of
 from omniedit.edits.reads import read_task, refresh
 from omniedit.edits.session import Session
 from omniedit.edits.sidecar import check_sidecar, write_sidecar
@@ -74,7 +74,7 @@ def check_target(
     try:
         check_writable(target.path, overwrite=overwrite)
     except TargetExistsError:
-        if find_file_at(_reread(session, record), target, sound=sound) is None:
+        if find_file_at(session, _reread(session, record), target, sound=sound) is None:
             raise
 
 
@@ -86,7 +86,7 @@ def _refuse_clip(session: Session, record: Record, target: Target) -> None:
     """
     if record.clip_sha256 is None or not is_file(target.path):
         return
-    if digest_of_clip(session, target.path, check=False).sha256 != record.clip_sha256:
+    if digest_of_clip(session, target.path).sha256 != record.clip_sha256:
         return
     # In the sandbox a result has the same content as its clip: go by the path.
     results = {
@@ -96,7 +96,7 @@ def _refuse_clip(session: Session, record: Record, target: Target) -> None:
         for file in known.saved
     }
     is_result = str(absolute_path(target.path)) in results
-    if not is_result and find_file_at(_reread(session, record), target) is None:
+    if not is_result and find_file_at(session, _reread(session, record), target) is None:
         raise target_is_source(target.path)
 
 
@@ -181,14 +181,14 @@ def save_local_copy(
     if record.task is not None and len(record.task.result_urls) > 1:
         # If there are several results, `save` looks for each of them.
         return None
-    existing = find_file_at(record, target)
+    existing = find_file_at(session, record, target)
     if existing is not None:
         for ident in (str(record.task_id), existing.sha256):  # part files of a download, of a copy
             remove_leftover_part(target.path, ident)
         _report_saved(session, record, existing, target, is_new=False, overwrite=overwrite)
         return record
     for file in record.saved:
-        if file.is_served and is_whole(file):
+        if file.is_served and is_whole(session, file):
             copy = copy_result(
                 file,
                 target.path,
@@ -201,12 +201,12 @@ def save_local_copy(
     return None
 
 
-def whole_result(record: Record) -> SavedFile | None:
+def whole_result(session: Session, record: Record) -> SavedFile | None:
     """Return the file of a task's first result as served, if it is whole on this machine."""
     urls = record.task.result_urls if record.task else ()
     # The first of several results is always saved first.
     saved = record.saved if len(urls) <= 1 else record.saved[:1]
-    return next((file for file in saved if file.is_served and is_whole(file)), None)
+    return next((file for file in saved if file.is_served and is_whole(session, file)), None)
 
 
 def result_file(session: Session, record: Record, *, deadline: float | None = None) -> Path:
@@ -221,7 +221,7 @@ def result_file(session: Session, record: Record, *, deadline: float | None = No
         OmniEditError: If the service or the disk refuses.
     """
     task_id = str(record.task_id)
-    here = whole_result(record)
+    here = whole_result(session, record)
     if here is not None:
         return Path(here.path)
     if task_id not in session.fetched:
@@ -236,11 +236,6 @@ def result_file(session: Session, record: Record, *, deadline: float | None = No
 
         session.fetched[task_id] = _with_fresh_link(session, record, 0, fetch, deadline)
     return session.fetched[task_id]
-
-
-def is_whole(file: SavedFile) -> bool:
-    """Return whether a saved file still has its recorded size and digest."""
-    return verify(Path(file.path), size_bytes=file.size_bytes, sha256=file.sha256)
 
 
 def completed_task(record: Record) -> Task:
@@ -312,7 +307,7 @@ def _save_one(
     overwrite: bool,
     deadline: float | None,
 ) -> Record:
-    existing = find_file_at(record, target)
+    existing = find_file_at(session, record, target)
     if existing is not None:
         _report_saved(session, record, existing, target, is_new=False, overwrite=overwrite)
         return record
@@ -418,19 +413,21 @@ def find_saved(
 ) -> Record | None:
     """Report and return a record whose verified file is at the target; None if it is not."""
     record = _reread(session, record)
-    existing = find_file_at(record, target, sound=sound)
+    existing = find_file_at(session, record, target, sound=sound)
     if existing is None:
         return None
     _report_saved(session, record, existing, target, is_new=False, overwrite=overwrite)
     return record
 
 
-def find_file_at(record: Record, target: Target, *, sound: Sound = Sound.NEW) -> SavedFile | None:
+def find_file_at(
+    session: Session, record: Record, target: Target, *, sound: Sound = Sound.NEW
+) -> SavedFile | None:
     """Return this task's file at the target, if there is one and it is whole."""
     # Compare resolved paths: the same file may be spelled `sub/../out.mp4`, or reached by a link.
     path = real_path(target.path)
     for file in record.saved:
-        if file.sound is sound and real_path(Path(file.path)) == path and is_whole(file):
+        if file.sound is sound and real_path(Path(file.path)) == path and is_whole(session, file):
             return file
     return None
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from omniedit.errors import Interrupted, JournalError, OmniEditError
 from omniedit.journal import Journal
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from omniedit.http.client import HttpClient
 
 T = TypeVar("T")
+Remembered: TypeAlias = dict[tuple[str, str], tuple[object, Any]]
+"""What is known about files, by kind and path, each with the file's state at that time."""
 
 
 class Connection(NamedTuple):
@@ -74,6 +76,7 @@ class Session:
         clock: The clock.
         policy: Time-outs, budgets and intervals.
         already_reported: Messages that an earlier session of the same command has already reported.
+        remembered: What an earlier session of the same command has learnt about files.
         submission_interval_s: The minimum interval between two submissions.
     """
 
@@ -100,6 +103,7 @@ class Session:
         clock: Clock = SYSTEM_CLOCK,
         policy: Policy = DEFAULT,
         already_reported: set[str] | None = None,
+        remembered: Remembered | None = None,
         submission_interval_s: float = 0.0,
     ) -> None:
         self.journal, self.origin = journal, origin
@@ -128,7 +132,7 @@ class Session:
         self.shielded = shielded
         """Returns a context manager that delays the first signal by a grace period."""
         self._drain, self._is_batch = drain, is_batch
-        self._remembered: dict[tuple[str, str], tuple[object, Any]] = {}
+        self._remembered: Remembered = {} if remembered is None else remembered
         self._reported: set[str] = set() if already_reported is None else already_reported
         self._stopping = threading.Event()
         self.outstanding: dict[str, Callable[[], tuple[Record, OmniEditError]]] = {}
@@ -298,7 +302,7 @@ class Session:
     def remember(self, kind: str, path: Path, find: Callable[[], T]) -> T:
         """Return the result of `find` for a file, remembered until the file changes.
 
-        A session thus probes and hashes a clip once for all its edits, unless threads ask at the
+        A command thus probes and hashes a clip once for all its edits, unless threads ask at the
         same time.
 
         Args:

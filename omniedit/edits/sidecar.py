@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from omniedit import __version__
-from omniedit.downloads.placement import check_writable, remove_leftover_part, verify, write_content
-from omniedit.edits.clips import read_facts
+from omniedit.downloads.placement import check_writable, remove_leftover_part, write_content
+from omniedit.edits.clips import file_facts, is_whole
 from omniedit.edits.records import parents_of
 from omniedit.edits.session import Session
 from omniedit.errors import JournalError, LocalError, OmniEditError, TargetExistsError
 from omniedit.http.urls import public_url
 from omniedit.journal.reading import is_present
 from omniedit.media import is_available
-from omniedit.media.facts import ClipFacts
-from omniedit.models import Record, SavedFile
+from omniedit.models import Record, SavedFile, known_sum
 from omniedit.schemas import instant, video_fields
 from omniedit.system.files import read_own_file
 
@@ -69,7 +68,9 @@ def write_sidecar(session: Session, record: Record, file: SavedFile, *, overwrit
         with suppress(JournalError):
             record = session.journal.find_task(str(record.task_id)) or record
         credits_used = record.task.credits_used if record.task else None
-        _write(session, record, file, credits_used=credits_used, overwrite=overwrite)
+        _write(
+            session, record, file, record.task_id, credits_used=credits_used, overwrite=overwrite
+        )
 
 
 def complete_sidecars(session: Session) -> Iterator[OmniEditError]:
@@ -85,7 +86,7 @@ def complete_sidecars(session: Session) -> Iterator[OmniEditError]:
             if file.path in asides or not is_present(file) or os.path.lexists(_path_of(path)):
                 continue
             try:
-                if verify(path, size_bytes=file.size_bytes, sha256=file.sha256):
+                if is_whole(session, file):
                     write_sidecar(session, record, file, overwrite=False)
             except OmniEditError as error:
                 yield error.about(task_id=record.task_id, request_id=record.request_id)
@@ -103,23 +104,22 @@ def write_joined_sidecar(
     if session.writes_sidecars:
         first, last = pieces[0], pieces[-1]
         whole = first._replace(request_id=None, end_s=last.end_s)
-        costs = [piece.task.credits_used if piece.task else None for piece in pieces]
-        known = [cost for cost in costs if cost is not None]
-        credits_used = sum(known) if len(known) == len(costs) else None
-        _write(session, whole, file, credits_used=credits_used, is_joined=True, overwrite=overwrite)
+        credits_used = known_sum(
+            piece.task.credits_used if piece.task else None for piece in pieces
+        )
+        _write(session, whole, file, None, credits_used=credits_used, overwrite=overwrite)
 
 
 def _write(
     session: Session,
     record: Record,
     file: SavedFile,
+    task_id: str | None,
     *,
     credits_used: float | None,
-    is_joined: bool = False,
     overwrite: bool,
 ) -> None:
     path = _path_of(Path(file.path))
-    task_id = None if is_joined else record.task_id
     written_sha256 = _sha256_in(path, task_id, file.sha256)
     if written_sha256 == file.sha256:
         remove_leftover_part(path, file.sha256)
@@ -154,8 +154,7 @@ def _facts_of(session: Session, file: SavedFile) -> dict[str, object]:
     facts = file.facts
     if facts is None and is_available():
         with suppress(OmniEditError):
-            found = read_facts(session, file.path)
-            facts = found.video_facts if isinstance(found, ClipFacts) else None
+            facts = file_facts(session, Path(file.path)).video_facts
     return {
         "file": Path(file.path).name,
         "bytes": file.size_bytes,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from omniedit.downloads.placement import copy_result, saved_file
-from omniedit.edits.clips import local_clip, read_facts
+from omniedit.edits.clips import file_facts, local_clip
 from omniedit.edits.requests import PreparedEdit
 from omniedit.edits.save import find_saved, record_placed, record_saved
 from omniedit.edits.session import Session
@@ -20,7 +20,6 @@ from omniedit.errors import (
     TargetExistsError,
     install_command,
 )
-from omniedit.http.links import Incomplete
 from omniedit.media import is_available
 from omniedit.models import Record, SavedFile, Sound, clip_name
 from omniedit.system import error_reason
@@ -134,7 +133,7 @@ def with_sound(
     from omniedit.media.audio import replace_audio  # noqa: PLC0415 - brings PyAV
 
     try:
-        facts = read_facts(session, str(result), name=name)
+        facts = file_facts(session, result, name=name)
     except InvalidInputError as error:
         msg = f"the sound of {name} cannot be changed: {error.message}"
         raise NotAVideoError(msg, hint="`--sound new` saves it as it is") from error
@@ -156,7 +155,7 @@ def with_sound(
             )
         if original is not None:
             check_is_same(session, original)
-        if laid.sound is Sound.NONE and not isinstance(facts, Incomplete) and not facts.has_audio:
+        if laid.sound is Sound.NONE and not facts.has_audio:
             yield result
             return
         warn_of_lost_marks(session, laid.lost_marks, whose="the result", where=name)

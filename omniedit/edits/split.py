@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,19 +14,15 @@ from omniedit.downloads.placement import (
     remove_leftover_part,
     saved_file,
 )
-from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome
-from omniedit.edits.clips import (
-    fetched_clip,
-    probe_result,
-    read_facts,
-)
+from omniedit.edits.batch import BatchRun, EditOutcome
+from omniedit.edits.clips import file_facts, is_whole, local_clip, probe_result
 from omniedit.edits.edit import EditOptions, known_edit
 from omniedit.edits.planner import PlannedEdit, check_price
 from omniedit.edits.requests import PreparedEdit, digest_of, prepare, with_result
-from omniedit.edits.save import find_file_at, is_whole
+from omniedit.edits.save import find_file_at
 from omniedit.edits.session import Session
 from omniedit.edits.sidecar import check_sidecar
-from omniedit.edits.targets import Destination, Target, numbered, refuse_source
+from omniedit.edits.targets import Destination, Target, default_name, numbered, refuse_source
 from omniedit.edits.upload import check_is_same, preparation_shown, warn_of_lost_marks
 from omniedit.errors import (
     InvalidInputError,
@@ -36,7 +32,6 @@ from omniedit.errors import (
     TargetExistsError,
     install_command,
 )
-from omniedit.http.links import Incomplete
 from omniedit.media import is_available
 from omniedit.media.timeline import parse_time
 from omniedit.models import (
@@ -44,13 +39,12 @@ from omniedit.models import (
     MODELS,
     TASK_PREFIX,
     EditRequest,
-    Model,
     Record,
     SavedFile,
     Sound,
     clip_name,
     find_model,
-    is_local,
+    known_sum,
     render_count,
     task_name,
 )
@@ -59,8 +53,8 @@ from omniedit.system.files import absolute_path, private_folder
 if TYPE_CHECKING:
     from omniedit.media.pieces import Piece
 
-CONCURRENCY: Final = 4
-PIECES_SUFFIX: Final = ".pieces"
+_CONCURRENCY: Final = 4
+_PIECES_SUFFIX: Final = ".pieces"
 _MARK_DIGITS: Final = 6
 """Decimals of a piece's marks in seconds; the marks are part of the identity of its edit."""
 _UNSEEN_GAP_S: Final = 0.125
@@ -68,23 +62,10 @@ _UNSEEN_GAP_S: Final = 0.125
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SplitOptions:
-    """The options of an edit in pieces."""
-
-    destination: Destination
-    again: bool
-    overwrite: bool
-    sound: Sound
-    max_credits: float | None
-    timeout_s: float  # for each piece
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SplitPlan:
     """The pieces of a clip, with the edits to make of them and those known already."""
 
     source: Path
-    model: Model
     has_sound: bool
     pieces: "tuple[Piece, ...]"
     edits: tuple[PlannedEdit, ...]
@@ -115,20 +96,21 @@ class SplitPlan:
     @property
     def due_credits(self) -> float | None:
         """The estimated cost of the pieces to submit; None if unknown."""
-        pieces = zip(self.pieces, self.known, strict=True)
-        return self.model.estimated_credits(
-            sum(piece.duration_s for piece, known in pieces if known is None)
-        )
+        return known_sum(edit.estimated_credits for edit in self.edits if edit.is_due)
 
 
 @contextmanager
 def planned_split(
-    session: Session, request: EditRequest, options: SplitOptions
+    session: Session, request: EditRequest, options: EditOptions
 ) -> Generator[SplitPlan]:
     """Plan the pieces of a clip; the files that the plan needs exist until the block ends.
 
     Nothing is submitted. Each piece is an ordinary edit, the same as one of the clip with the
     corresponding `--start` and `--end`.
+
+    Args:
+        request: The request, as typed.
+        options: The options of the whole edit; the time limit is that of each piece.
 
     Raises:
         MissingExtraError: If the extra `media` is not installed.
@@ -139,49 +121,39 @@ def planned_split(
     """
     if request.video.startswith(TASK_PREFIX):
         request = with_result(session, request)
-    _check(session, request)
+    if not is_available():
+        msg = "splitting a clip needs the extra `media`"
+        raise MissingExtraError(msg, hint=install_command("media"))
+    # Check as much as possible before the clip of a URL is fetched.
+    for name, mark in (("--start", request.start), ("--end", request.end)):
+        if mark is not None:
+            parse_time(mark, name=name)
+    prepare(session, request._replace(start=None, end=None, check=False, max_credits=None))
     with (
         session.fetched_files.pop_all(),
-        _with_local_clip(session, request) as local_request,
+        local_clip(session, request) as source,
         private_folder(session.private_folder) as spare,
     ):
-        yield _plan(session, local_request, options, spare_folder=str(spare))
+        fetched = request._replace(source=str(source))
+        yield _plan(session, fetched, options, spare_folder=str(spare))
 
 
 def edit_pieces(
-    session: Session,
-    plan: SplitPlan,
-    options: SplitOptions,
-    on_outcome: Callable[[EditOutcome], None],
-) -> list[Record]:
-    """Make the edits of all pieces, a few at a time; return the records of those that were saved.
-
-    Args:
-        on_outcome: Called with the outcome of each piece as soon as there is one.
-    """
-    batch_options = BatchOptions(
-        concurrency=CONCURRENCY,
-        again=options.again,
-        overwrite=options.overwrite,
-        timeout_s=options.timeout_s,
-        max_credits=options.max_credits,
+    session: Session, plan: SplitPlan, options: EditOptions, *, max_credits: float | None
+) -> Iterator[EditOutcome]:
+    """Make the edits of all pieces, a few at a time; yield the outcome of each."""
+    run = BatchRun(
+        session,
+        options._replace(sound=Sound.NEW),
+        concurrency=_CONCURRENCY,
+        max_credits=max_credits,
     )
-    records: dict[int, Record] = {}
-    try:
-        for outcome in BatchRun(session, batch_options).run(plan.edits):
-            checked = _checked(session, outcome)
-            on_outcome(checked)
-            if checked.record is not None and checked.error is None:
-                records[outcome.edit.number] = checked.record
-    except BaseException:
-        # Before this ends, record the submissions whose reply is outstanding.
-        session.stop()
-        raise
-    return [records[number] for number in sorted(records)]
+    for outcome in run.run(plan.edits):
+        yield _checked(session, outcome)
 
 
 def join_pieces(
-    session: Session, plan: SplitPlan, records: Sequence[Record], options: SplitOptions
+    session: Session, plan: SplitPlan, records: Sequence[Record], options: EditOptions
 ) -> SavedFile | None:
     """Join the results of all pieces and save the clip; return None if it goes to standard output.
 
@@ -225,35 +197,8 @@ def join_pieces(
         return _placed(session, file, plan.target, records, options)
 
 
-def forget_leftovers(plan: SplitPlan) -> None:
-    """Remove temporary files left by a run that was killed right after it placed the clip."""
-    if plan.joined is not None:
-        remove_leftover_part(Path(plan.joined.path), plan.joined.sha256)
-
-
-def _check(session: Session, request: EditRequest) -> None:
-    """Check as much of the request as possible before the clip of a URL is fetched."""
-    if not is_available():
-        msg = "splitting a clip needs the extra `media`"
-        raise MissingExtraError(msg, hint=install_command("media"))
-    for name, mark in (("--start", request.start), ("--end", request.end)):
-        if mark is not None:
-            parse_time(mark, name=name)
-    prepare(session, request._replace(start=None, end=None, check=False, max_credits=None))
-
-
-@contextmanager
-def _with_local_clip(session: Session, request: EditRequest) -> Generator[EditRequest]:
-    """Fetch the clip of a URL, once for all its pieces; yield the request with that file."""
-    if is_local(request.video):
-        yield request
-        return
-    with fetched_clip(session, request.video) as path:
-        yield request._replace(source=str(path))
-
-
 def _plan(
-    session: Session, request: EditRequest, options: SplitOptions, *, spare_folder: str
+    session: Session, request: EditRequest, options: EditOptions, *, spare_folder: str
 ) -> SplitPlan:
     """Return the plan; if the joined clip goes to standard output, results go to `spare_folder`."""
     from omniedit.media.pieces import plan_split  # noqa: PLC0415 - brings PyAV
@@ -262,58 +207,63 @@ def _plan(
     whole = prepare(session, request._replace(check=False, max_credits=None))
     source = Path(request.source or request.video)
     model = find_model(request.model)
-    pieces = tuple(
-        plan_split(
-            source,
-            longest_s=model.longest_clip_s
-            if model.is_known
-            else MODELS[DEFAULT_MODEL].longest_clip_s,
-            start_s=whole.plan.start_s,
-            end_s=whole.plan.end_s,
-        )
+    limits = model if model.is_known else MODELS[DEFAULT_MODEL]
+    pieces = plan_split(
+        source,
+        longest_s=limits.longest_clip_s,
+        start_s=whole.plan.start_s,
+        end_s=whole.plan.end_s,
     )
-    facts = read_facts(session, str(source), name=request.video)
     target = None if options.destination.is_stdout else _target(whole, options)
     folder = spare_folder if target is None else _pieces_folder(whole, target)
-    planned = [
-        _piece_edit(session, request, piece, number, count=len(pieces), folder=f"{folder}/")
-        for number, piece in enumerate(pieces, start=1)
-    ]
-    known = tuple(
-        known_edit(session, edit.identity, _options_of(edit, options)) for edit in planned
-    )
-    edits = tuple(
-        replace(
-            edit,
-            output=_output_for(edit, record, folder=Path(folder), count=len(pieces)),
-            is_due=record is None,
-            estimated_credits=model.estimated_credits(piece.duration_s),
+    in_folder = options._replace(destination=Destination(f"{folder}/"), sound=Sound.NEW)
+    edits: list[PlannedEdit] = []
+    known: list[Record | None] = []
+    for number, piece in enumerate(pieces, start=1):
+        name = f"piece {number} of {len(pieces)}"
+        own = _piece_request(request, piece, name)
+        try:
+            identity = prepare(session, own).identity
+        except InvalidInputError as error:
+            error.message = f"{name}: {error.message}"
+            raise
+        record = known_edit(session, identity, in_folder)
+        edits.append(
+            PlannedEdit(
+                number=number,
+                label=name,
+                request=own,
+                identity=identity,
+                output=_free_path(session, record, Path(folder), number, count=len(pieces)),
+                is_due=record is None,
+                estimated_credits=model.estimated_credits(piece.duration_s),
+            )
         )
-        for edit, record, piece in zip(planned, known, pieces, strict=True)
-    )
+        known.append(record)
+    joined = None if target is None else _find_joined(session, target, known, sound=options.sound)
+    if joined is not None:
+        # A run that was killed right after it placed the clip leaves its part file.
+        remove_leftover_part(Path(joined.path), joined.sha256)
     plan = SplitPlan(
         source=source,
-        model=model,
-        has_sound=not isinstance(facts, Incomplete) and facts.has_audio,
+        has_sound=file_facts(session, source, name=request.video).has_audio,
         pieces=pieces,
-        edits=edits,
-        known=known,
+        edits=tuple(edits),
+        known=tuple(known),
         target=target,
-        joined=None
-        if target is None
-        else _find_joined(session, target, known, sound=options.sound),
+        joined=joined,
     )
     check_price(
         render_count(plan.due_count, "piece"),
         plan.due_credits,
-        max_credits=options.max_credits,
+        max_credits=request.max_credits,
         hint="raise the limit, or cut the clip with `--start T --end T`",
     )
     _check_target(session, plan, options)
     return plan
 
 
-def _target(whole: PreparedEdit, options: SplitOptions) -> Target:
+def _target(whole: PreparedEdit, options: EditOptions) -> Target:
     # For the same prompt, an edit in one go, in pieces, or with another sound gets another name.
     identity = digest_of([whole.identity, "split", options.sound is Sound.NEW])
     request = whole.request
@@ -328,54 +278,35 @@ def _target(whole: PreparedEdit, options: SplitOptions) -> Target:
 
 def _pieces_folder(whole: PreparedEdit, target: Target) -> str:
     """Return the folder for the results of pieces: beside the joined clip, whatever its name."""
-    name = Destination(None).target_of_joined(
-        whole.request.shown_video, whole.request.prompt, digest_of([whole.identity, "split"])
+    identity = digest_of([whole.identity, "split"])
+    name = default_name(whole.request.shown_video, whole.request.prompt, identity)
+    return str(Path(target.shown).with_name(Path(name).stem + _PIECES_SUFFIX))
+
+
+def _piece_request(request: EditRequest, piece: "Piece", name: str) -> EditRequest:
+    start, end = (
+        None if mark_s is None else f"{mark_s:.{_MARK_DIGITS}f}".rstrip("0").rstrip(".")
+        for mark_s in (piece.cut_start_s, piece.cut_end_s)
     )
-    return str(Path(target.shown).with_name(name.path.stem + PIECES_SUFFIX))
+    return request._replace(start=start, end=end, max_credits=None, piece=name)
 
 
-def _piece_edit(
-    session: Session, request: EditRequest, piece: "Piece", number: int, *, count: int, folder: str
-) -> PlannedEdit:
-    name = f"piece {number} of {count}"
-    own = request._replace(
-        start=_shown_mark(piece.cut_start_s),
-        end=_shown_mark(piece.cut_end_s),
-        max_credits=None,
-        piece=name,
-    )
-    try:
-        identity = prepare(session, own).identity
-    except InvalidInputError as error:
-        error.message = f"{name}: {error.message}"
-        raise
-    return PlannedEdit(number=number, label=name, request=own, identity=identity, output=folder)
-
-
-def _output_for(edit: PlannedEdit, known: Record | None, *, folder: Path, count: int) -> str:
+def _free_path(
+    session: Session, known: Record | None, folder: Path, number: int, *, count: int
+) -> str:
     """Return the path for the result of a piece: `07.mp4`, or `07-2.mp4` if that is taken."""
-    name = f"{edit.number:0{max(2, len(str(count)))}}.mp4"
+    name = f"{number:0{max(2, len(str(count)))}}.mp4"
     paths = (folder / numbered(name, index) for index in itertools.count())
-    return str(next(path for path in paths if _is_free_for(known, path)))
+    return str(next(path for path in paths if _is_free_for(session, known, path)))
 
 
-def _is_free_for(known: Record | None, path: Path) -> bool:
+def _is_free_for(session: Session, known: Record | None, path: Path) -> bool:
     if not os.path.lexists(path):
         return True
-    return known is not None and find_file_at(known, Target(path, str(path))) is not None
+    return known is not None and find_file_at(session, known, Target(path, str(path))) is not None
 
 
-def _shown_mark(mark_s: float | None) -> str | None:
-    return None if mark_s is None else f"{mark_s:.{_MARK_DIGITS}f}".rstrip("0").rstrip(".")
-
-
-def _options_of(edit: PlannedEdit, options: SplitOptions) -> EditOptions:
-    return EditOptions(
-        destination=Destination(edit.output), again=options.again, timeout_s=options.timeout_s
-    )
-
-
-def _check_target(session: Session, plan: SplitPlan, options: SplitOptions) -> None:
+def _check_target(session: Session, plan: SplitPlan, options: EditOptions) -> None:
     if plan.target is None:
         return
     refuse_source(plan.edits[0].request.video, plan.target.path)
@@ -392,7 +323,7 @@ def _checked(session: Session, outcome: EditOutcome) -> EditOutcome:
     if record is None or outcome.error is not None:
         return outcome
     try:
-        read_facts(session, str(_result_path(record, outcome.edit)))
+        file_facts(session, _result_path(record, outcome.edit))
     except InvalidInputError as error:
         msg = f"the result of {task_name(record.task_id)} cannot be joined: {error.message}"
         return replace(outcome, error=NotAVideoError(msg, task_id=record.task_id))
@@ -410,7 +341,7 @@ def _find_joined(
         return None
     path = str(absolute_path(target.path))
     for file in session.journal.find_joined(_joined_digest(records, sound=sound)):
-        if file.path == path and is_whole(file):
+        if file.path == path and is_whole(session, file):
             return file
     return None
 
@@ -420,7 +351,7 @@ def _placed(
     file: SavedFile,
     target: Target,
     records: Sequence[Record],
-    options: SplitOptions,
+    options: EditOptions,
 ) -> SavedFile:
     digest = _joined_digest(records, sound=options.sound)
 

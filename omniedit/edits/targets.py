@@ -102,9 +102,9 @@ class Destination(NamedTuple):
         self, video: str, prompt: str, identity: str, *, sound: Sound = Sound.NEW
     ) -> Target:
         """Return the target of a clip that is joined from several results."""
-        if self.text is None or self.is_folder:
+        if self.is_folder:
             return self._within_folder(default_name(video, prompt, identity, sound=sound))
-        return _target(self.text)
+        return _target(str(self.text))
 
     def _within_folder(self, name: str) -> Target:
         return _target(name if self.text is None else str(Path(self.text) / name))

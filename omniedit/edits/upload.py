@@ -6,11 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.downloads.placement import copy_result, saved_file
-from omniedit.edits.clips import (
-    digest_of_clip,
-    local_clip,
-    progress_of,
-)
+from omniedit.edits.clips import digest_of_clip, local_clip, plan_clip, progress_of
 from omniedit.edits.requests import PreparedEdit, digest_of
 from omniedit.edits.session import Session
 from omniedit.errors import JournalError, TargetBusyError
@@ -19,7 +15,15 @@ from omniedit.evolink.uploads import Uploader, check_size, clip_changed_error
 from omniedit.http.urls import origin_of
 from omniedit.media import is_available
 from omniedit.media.facts import C2PA
-from omniedit.models import EditRequest, SavedFile, UploadedClip, clip_name, is_local, render_count
+from omniedit.models import (
+    ClipPlan,
+    EditRequest,
+    SavedFile,
+    UploadedClip,
+    clip_name,
+    is_local,
+    render_count,
+)
 from omniedit.system.files import private_folder
 
 if TYPE_CHECKING:
@@ -44,21 +48,20 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
         LocalError: If the clip has changed, or a file cannot be read or written.
         ServiceError: If the file service refuses the upload.
     """
-    key = edit.clip_sha256 or edit.clip
-    if edit.plan.is_reencoded:
+    key, plan = edit.clip_sha256 or edit.clip, edit.plan
+    if plan.is_reencoded:
         # Hash the URL: its query may be a signature, which must not be stored in the journal.
-        key = digest_of(
-            [edit.clip, _mark(edit.plan.start_s), _mark(edit.plan.end_s), edit.request.keeps_hdr]
-        )
-    files_origin = session.origin
-    if not session.is_sandbox:
-        files_origin = origin_of(session.connection.files_url)
+        marks = [None if mark is None else repr(mark) for mark in (plan.start_s, plan.end_s)]
+        key = digest_of([edit.clip, *marks, edit.request.keeps_hdr])
+    origin = session.origin
+    files_origin = origin if session.is_sandbox else origin_of(session.connection.files_url)
     with _upload_lock(session, key, deadline):
-        _check_frames(session, edit)
+        if not plan.is_reencoded:
+            _check_frames(session, edit.request)
         with suppress(JournalError):
             known = session.journal.find_upload(
                 key,
-                origin=session.origin,
+                origin=origin,
                 files_origin=files_origin,
                 valid_for_s=session.policy.upload_margin_s,
             )
@@ -71,10 +74,40 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
                 deadline=deadline,
             )
         with suppress(JournalError):
-            session.journal.record_upload(
-                key, uploaded, origin=session.origin, files_origin=files_origin
-            )
+            session.journal.record_upload(key, uploaded, origin=origin, files_origin=files_origin)
         return uploaded.url
+
+
+def save_prepared(
+    session: Session, video: str, target: Path, *, model_id: str
+) -> tuple[SavedFile, str]:
+    """Save the clip exactly as an edit would upload it; nothing is sent.
+
+    Args:
+        video: The path of a local clip.
+        target: The file to write, which must not exist.
+        model_id: The model of the edit.
+
+    Returns:
+        The saved file, and what was done to the clip.
+
+    Raises:
+        InvalidInputError: If the clip does not fit, cannot be converted, or is damaged.
+        TargetExistsError: If the target is taken.
+        LocalError: If a file cannot be read or written.
+    """
+    request, path = EditRequest(video=video, prompt="", model=model_id), Path(video)
+    with ExitStack() as stack:
+        plan = plan_clip(session, request)
+        if plan.is_reencoded:
+            prepared = stack.enter_context(_prepared_copy(session, path, request, plan))
+            path, done = prepared.path, prepared.done
+        else:
+            _check_frames(session, request)
+            done = "copied"
+            session.note(done)
+        saved = copy_result(saved_file(path), target, overwrite=False, sleep=session.sleep)
+    return saved, done
 
 
 @contextmanager
@@ -85,63 +118,47 @@ def _file_to_upload(session: Session, edit: PreparedEdit) -> Generator[Path]:
         if not edit.plan.is_reencoded:
             yield path
             return
-        with _prepared_copy(session, path, edit) as written:
-            yield written
+        with _prepared_copy(session, path, edit.request, edit.plan) as prepared:
+            yield prepared.path
 
 
 @contextmanager
-def _prepared_copy(session: Session, source: Path, edit: PreparedEdit) -> Generator[Path]:
-    """Yield a private copy of the clip that was cut, converted, or both."""
+def _prepared_copy(
+    session: Session, source: Path, request: EditRequest, plan: ClipPlan
+) -> Generator["Prepared"]:
+    """Yield a private copy of the clip that was cut, converted, or both; note what was changed."""
     from omniedit.media.preparing import prepare  # noqa: PLC0415 - brings PyAV
 
-    request = edit.request
-    what = "cutting" if request.is_cut else "converting"
+    name, what = _name_of(request), "cutting" if request.is_cut else "converting"
     with private_folder(session.private_folder) as private:
         # Leave room for what may be appended to the name.
         target = private / f"{source.stem[:_LONGEST_STEM]}.mp4"
-        with preparation_shown(session, _name_of(request), what) as on_progress:
+        with preparation_shown(session, name, what) as on_progress:
             prepared = prepare(
                 source,
                 target,
                 name=request.video,
-                start_s=edit.plan.start_s,
-                end_s=edit.plan.end_s,
+                start_s=plan.start_s,
+                end_s=plan.end_s,
                 keeps_hdr=request.keeps_hdr,
                 accepts_damage=request.check is False,
                 on_progress=on_progress,
             )
         check_is_same(session, source)
-        _check_prepared_size(target, name=request.video)
-        _report_changes(session, request, prepared)
-        yield target
-
-
-def save_prepared(
-    session: Session, video: str, target: Path, *, longest_s: float
-) -> tuple[SavedFile, "Prepared"]:
-    """Save the clip exactly as an edit would upload it; nothing is sent.
-
-    Args:
-        video: The path of a local clip.
-        target: The file to write, which must not exist.
-        longest_s: The longest clip that the model takes.
-
-    Raises:
-        InvalidInputError: If the clip cannot be converted, or is damaged.
-        TargetExistsError: If the target is taken.
-        LocalError: If a file cannot be read or written.
-    """
-    from omniedit.media.preparing import save_prepared as save  # noqa: PLC0415 - brings PyAV
-
-    source = Path(video)
-    with private_folder(session.private_folder) as private:
-        path = private / "prepared.mp4"
-        with preparation_shown(session, clip_name(video), "converting") as on_progress:
-            prepared = save(source, path, longest_s=longest_s, on_progress=on_progress)
-        _check_prepared_size(path, name=video)
-        _report_changes(session, EditRequest(video=video, prompt=""), prepared)
-        saved = copy_result(saved_file(path), target, overwrite=False, sleep=session.sleep)
-    return saved, prepared
+        check_size(
+            target.stat().st_size,
+            name=f"the prepared copy of {request.video}",
+            hint="make it smaller with another program, or host it as an MP4 and give its URL",
+        )
+        session.note(prepared.done)
+        _warn_of_damage(session, name, prepared.check)
+        if count := prepared.silenced_packets:
+            packets = render_count(count, "audio packet")
+            session.warn(f"{name}: {packets} cannot be decoded: replaced by silence", is_once=True)
+        warn_of_lost_marks(
+            session, prepared.lost_marks, whose=clip_name(request.video), where="the uploaded copy"
+        )
+        yield prepared
 
 
 @contextmanager
@@ -199,16 +216,13 @@ def warn_of_lost_marks(session: Session, marks: tuple[str, ...], *, whose: str, 
         session.warn(f"the {name} of {whose} is lost in {where}", is_once=True)
 
 
-def _check_frames(session: Session, edit: PreparedEdit) -> None:
-    """Decode a clip that is uploaded unchanged, once per run, to find damaged frames.
+def _check_frames(session: Session, request: EditRequest) -> None:
+    """Decode a clip that is uploaded unchanged, once per command, to find damaged frames.
 
     Raises:
         InvalidInputError: If too many frames are damaged.
     """
-    request = edit.request
-    if edit.plan.is_reencoded or request.check is False or not is_local(request.video):
-        return
-    if not is_available():
+    if request.check is False or not is_local(request.video) or not is_available():
         return
     from omniedit.media.preparing import check_frames, refuse_damage  # noqa: PLC0415 - brings PyAV
 
@@ -224,31 +238,10 @@ def _check_frames(session: Session, edit: PreparedEdit) -> None:
     _warn_of_damage(session, name, found)
 
 
-def _report_changes(session: Session, request: EditRequest, prepared: "Prepared") -> None:
-    """Note how a clip was prepared, and warn of what was lost."""
-    name, count = _name_of(request), prepared.silenced_packets
-    session.note(prepared.done)
-    _warn_of_damage(session, name, prepared.check)
-    if count:
-        what = render_count(count, "audio packet")
-        session.warn(f"{name}: {what} cannot be decoded: replaced by silence", is_once=True)
-    warn_of_lost_marks(
-        session, prepared.lost_marks, whose=clip_name(request.video), where="the uploaded copy"
-    )
-
-
 def _warn_of_damage(session: Session, name: str, check: "FrameCheck") -> None:
     if check.bad_frames:
         what = f"{check.bad_frames} of {check.frames} frames cannot be decoded"
         session.warn(f"{name}: {what}", is_once=True)
-
-
-def _check_prepared_size(path: Path, *, name: str) -> None:
-    check_size(
-        path.stat().st_size,
-        name=f"the prepared copy of {name}",
-        hint="make it smaller with another program, or host it as an MP4 and give its URL",
-    )
 
 
 def _name_of(request: EditRequest) -> str:
@@ -261,7 +254,7 @@ def _upload(session: Session, path: Path, *, name: str, deadline: float | None) 
     check_is_same(session, path)
     return uploader(session).upload(
         path,
-        expected=digest_of_clip(session, path, check=False),
+        expected=digest_of_clip(session, path),
         deadline=deadline,
         on_progress=progress_of(session, name, "upload"),
     )
@@ -293,7 +286,3 @@ def check_is_same(session: Session, path: Path) -> None:
     """
     if session.has_changed("digest", path):
         raise clip_changed_error(path)
-
-
-def _mark(mark_s: float | None) -> str | None:
-    return None if mark_s is None else repr(mark_s)

@@ -1,16 +1,15 @@
 """Prepare a clip for the service: cut it, convert it, or both."""
 
-import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from omniedit.errors import InvalidInputError, LocalError
+from omniedit.errors import InvalidInputError
 from omniedit.media.audio import can_copy_audio, copied_audio, encoded_audio
-from omniedit.media.facts import ACCEPTED_CODECS, ClipFacts, codec_name, needs_conversion
+from omniedit.media.facts import ACCEPTED_CODECS, ClipFacts, codec_name
 from omniedit.media.mux import ENCODING_SLOTS, OnProgress, ignore_progress, write_mp4
-from omniedit.media.probing import probe, read_clip
+from omniedit.media.probing import read_clip
 from omniedit.media.video import (
     FrameCheck,
     VideoEncoding,
@@ -20,8 +19,6 @@ from omniedit.media.video import (
     frame_check,
 )
 from omniedit.models import MAX_UPLOAD_BYTES
-from omniedit.system import error_reason
-from omniedit.system.files import open_file
 
 # Containers that store a presentation time for every packet.
 _COPYABLE_CONTAINERS: Final = frozenset({"mp4", "mov", "3gp", "matroska", "webm", "mpegts", "flv"})
@@ -153,44 +150,6 @@ def refuse_damage(check: FrameCheck, *, name: str) -> None:
     raise InvalidInputError(msg, code="damaged_clip", hint=hint)
 
 
-def save_prepared(
-    source: Path,
-    target: Path,
-    *,
-    longest_s: float,
-    on_progress: OnProgress = ignore_progress,
-) -> Prepared:
-    """Write the clip that would be sent: a plain copy of the source if it needs no changes.
-
-    Args:
-        source: A local clip.
-        target: A new file, in a folder that belongs to the caller.
-        longest_s: The longest clip that the model takes.
-        on_progress: Called after each frame.
-
-    Raises:
-        InvalidInputError: As for `prepare`.
-        LocalError: If the target cannot be written.
-    """
-    facts = probe(source, name=str(source))
-    if needs_conversion(facts, longest_s=longest_s):
-        return prepare(source, target, on_progress=on_progress)
-    check = check_frames(source, on_progress=on_progress)
-    refuse_damage(check, name=str(source))
-    _copy(source, target)
-    return Prepared(
-        path=target,
-        start_s=0.0,
-        duration_s=facts.duration_s or 0.0,
-        is_video_copied=True,
-        is_audio_copied=True if facts.has_audio else None,
-        done="copied",
-        check=check,
-        silenced_packets=0,
-        lost_marks=(),
-    )
-
-
 def _described(facts: ClipFacts, encoding: VideoEncoding) -> str:
     """Return what an encoding changes, on one line."""
     before = [codec_name(facts.video_codec), f"{facts.shown_width}x{facts.shown_height}"]
@@ -222,12 +181,3 @@ def _check_copy(target: Path) -> FrameCheck:
     # Decoders take less memory than encoders, but a long clip has many pieces.
     with ENCODING_SLOTS.taken(part.facts.pixels // 4):
         return count_bad_frames(part)
-
-
-def _copy(source: Path, target: Path) -> None:
-    try:
-        with open_file(source) as file, target.open("xb") as copy:
-            shutil.copyfileobj(file, copy)
-    except OSError as error:
-        msg = f"cannot write {target}: {error_reason(error)}"
-        raise LocalError(msg) from error

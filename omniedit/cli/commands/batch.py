@@ -27,8 +27,6 @@ from omniedit.sanitize import quoted
 from omniedit.system.files import is_folder
 
 if TYPE_CHECKING:
-    from omniedit.cli.batch_report import BatchReport
-    from omniedit.edits.batch import BatchOptions
     from omniedit.edits.manifest import Manifest
     from omniedit.edits.planner import PlannedEdit
     from omniedit.edits.session import Session
@@ -137,43 +135,69 @@ def batch(
     "prompt": …}, optionally with output, callback_url, start, end, take, model.
     """
     from omniedit.cli.batch_report import BatchReport
-    from omniedit.edits.batch import BatchOptions
+    from omniedit.edits.batch import BatchRun
+    from omniedit.edits.edit import EditOptions
     from omniedit.edits.planner import Planner
+    from omniedit.edits.targets import Destination
 
     context: Context = ctx.obj
     part = parse_shard(shard)
     use = JournalUse.DECLINED if no_journal else JournalUse.REQUIRED
     name = None if prompts else sources[0]
     report = BatchReport(context, name, has_journal=not no_journal)
-    with context.session(use, shows_progress=False, sidecars=sidecar, is_batch=True) as session:
-        parsed = _read(context, session, sources, prompts, takes=takes)
-        planner = Planner(
-            session,
-            model=context.model(model),
-            sound=sound or Sound.NEW,
-            folder=folder,
-            shard=part,
-            again=again,
-            max_credits=max_credits,
-        )
-        line_count = len(parsed.lines)
-        names = {line.number: line.label for line in parsed.lines if line.label}
-        edits = planner.plan(parsed)
-        if planner.faults:
-            errors = report.faults(planner.faults, names, planner.causes)
-            return Outcome(errors=errors, tasks=report.documents)
-        _confirm(context, session, edits, has_consent=yes)
-    options = BatchOptions(
-        concurrency=concurrency,
+    options = EditOptions(
+        destination=Destination(folder),
         sound=sound or Sound.NEW,
         again=again,
         overwrite=force,
         timeout_s=timeout,
-        max_credits=max_credits,
-        keeps_going=keep_going,
     )
-    report.begin(edits, line_count=line_count)
-    return _run(context, report, edits, options, use=use, interval_s=rate, sidecars=sidecar)
+    ended_by: BaseException | None = None
+    try:
+        with context.session(
+            use,
+            observers=[context.saved_files()],
+            total_tasks=0,
+            is_batch=True,
+            sidecars=sidecar,
+            submission_interval_s=rate,
+        ) as session:
+            parsed = _read(context, session, sources, prompts, takes=takes)
+            planner = Planner(
+                session,
+                model=context.model(model),
+                sound=options.sound,
+                folder=folder,
+                shard=part,
+                again=again,
+                max_credits=max_credits,
+            )
+            line_count = len(parsed.lines)
+            names = {line.number: line.label for line in parsed.lines if line.label}
+            edits = planner.plan(parsed)
+            if planner.faults:
+                errors = report.faults(planner.faults, names, planner.causes)
+                return Outcome(errors=errors, tasks=report.documents)
+            _confirm(context, session, edits, has_consent=yes)
+            report.begin(edits, line_count=line_count)
+            run = BatchRun(
+                session,
+                options,
+                concurrency=concurrency,
+                max_credits=max_credits,
+                keeps_going=keep_going,
+            )
+            session.journal.record_call(context.settings.context.value, None)
+            report.run(session, run.run(edits))
+    except (Interrupted, OmniEditError) as error:
+        ended_by = error
+    return Outcome(
+        tasks=report.documents,
+        errors=report.errors,
+        has_shown_errors=True,
+        ended_by=ended_by,
+        recovery_hint=report.recovery_hint,
+    )
 
 
 def _read(
@@ -245,47 +269,3 @@ def _confirm(
         _ = session.service  # a missing key is reported before the question
     if len(due) > 1 and not has_consent and can_ask(context):
         require_consent(context, f"send {len(due)} edits for {price}?")
-
-
-def _run(
-    context: Context,
-    report: "BatchReport",
-    edits: "Sequence[PlannedEdit]",
-    options: "BatchOptions",
-    *,
-    use: JournalUse,
-    interval_s: float,
-    sidecars: bool,
-) -> Outcome:
-    from omniedit.edits.batch import BatchRun
-
-    ended_by: BaseException | None = None
-    observers = [context.saved_files()]
-    try:
-        with context.session(
-            use,
-            observers=observers,
-            total_tasks=len(edits),
-            is_batch=True,
-            sidecars=sidecars,
-            submission_interval_s=interval_s,
-        ) as session:
-            session.journal.record_call(context.settings.context.value, None)
-            try:
-                for made in BatchRun(session, options).run(edits):
-                    report.take(made)
-            finally:
-                # Whatever ended the run, outstanding replies are still recorded.
-                try:
-                    session.stop()
-                finally:
-                    report.summarise(session.give_up_outstanding())
-    except (Interrupted, OmniEditError) as error:
-        ended_by = error
-    return Outcome(
-        tasks=report.documents,
-        errors=report.errors,
-        has_shown_errors=True,
-        ended_by=ended_by,
-        recovery_hint=report.recovery_hint,
-    )

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from omniedit.edits.compare import ComparedVideo, Comparison
-    from omniedit.edits.session import Session
     from omniedit.media.comparison import Change
     from omniedit.models import SavedFile
     from omniedit.terminal.documents import Document
@@ -79,6 +78,7 @@ def compare(
     The page is one file beside its videos, and needs no network. A clip behind a URL, or an unsaved
     result, is fetched once to make it.
     """
+    from omniedit.downloads.placement import write_content
     from omniedit.edits.compare import find_videos, measured
 
     context: Context = ctx.obj
@@ -102,7 +102,14 @@ def compare(
         else:
             comparison = measured(session, comparison)
             chunks = _page(comparison, target, embeds=embed)
-        written = _write(session, chunks, target, overwrite=force)
+        written = write_content(
+            target,
+            "compare",
+            chunks,
+            overwrite=force,
+            sleep=session.sleep,
+            policy=session.policy,
+        )
     context.printer.path(output or str(target))
     if shows:
         _show(context, sheet)
@@ -194,16 +201,6 @@ def _sheet(comparison: "Comparison") -> bytes:
         for video in comparison.videos
     ]
     return draw_sheet(rows)
-
-
-def _write(
-    session: "Session", chunks: "Iterator[bytes]", target: Path, *, overwrite: bool
-) -> "SavedFile":
-    from omniedit.downloads.placement import write_content
-
-    return write_content(
-        target, "compare", chunks, overwrite=overwrite, sleep=session.sleep, policy=session.policy
-    )
 
 
 def _address(path: str, folder: Path) -> str:

@@ -100,29 +100,26 @@ def edit(
     )
     context.board.request = request
     use = JournalUse.DECLINED if no_journal else JournalUse.REQUIRED
-    if split:
-        from omniedit.cli.commands.split import SplitCall, edit_in_pieces
-        from omniedit.edits.split import SplitOptions
-
-        in_pieces = SplitOptions(
-            destination=destination,
-            again=again,
-            overwrite=force,
-            sound=sound or Sound.ORIGINAL,
-            max_credits=max_credits,
-            timeout_s=timeout,
-        )
-        call = SplitCall(
-            context=context, options=in_pieces, use=use, has_consent=yes, sidecars=sidecar
-        )
-        return edit_in_pieces(call, request, prompt=prompt, prompt_file=prompt_file)
     wanted = editing.EditOptions(
         destination=destination,
-        sound=sound or Sound.NEW,
+        sound=sound or (Sound.ORIGINAL if split else Sound.NEW),
         again=again,
         overwrite=force,
         timeout_s=timeout,
     )
+    if split:
+        from omniedit.cli.commands.split import edit_in_pieces
+
+        return edit_in_pieces(
+            context,
+            request,
+            wanted,
+            use=use,
+            prompt=prompt,
+            prompt_file=prompt_file,
+            has_consent=yes,
+            sidecars=sidecar,
+        )
     with context.session(
         use,
         observers=[context.saved_files(prints_paths=not destination.is_stdout)],

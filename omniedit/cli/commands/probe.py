@@ -15,7 +15,6 @@ from omniedit.models import TASK_PREFIX, find_model
 if TYPE_CHECKING:
     from omniedit.edits.clips import Findings
     from omniedit.edits.session import Session
-    from omniedit.models import Model
     from omniedit.terminal.documents import Document
 
 EXAMPLES: Final = """
@@ -63,7 +62,9 @@ def probe(
             found = clips.probe(session, clip, find_model(context.model(model).value))
             fields |= _shown(context, video, found)
             if save_prepared is not None and found.error is None:
-                fields["prepared"] = _prepared(session, clip, save_prepared, model=found.model)
+                fields["prepared"] = _prepared(
+                    session, clip, save_prepared, model_id=found.model.model_id
+                )
     except (Interrupted, OmniEditError) as error:
         return Outcome(fields=fields, ended_by=error)
     return Outcome(fields=fields, errors=[found.error] if found.error else [])
@@ -73,7 +74,8 @@ def _shown(context: Context, video: str, found: "Findings") -> "Document":
     """Print the findings about a clip, and return them as fields of the document."""
     from omniedit.terminal.probe import clip_fields, render_clip
 
-    facts, problems, cost = found.facts, found.problems, found.estimated_credits
+    facts, problems = found.facts, found.problems
+    cost = found.model.estimated_credits(facts.duration_s)
     printer = context.printer
     lines = render_clip(facts, problems, model=found.model, cost=cost, width=printer.stdout_width)
     printer.lines(lines)
@@ -104,12 +106,12 @@ def _check_target(video: str, file: str) -> None:
         raise
 
 
-def _prepared(session: "Session", video: str, file: str, *, model: "Model") -> "Document":
+def _prepared(session: "Session", video: str, file: str, *, model_id: str) -> "Document":
     """Write the clip that would be sent, and return its fields of the document."""
     from omniedit.edits.upload import save_prepared
     from omniedit.events import Saved
     from omniedit.terminal.documents import content_document
 
-    saved, prepared = save_prepared(session, video, Path(file), longest_s=model.longest_clip_s)
+    saved, done = save_prepared(session, video, Path(file), model_id=model_id)
     session.report(Saved(file=saved, shown_path=file))
-    return {**content_document(saved), "done": prepared.done}
+    return {**content_document(saved), "done": done}

@@ -1,7 +1,7 @@
 """`omniedit edit --split`: ask for consent to the price, edit the pieces, join the results."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from omniedit.cli.batch_report import BatchReport
@@ -9,17 +9,11 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import hint_for
 from omniedit.cli.input import read_request, require_consent
 from omniedit.edits.batch import EditOutcome
+from omniedit.edits.edit import EditOptions
 from omniedit.edits.planner import PlannedEdit
 from omniedit.edits.session import Session
 from omniedit.edits.sidecar import write_joined_sidecar
-from omniedit.edits.split import (
-    SplitOptions,
-    SplitPlan,
-    edit_pieces,
-    forget_leftovers,
-    join_pieces,
-    planned_split,
-)
+from omniedit.edits.split import SplitPlan, edit_pieces, join_pieces, planned_split
 from omniedit.edits.submit import refusal_recorded
 from omniedit.errors import (
     Hint,
@@ -32,32 +26,33 @@ from omniedit.errors import (
 )
 from omniedit.events import Saved
 from omniedit.journal import JournalUse
-from omniedit.models import Sound, render_count
+from omniedit.models import Sound, known_sum, render_count
 from omniedit.terminal.documents import saved_document
 from omniedit.terminal.human import render_amount, render_estimate, render_price
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from omniedit.models import EditRequest, Record, SavedFile, Task
+    from omniedit.models import EditRequest, Record, SavedFile
     from omniedit.terminal.documents import Document
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SplitCall:
-    """One call of `edit --split`."""
-
-    context: Context
-    options: SplitOptions
-    use: JournalUse
-    has_consent: bool  # whether the price was accepted by `--yes`
-    sidecars: bool  # whether to write one for each saved file
-
-
 def edit_in_pieces(
-    call: SplitCall, request: "EditRequest", *, prompt: str | None, prompt_file: str | None
+    context: Context,
+    request: "EditRequest",
+    options: EditOptions,
+    *,
+    prompt: str | None,
+    prompt_file: str | None,
+    use: JournalUse,
+    has_consent: bool,
+    sidecars: bool,
 ) -> Outcome:
     """Edit each piece of a clip and join the results.
+
+    Args:
+        request: The request, still without its prompt.
+        options: The options of the whole edit.
+        has_consent: Whether the price was accepted by `--yes`.
+        sidecars: Whether to write one for each saved file.
 
     Raises:
         OmniEditError: If nothing was sent.
@@ -68,10 +63,28 @@ def edit_in_pieces(
     ended_by: BaseException | None = None
     joined: SavedFile | None = None
     with ExitStack() as held:
-        plan = _plan(call, request, held, prompt=prompt, prompt_file=prompt_file)
-        report = _report(call, plan)
+        with context.session(use, sidecars=sidecars) as session:
+            request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
+            with refusal_recorded(session, request):
+                plan = held.enter_context(planned_split(session, request, options))
+                _note_plan(context, plan, options.sound)
+                if plan.due_count:
+                    _ = session.service  # a missing key is reported before the question
+                if plan.due_count and not has_consent:
+                    pieces = render_count(plan.due_count, "piece")
+                    require_consent(context, f"send {pieces} for {render_price(plan.due_credits)}?")
+        report = _report(context, plan, has_journal=use is JournalUse.REQUIRED)
         try:
-            joined = _make(call, plan, report)
+            with context.session(
+                use,
+                observers=[context.saved_files(prints_paths=False)],
+                total_tasks=len(plan.edits),
+                is_batch=True,
+                sidecars=sidecars,
+            ) as session:
+                joined = _make(
+                    context, session, plan, options, report, max_credits=request.max_credits
+                )
         except (Interrupted, OmniEditError) as error:
             ended_by = error
     return Outcome(
@@ -84,59 +97,71 @@ def edit_in_pieces(
     )
 
 
-def _make(call: SplitCall, plan: SplitPlan, report: BatchReport) -> "SavedFile | None":
+def _make(
+    context: Context,
+    session: Session,
+    plan: SplitPlan,
+    options: EditOptions,
+    report: BatchReport,
+    *,
+    max_credits: float | None,
+) -> "SavedFile | None":
     """Edit and join the pieces; return None if one failed or the result went to stdout."""
-    context = call.context
-    saved_files = context.saved_files(prints_paths=False)
-    with context.session(
-        call.use,
-        observers=[saved_files],
-        total_tasks=len(plan.edits),
-        is_batch=True,
-        sidecars=call.sidecars,
-    ) as session:
-        session.journal.record_call(context.settings.context.value, None)
-        if plan.joined is not None:
-            forget_leftovers(plan)
-            for known in plan.known:
-                if known is not None:
-                    context.board.add(known)
-            context.printer.note("the results are already joined")
-            return _announce(call, session, plan, plan.known, plan.joined)
-        records = _edit(call, session, plan, report)
+    records = [record for record in plan.known if record is not None]
+    joined = plan.joined
+    if joined is not None:
+        for record in records:
+            context.board.add(record)
+        context.printer.note("the results are already joined")
+    else:
+        records = _edit(session, plan, options, report, max_credits=max_credits)
         if report.errors:
             return None
+        if plan.due_count:
+            context.printer.note(_render_cost(plan, records))
         context.printer.note("joining the results")
-        joined = _join(call, session, plan, records, report)
-        return _announce(call, session, plan, records, joined)
+        try:
+            joined = join_pieces(session, plan, records, options)
+        except (Interrupted, LocalError):
+            if session.has_journal:
+                command = context.same_command()
+                report.print_recovery_hint(f"the pieces are saved: {command} joins them at no cost")
+            raise
+    if joined is None or plan.target is None:
+        return None
+    shown_path = plan.target.shown
+    session.report(Saved(file=joined, shown_path=shown_path, is_new=plan.joined is None))
+    context.printer.path(shown_path)
+    write_joined_sidecar(session, records, joined, overwrite=options.overwrite)
+    return joined
 
 
-def _plan(
-    call: SplitCall,
-    request: "EditRequest",
-    held: ExitStack,
+def _edit(
+    session: Session,
+    plan: SplitPlan,
+    options: EditOptions,
+    report: BatchReport,
     *,
-    prompt: str | None,
-    prompt_file: str | None,
-) -> SplitPlan:
-    """Plan the pieces, and ask for consent to their price."""
-    with call.context.session(call.use, sidecars=call.sidecars) as session:
-        request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
-        with refusal_recorded(session, request):
-            plan = held.enter_context(planned_split(session, request, call.options))
-            _note_plan(call, plan)
-            if plan.due_count:
-                _ = session.service  # a missing key is reported before the question
-            if plan.due_count and not call.has_consent:
-                pieces = render_count(plan.due_count, "piece")
-                price = render_price(plan.due_credits)
-                require_consent(call.context, f"send {pieces} for {price}?")
-    return plan
+    max_credits: float | None,
+) -> list["Record"]:
+    """Edit the pieces; return the record of each that was saved, in order."""
+    records: dict[int, Record] = {}
+
+    def outcomes() -> Iterator[EditOutcome]:
+        for outcome in edit_pieces(session, plan, options, max_credits=max_credits):
+            if outcome.error is not None:
+                outcome.error.hint = _hint_for(outcome.error, outcome.edit)
+            elif outcome.record is not None:
+                records[outcome.edit.number] = outcome.record
+            yield outcome
+
+    report.run(session, outcomes())
+    return [records[number] for number in sorted(records)]
 
 
-def _note_plan(call: SplitCall, plan: SplitPlan) -> None:
+def _note_plan(context: Context, plan: SplitPlan, sound: Sound) -> None:
     """Note what is sent, what it costs, and how splitting affects picture and sound."""
-    note = call.context.printer.note
+    note = context.printer.note
     count, due, cost = len(plan.pieces), plan.due_count, render_estimate(plan.due_credits)
     pieces = f"{count} pieces of {plan.longest_s:.1f} s" if count > 1 else "1 piece"
     if not due:
@@ -148,9 +173,9 @@ def _note_plan(call: SplitCall, plan: SplitPlan) -> None:
         note(f"{pieces}: {count - due} known here, {due} to be paid: {cost}")
     if count > 1:
         note("the service edits each piece on its own: looks may drift from one to the next")
-    if call.options.sound is Sound.NEW:
+    if sound is Sound.NEW:
         note("the sound it generates for each piece is kept, faded from one to the next")
-    elif call.options.sound is Sound.NONE:
+    elif sound is Sound.NONE:
         note("the result has no sound")
     elif plan.has_sound:
         note("the clip's own sound is laid over the result; `--sound new` keeps the new one")
@@ -158,72 +183,32 @@ def _note_plan(call: SplitCall, plan: SplitPlan) -> None:
         note("the clip has no sound, so the result has none; `--sound new` keeps the new one")
 
 
-def _report(call: SplitCall, plan: SplitPlan) -> BatchReport:
+def _report(context: Context, plan: SplitPlan, *, has_journal: bool) -> BatchReport:
     def fields(edit: PlannedEdit) -> "Document":
         start_s, end_s = plan.marks_s(edit.number)
         return {"piece": edit.number, "start_seconds": start_s, "end_seconds": end_s}
 
-    report = BatchReport(
-        call.context,
-        None,
-        has_journal=call.use is JournalUse.REQUIRED,
-        fields=fields,
-    )
+    report = BatchReport(context, None, has_journal=has_journal, fields=fields)
     report.begin(plan.edits, line_count=len(plan.edits))
     return report
 
 
-def _edit(
-    call: SplitCall, session: Session, plan: SplitPlan, report: BatchReport
-) -> "list[Record]":
-    """Edit the pieces; return the record of each that was saved."""
-
-    def take(outcome: EditOutcome) -> None:
-        if outcome.error is not None:
-            outcome.error.hint = _hint_for(outcome.error, outcome.edit)
-        report.take(outcome)
-
-    try:
-        records = edit_pieces(session, plan, call.options, take)
-    finally:
-        report.summarise(session.give_up_outstanding())
-    if plan.due_count and not report.errors:
-        paid = [record.task for record, known in zip(records, plan.known, strict=True) if not known]
-        call.context.printer.note(_render_cost(plan.due_credits, [task for task in paid if task]))
-    return records
-
-
-def _render_cost(estimated: float | None, tasks: "Sequence[Task]") -> str:
-    """Render the credits that were estimated, reserved and charged for tasks."""
-    reserved = [task.credits_reserved for task in tasks]
-    charged = [task.credits_used for task in tasks]
+def _render_cost(plan: SplitPlan, records: Sequence["Record"]) -> str:
+    """Render the credits that were estimated, reserved and charged for the new tasks."""
+    pairs = zip(records, plan.edits, strict=True)
+    tasks = [record.task for record, edit in pairs if edit.is_due and record.task]
+    estimated = plan.due_credits
     estimate = "unknown" if estimated is None else f"about {render_amount(estimated)} credits"
-    parts = [f"estimated {estimate}", f"reserved {_sum_of(reserved)}"]
+    reserved = _sum_of(task.credits_reserved for task in tasks)
+    parts = [f"estimated {estimate}", f"reserved {reserved}"]
     if any(task.is_terminal for task in tasks):
-        parts.append(f"charged {_sum_of(charged)}")
+        parts.append(f"charged {_sum_of(task.credits_used for task in tasks)}")
     return ", ".join(parts)
 
 
-def _sum_of(amounts: "Sequence[float | None]") -> str:
-    known = [amount for amount in amounts if amount is not None]
-    return "unknown" if len(known) < len(amounts) else render_amount(sum(known))
-
-
-def _join(
-    call: SplitCall,
-    session: Session,
-    plan: SplitPlan,
-    records: "list[Record]",
-    report: BatchReport,
-) -> "SavedFile | None":
-    """Join the results; if that is interrupted, print a hint that joining them costs nothing."""
-    try:
-        return join_pieces(session, plan, records, call.options)
-    except (Interrupted, LocalError):
-        if session.has_journal:
-            command = call.context.same_command()
-            report.print_recovery_hint(f"the pieces are saved: {command} joins them at no cost")
-        raise
+def _sum_of(amounts: Iterable[float | None]) -> str:
+    total = known_sum(amounts)
+    return "unknown" if total is None else render_amount(total)
 
 
 def _hint_for(error: OmniEditError, edit: PlannedEdit) -> str | None:
@@ -242,21 +227,3 @@ def _hint_for(error: OmniEditError, edit: PlannedEdit) -> str | None:
             return Hint("{} makes this piece again, and only this piece is charged", command)
         case _:
             return usual
-
-
-def _announce(
-    call: SplitCall,
-    session: Session,
-    plan: SplitPlan,
-    records: "Sequence[Record | None]",
-    file: "SavedFile | None",
-) -> "SavedFile | None":
-    """Print the joined clip's path, and return its file; None if it went to stdout."""
-    if file is None or plan.target is None:
-        return None
-    shown_path = plan.target.shown
-    session.report(Saved(file=file, shown_path=shown_path, is_new=plan.joined is None))
-    call.context.printer.path(shown_path)
-    pieces = [record for record in records if record is not None]
-    write_joined_sidecar(session, pieces, file, overwrite=call.options.overwrite)
-    return file

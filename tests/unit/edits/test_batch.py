@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome
+from omniedit.edits.batch import BatchRun, EditOutcome
+from omniedit.edits.edit import EditOptions
 from omniedit.edits.manifest import Line, Manifest
 from omniedit.edits.planner import PlannedEdit, Planner
 from omniedit.edits.sending import RateLimiter
+from omniedit.edits.targets import Destination
 from omniedit.errors import (
     AuthenticationError,
     NotConnectedError,
@@ -28,7 +30,7 @@ from omniedit.policy import DEFAULT
 from tests.unit.edits.bench import CLIP_URL, MODEL, BenchSession, completed, failed, running
 
 WAIT_S = 10.0
-OPTIONS = BatchOptions(concurrency=2, again=False, overwrite=False, timeout_s=100.0)
+OPTIONS = EditOptions(destination=Destination(None), timeout_s=100.0)
 
 
 @pytest.fixture
@@ -47,14 +49,18 @@ def plan(session: BenchSession, *prompts: str) -> Sequence[PlannedEdit]:
 
 
 def run_batch(
-    session: BenchSession, *prompts: str, concurrency: int = 2, **fields: Any
+    session: BenchSession,
+    *prompts: str,
+    concurrency: int = 2,
+    keeps_going: bool = False,
+    **fields: Any,
 ) -> dict[str, EditOutcome]:
     """Run a batch to its end; return the outcome for each prompt."""
-    options = replace(OPTIONS, concurrency=concurrency, **fields)
+    run = BatchRun(
+        session, OPTIONS._replace(**fields), concurrency=concurrency, keeps_going=keeps_going
+    )
     edits = plan(session, *prompts)
-    return {
-        outcome.edit.request.prompt: outcome for outcome in BatchRun(session, options).run(edits)
-    }
+    return {outcome.edit.request.prompt: outcome for outcome in run.run(edits)}
 
 
 def saved_names(cwd: Path) -> list[str]:
@@ -120,8 +126,7 @@ def test_a_running_task_is_followed_not_resubmitted(session: BenchSession, cwd: 
     session.script.on_submit = lambda _: running("t-2")
     session.script.on_read = running
     edits = plan(session, "a")
-    options = BatchOptions(concurrency=1, again=False, overwrite=False, timeout_s=0.0)
-    [timed_out] = BatchRun(session, options).run(edits)
+    [timed_out] = BatchRun(session, OPTIONS._replace(timeout_s=0.0), concurrency=1).run(edits)
     session.script.on_read = completed
 
     run_batch(session, "a")
@@ -207,8 +212,7 @@ def test_a_rate_limit_does_not_delay_downloads(session: BenchSession, cwd: Path)
     """Transfers have their own slots, so that waiting submissions do not block them."""
     resting, downloaded = threading.Event(), threading.Event()
     session.script.on_submit, session.script.on_read = lambda _: running("t-1"), running
-    options = BatchOptions(concurrency=1, again=False, overwrite=False, timeout_s=0.0)
-    list(BatchRun(session, options).run(plan(session, "known")))
+    run_batch(session, "known", concurrency=1, timeout_s=0.0)
 
     def rest(seconds: float, /) -> None:
         session.time.advance(seconds)
@@ -272,11 +276,9 @@ def test_reserved_credits_count_against_the_limit(
 
     session.script.on_submit, session.script.on_read = reserve, completed
     edits = [replace(edit, estimated_credits=10.0) for edit in plan(session, *"abcd")]
-    options = replace(OPTIONS, concurrency=concurrency, max_credits=50.0)
+    run = BatchRun(session, OPTIONS, concurrency=concurrency, max_credits=50.0)
 
-    outcomes = {
-        outcome.edit.request.prompt: outcome for outcome in BatchRun(session, options).run(edits)
-    }
+    outcomes = {outcome.edit.request.prompt: outcome for outcome in run.run(edits)}
 
     assert session.script.prompts == ["a", "b"]
     assert isinstance(outcomes["c"].error, TooExpensiveError)
@@ -290,9 +292,8 @@ def test_a_failed_task_frees_its_reserved_credits(session: BenchSession, cwd: Pa
 
     session.script.on_submit = reserve
     edits = [replace(edit, estimated_credits=30.0) for edit in plan(session, *"abcd")]
-    options = replace(OPTIONS, concurrency=1, max_credits=50.0)
 
-    list(BatchRun(session, options).run(edits))
+    list(BatchRun(session, OPTIONS, concurrency=1, max_credits=50.0).run(edits))
 
     assert session.script.prompts == [*"abcd"]
 

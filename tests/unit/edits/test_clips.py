@@ -3,11 +3,12 @@
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from omniedit import models
-from omniedit.edits.clips import clips_of, probe, read_facts
+from omniedit.edits.clips import clips_of, file_facts, probe
 from omniedit.edits.edit import EditOptions, edit
 from omniedit.edits.requests import prepare
 from omniedit.edits.targets import Destination
@@ -25,12 +26,19 @@ def test_a_clip_is_probed_again_only_after_it_changes(
 ) -> None:
     clip = make_clip(tmp_path / "a.mp4", seconds=1)
 
-    first, second = read_facts(session, str(clip)), read_facts(session, str(clip))
+    first, second = file_facts(session, clip), file_facts(session, clip)
     make_clip(clip, seconds=2)
-    third = read_facts(session, str(clip))
+    third = file_facts(session, clip)
 
     assert first is second
     assert third != first
+
+
+def test_a_clip_is_probed_once_by_all_sessions_of_a_command(tmp_path: Path) -> None:
+    clip, remembered = make_clip(tmp_path / "a.mp4", seconds=1), dict[Any, Any]()
+    planning, running = (BenchSession(remembered=remembered) for _ in range(2))
+
+    assert file_facts(planning, clip) is file_facts(running, clip)
 
 
 def test_a_clip_deleted_during_the_folder_scan_is_still_listed(

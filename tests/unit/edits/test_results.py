@@ -1,17 +1,19 @@
 """A saved result is probed once, compared with the clip, and recorded."""
 
 import hashlib
+from io import FileIO
 from pathlib import Path
 
 import httpx
 import pytest
 
+from omniedit.edits.edit import EditOptions, edit
 from omniedit.edits.save import download, with_results
 from omniedit.edits.targets import Destination
 from omniedit.errors import LocalError, ResultGoneError
 from omniedit.events import Noted, Warned
-from omniedit.models import Record, Task, VideoFacts
-from tests.unit.edits.bench import BenchSession, completed, record_of, video_of
+from omniedit.models import EditRequest, Record, Task, VideoFacts
+from tests.unit.edits.bench import CLIP_URL, BenchSession, completed, record_of, video_of
 from tests.unit.media.clips import make_clip, with_manifest
 
 CLIP = VideoFacts(width=160, height=120, frame_rate=10.0, duration_s=4.0, codec="h264")
@@ -94,6 +96,25 @@ def test_a_result_identical_to_its_clip_never_replaces_it(session: BenchSession,
 
     assert [file.path for file in again.saved] == [str(cwd / "out.mp4")]
     assert (cwd / "clip.mp4").read_bytes() == content
+
+
+def test_an_edit_that_is_done_reads_its_result_once(
+    session: BenchSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = EditOptions(destination=Destination("out.mp4"), timeout_s=60.0)
+    request = EditRequest(video=CLIP_URL, prompt="task-1")
+    file_digest, reads = hashlib.file_digest, list[str]()
+
+    def counted(file: FileIO, name: str) -> "hashlib._Hash":
+        reads.append(name)
+        return file_digest(file, name)
+
+    session.script.on_submit = completed
+    edit(session, request, options)
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    edit(session, request, options)
+
+    assert len(reads) == 1
 
 
 def test_an_unreadable_result_link_is_not_recorded_as_gone() -> None:

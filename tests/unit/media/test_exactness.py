@@ -11,7 +11,7 @@ import pytest
 from omniedit.errors import InvalidInputError
 from omniedit.media.facts import HLG, PQ, find_problems, needs_conversion
 from omniedit.media.filters import _pq_to_light, hald_planes
-from omniedit.media.preparing import check_frames, prepare, refuse_damage, save_prepared
+from omniedit.media.preparing import check_frames, prepare, refuse_damage
 from omniedit.media.probing import probe
 from tests.unit.media.clips import (
     Sound,
@@ -361,20 +361,11 @@ def test_a_lost_c2pa_manifest_is_reported(tmp_path: Path) -> None:
     assert probe(prepared.path, name="out").marks == ()
 
 
-def test_a_clip_that_needs_no_changes_is_saved_byte_for_byte(tmp_path: Path) -> None:
-    source = with_manifest(make_clip(tmp_path / "a.mp4", sound=Sound()))
-
-    saved = save_prepared(source, tmp_path / "out.mp4", longest_s=10)
-
-    assert saved.path.read_bytes() == source.read_bytes()
-    assert (saved.done, saved.lost_marks) == ("copied", ())
-
-
 def test_a_conversion_is_described_in_one_line(tmp_path: Path) -> None:
     source = make_clip(
         tmp_path / "a.mp4", codec="libvpx-vp9", times=range(60), tick=Fraction(1001, 60000)
     )
 
-    saved = save_prepared(source, tmp_path / "out.mp4", longest_s=10)
+    saved = prepare(source, tmp_path / "out.mp4")
 
     assert saved.done == "re-encoded: VP9, 64x48 → H.264, 64x48"
