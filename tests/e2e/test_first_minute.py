@@ -106,6 +106,8 @@ def test_a_clip_instead_of_a_command_suggests_edit(
 def test_an_empty_list_mentions_the_sandboxs_list(omniedit: CommandLine) -> None:
     empty = omniedit("list")
     omniedit("--sandbox", "submit", "https://example.com/clip.mp4", "warmer")
+    # Refused for its missing key: an attempt that `list` does not show.
+    assert omniedit("submit", "https://example.com/clip.mp4", "warmer").status == 3
 
     ended = omniedit("list")
 

@@ -40,6 +40,7 @@ def set_key(ctx: typer.Context) -> Outcome:
     source = settings.key.source if settings.key else ""
     if source.startswith("environment"):
         context.printer.note(f"{source.partition(': ')[2]} is set and takes precedence over it")
+    context.printer.next_step("doctor")
     return Outcome(fields={"key": str(key), "origin": origin, "path": str(path)})
 
 

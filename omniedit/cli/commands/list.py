@@ -103,7 +103,7 @@ def list_(
                 session, filters, limit=limit, shows_unsent=everything, is_offline=offline
             )
         if forget is None:
-            _show(context, session, found, is_tree=tree)
+            _show(context, session, found, is_tree=tree, is_filtered=is_filtered or remote)
 
     def documents() -> "list[Document]":
         from omniedit.terminal.documents import task_document
@@ -113,7 +113,9 @@ def list_(
     return Outcome(fields={"total": found.total, "as_of": instant(found.as_of)}, tasks=documents)
 
 
-def _show(context: Context, session: "Session", found: "Listing", *, is_tree: bool) -> None:
+def _show(
+    context: Context, session: "Session", found: "Listing", *, is_tree: bool, is_filtered: bool
+) -> None:
     """Print the rows, and note how many there are and how old they are."""
     printer = context.printer
     from omniedit.edits.records import lost_files
@@ -123,7 +125,7 @@ def _show(context: Context, session: "Session", found: "Listing", *, is_tree: bo
     if not found.records:
         printer.note("nothing to list")
         sandbox = context.settings.sandbox_journal_folder / JOURNAL_FILE
-        if not session.is_sandbox and not session.journal.count() and os.path.lexists(sandbox):
+        if not (session.is_sandbox or is_filtered) and os.path.lexists(sandbox):
             printer.note("`omniedit --sandbox list` lists the edits of the sandbox")
         return
     width, now = printer.stdout_width, session.now()
