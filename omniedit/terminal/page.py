@@ -7,6 +7,7 @@ and no network request.
 import base64
 import hashlib
 import io
+import itertools
 import logging
 import os
 import re
@@ -26,6 +27,8 @@ _PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
 _BLOCK_BYTES: Final = 3 * 256 * 1024  # a multiple of 3: Base64 encodes groups of three bytes
 _PROMPT_CHARACTERS: Final = 80
 _DIGITS: Final = 3
+_LINE_STYLES: Final = ("solid", "dashed", "dotted")
+"""How the page draws the curves, in turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,7 @@ def page_chunks(
         "title": [escape(" · ".join(video.name for video in videos))],
         "videos": (text for video in videos for text in _figure(video)),
         "plot": [_plot(videos, moments)],
-        "moments": [_moments(moments)],
+        "changes": [_changes(videos, moments)],
         "details": [
             *map(_details, videos),
             *(f"<p>Not shown: {_shown(reason)}</p>\n" for reason in missing),
@@ -130,15 +133,16 @@ def _figure(video: PageVideo) -> Iterator[str]:
     yield f'"{given} muted playsinline preload="auto" aria-label="{label}"></video>'
     caption = video.record.prompt if video.record else "the clip" if video.clip else None
     caption = sanitize(caption or "")[:_PROMPT_CHARACTERS]
-    yield f"<figcaption>{label} <bdi>{escape(caption)}</bdi></figcaption></figure>\n"
+    about = f" · <bdi>{escape(caption)}</bdi>" if caption else ""
+    yield f"<figcaption>{label}{about}</figcaption></figure>\n"
 
 
 def _plot(videos: Sequence[PageVideo], moments: Sequence[tuple[float, float]]) -> str:
     """Return a plot of the change over time, scaled to the maximum; the script sets its width."""
     plotted = [video.changes for video in videos if video.changes]
-    highest = max((amount for changes in plotted for _, amount in changes), default=0.0)
     if not plotted:
         return ""
+    highest = _highest(videos)
     lines = [
         " ".join(f"{at_s:.3f},{1 - amount / (highest or 1):.3f}" for at_s, amount in changes)
         for changes in plotted
@@ -152,14 +156,26 @@ def _plot(videos: Sequence[PageVideo], moments: Sequence[tuple[float, float]]) -
     )
 
 
-def _moments(moments: Sequence[tuple[float, float]]) -> str:
-    if not moments:
+def _changes(videos: Sequence[PageVideo], moments: Sequence[tuple[float, float]]) -> str:
+    """Return the legend of the plot, and buttons that seek to the largest changes."""
+    plotted = [escape(video.name) for video in videos if video.changes]
+    if not plotted:
         return ""
+    if len(plotted) > 1:
+        styles = itertools.cycle(_LINE_STYLES)
+        plotted = [f"{name} ({style})" for name, style in zip(plotted, styles, strict=False)]
     buttons = "".join(
         f'<button data-at="{at_s:.3f}">{at_s:.2f} s ({amount:.{_DIGITS}f})</button>'
         for at_s, amount in moments
     )
-    return f'<p class="row">Largest changes at {buttons}</p>'
+    legend = f"Change from {escape(videos[0].name)} to {', '.join(plotted)}"
+    scale = f"at most {_highest(videos):.{_DIGITS}f} (1 - SSIM)"
+    largest = f"; largest at {buttons}" if moments else ""
+    return f'<p class="row">{legend}: {scale}{largest}</p>'
+
+
+def _highest(videos: Sequence[PageVideo]) -> float:
+    return max(amount for video in videos for _, amount in video.changes)
 
 
 def _details(video: PageVideo) -> str:
