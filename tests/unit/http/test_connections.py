@@ -381,7 +381,7 @@ def test_an_unresolvable_name_means_offline_unless_a_host_answered(serve_bytes: 
         return ["127.0.0.1"] if host == "localhost" else _raise(socket.gaierror(-2, "unknown"))
 
     codes: list[str] = []
-    with HttpClient(policy=TINY, resolve=resolve) as http:
+    with HttpClient(resolve=resolve) as http:
         for _ in range(2):
             with pytest.raises(NotConnectedError, match=r"reach no\.example: are you") as caught:
                 http.request("GET", "http://no.example/")
