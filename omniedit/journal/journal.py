@@ -32,7 +32,9 @@ _NEWER_STATE: Final = """
         credits_used = coalesce(excluded.credits_used, credits_used),
         -- A task without results was marked as gone; a result that appears later is here.
         is_result_gone = is_result_gone and (result_urls <> '[]' or excluded.result_urls = '[]'),
-        result_urls = iif(excluded.result_urls = '[]', result_urls, excluded.result_urls),
+        -- Not `iif`, which needs SQLite 3.32: Python 3.11 of Rocky Linux 8 uses 3.26.
+        result_urls = case excluded.result_urls
+            when '[]' then result_urls else excluded.result_urls end,
         error = coalesce(excluded.error, error),
         completed_after = coalesce(excluded.completed_after, completed_after),
         recorded_at = excluded.recorded_at

@@ -1,6 +1,7 @@
 """The journal: what is written before, during and after a submission, and read back."""
 
 import json
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,22 @@ def test_a_new_status_is_written_and_progress_is_not(journal: Journal) -> None:
     assert found.task
     assert (found.status, found.task.progress, found.completed_after) == ("completed", 100, 5e9)
     assert (found.task.result_urls, found.task.credits_used) == (ended.result_urls, 31.0)
+
+
+def test_a_task_is_recorded_without_functions_of_recent_sqlite(journal: Journal) -> None:
+    """`iif` needs 3.32, and Python 3.11 of Rocky Linux 8 uses 3.26."""
+    used: set[str | None] = set()
+
+    def note(action: int, _: str | None, name: str | None, *__: str | None) -> int:
+        if action == sqlite3.SQLITE_FUNCTION:
+            used.add(name)
+        return sqlite3.SQLITE_OK
+
+    journal._database._connection.set_authorizer(note)
+    accepted = accept(journal)
+    journal.record_tasks([(replace(accepted, status="completed"), None)], origin=ORIGIN)
+
+    assert used == {"coalesce"}
 
 
 def test_a_task_missing_from_the_journal_is_not_added(journal: Journal) -> None:
