@@ -138,11 +138,6 @@ class Part:
     span: Span
     at_s: Fraction = Fraction(0)
 
-    @property
-    def is_from_start(self) -> bool:
-        """Whether the part begins with the clip."""
-        return self.span.start == self.timeline.start
-
     def cut(self, start_s: float | None, end_s: float | None) -> "Part":
         """Return the part between two times, counted from the first frame of the clip.
 
