@@ -80,8 +80,10 @@ _CONFLICTS: Final = (
         or ours.credits_used <> theirs.credits_used
     """,  # noqa: S608 - constants only
 )
+# The columns are named here, because their names in the other journal may be anything.
 _NEW_FILES: Final = """
-    select * from other.files where (task_id, path) not in (select task_id, path from files)
+    select task_id, path, size_bytes, sha256, saved_at, is_elsewhere, facts, sound, served_path
+    from other.files where (task_id, path) not in (select task_id, path from files)
 """
 _COUNTED: Final = ("attempts", "tasks", "files")
 

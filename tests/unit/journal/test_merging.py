@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -149,6 +149,22 @@ def test_the_other_journal_is_not_written_to(ours: Path, theirs: Path) -> None:
     merged(ours, theirs)
 
     assert {path: path.read_bytes() for path in theirs.rglob("*") if path.is_file()} == before
+
+
+def test_no_sql_in_the_name_of_a_column_is_run(ours: Path, theirs: Path) -> None:
+    submit(theirs, "first", task_id="task-1")
+    with Journal(theirs) as journal:
+        journal.record_saved("task-1", SavedFile(path="/out.mp4", size_bytes=5, sha256="00"))
+    evil = "rowid) select 'task-9', ?, ?, ?, ?, ?, ?, ?, ?, ? where ? is null --"
+    with closing(sqlite3.connect(theirs / "journal.db")) as database:
+        database.execute(f'alter table files add column "{evil}" text')
+
+    with suppress(JournalError):
+        merged(ours, theirs)
+
+    with Journal(ours) as journal:
+        rows = journal._database.rows("select task_id from files")
+    assert "task-9" not in [row["task_id"] for row in rows]
 
 
 def test_an_interrupted_transaction_is_rolled_back_in_the_copy(
