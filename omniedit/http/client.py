@@ -59,7 +59,7 @@ class StreamedReply:
     Args:
         response: The httpx response.
         url: The requested URL.
-        headers: Its headers, without any key that they echo.
+        headers: The response's headers, without any key that they echo.
         timer: The time left for the request.
     """
 

@@ -119,7 +119,6 @@ def test_a_clip_is_uploaded_as_a_form(service: FileService, uploader: Uploader, 
         pytest.param(
             'x"; filename="y\r\n.mp4', "x_filename_y.mp4", "video/mp4", marks=pytest.mark.posix
         ),
-        ("../../etc/passwd", "passwd.mp4", "video/mp4"),
         (".mp4", "mp4.mp4", "video/mp4"),
         ("clip", "clip.mp4", "video/mp4"),
         ("clip.кл", "clip.mp4", "video/mp4"),
@@ -129,7 +128,7 @@ def test_a_clip_is_uploaded_as_a_form(service: FileService, uploader: Uploader, 
 def test_a_file_name_is_reduced_to_safe_characters(
     service: FileService, uploader: Uploader, clip: Path, *, name: str, sent: str, content_type: str
 ) -> None:
-    uploader.upload(clip.rename(clip.with_name(Path(name).name)), on_progress=_ignore)
+    uploader.upload(clip.rename(clip.with_name(name)), on_progress=_ignore)
 
     assert service.form[1:] == (sent, content_type)
 

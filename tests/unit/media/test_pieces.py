@@ -100,7 +100,7 @@ def test_every_frame_is_in_exactly_one_piece(
         pytest.param(20, {}, [10.0, 10.0], id="full-pieces"),
     ],
 )
-def test_pieces_divide_the_time_between_its_ends_equally(
+def test_pieces_divide_a_cut_equally(
     tmp_path: Path, seconds: float, cut: dict[str, float], durations: list[float]
 ) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=seconds)
