@@ -76,6 +76,16 @@ def test_a_long_clip_is_joined_with_its_original_sound(
     assert leftover_files(home) == []
 
 
+def test_wait_without_a_task_is_refused_after_a_split(bench: Bench, folder: Path) -> None:
+    bench.run("submit", "https://example.com/clip.mp4", "an older edit")
+    bench.run(*split_argv("--yes"))
+
+    ended = bench.run("wait")
+
+    assert ended.status == 2
+    assert "the newest command made several tasks" in ended.stderr
+
+
 def test_a_repeated_split_sends_nothing_and_keeps_the_file(bench: Bench, folder: Path) -> None:
     first = bench.run(*split_argv("--yes"))
     (out,) = folder.glob("long-make-it-night-*.mp4")

@@ -107,6 +107,7 @@ def _make(
     max_credits: float | None,
 ) -> "SavedFile | None":
     """Edit and join the pieces; return None if one failed or the result went to stdout."""
+    session.journal.record_call(context.settings.context.value, None)
     records = [record for record in plan.known if record is not None]
     joined = plan.joined
     if joined is not None:
