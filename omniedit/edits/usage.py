@@ -48,9 +48,9 @@ class Bill:
         if amount is None:
             self.unknown += expense.tasks
         elif is_charged:
-            self.charged = round(self.charged + amount * expense.tasks, _DIGITS)
+            self.charged += amount * expense.tasks
         else:
-            self.reserved = round(self.reserved + amount * expense.tasks, _DIGITS)
+            self.reserved += amount * expense.tasks
 
 
 KEYS: Final = ("month", "day", "clip", "model")
@@ -64,6 +64,9 @@ def bills(expenses: Iterable[Expense]) -> tuple[Mapping[str | None, Bill], Bill]
     for expense in expenses:
         rows.setdefault(expense.key, Bill()).add(expense)
         total.add(expense)
+    for bill in (*rows.values(), total):
+        bill.charged = round(bill.charged, _DIGITS)
+        bill.reserved = round(bill.reserved, _DIGITS)
     return dict(sorted(rows.items(), key=lambda row: row[0] or "")), total
 
 
