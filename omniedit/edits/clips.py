@@ -301,9 +301,14 @@ def digest_of_clip(session: Session, path: Path, *, check: bool = False) -> Clip
 def is_whole(session: Session, file: SavedFile) -> bool:
     """Return whether a saved file still has its recorded size and digest."""
     path = Path(file.path)
+
+    def has_digest() -> bool:
+        return digest_clip(path).sha256 == file.sha256
+
     try:
         has_size = path.stat().st_size == file.size_bytes
-        return has_size and digest_of_clip(session, path).sha256 == file.sha256
+        # Not by `digest_of_clip`: what it remembers tells whether a clip has changed.
+        return has_size and session.remember(f"is {file.sha256}", path, has_digest)
     except (OSError, ValueError, OmniEditError):
         return False
 
