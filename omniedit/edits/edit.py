@@ -14,6 +14,7 @@ from omniedit.edits.save import (
     failed_task_error,
     find_file_at,
     find_saved,
+    refuse_clip,
     save,
     save_local_copy,
 )
@@ -28,7 +29,7 @@ from omniedit.edits.submit import (
     refusal_recorded,
     replay,
 )
-from omniedit.edits.targets import Destination, Target, refuse_source, served_destination
+from omniedit.edits.targets import Destination, Target, served_destination
 from omniedit.errors import (
     Hint,
     OutcomeUnknownError,
@@ -361,7 +362,7 @@ def _check_target(
         if not is_there:
             checked.append((served_destination(target).target(None, None), Sound.NEW))
     for each, sound in checked:
-        refuse_source(edit.request.video, each.path)
+        refuse_clip(session, edit.clip_sha256, each.path, video=edit.request.video)
         if known is None:
             check_writable(each.path, overwrite=options.overwrite)
             check_sidecar(session, each.path, None, overwrite=options.overwrite)

@@ -11,11 +11,12 @@ from omniedit.edits.clips import digest_of_clip, is_whole, probe_result, progres
 from omniedit.edits.reads import read_task, refresh
 from omniedit.edits.session import Session
 from omniedit.edits.sidecar import check_sidecar, write_sidecar
-from omniedit.edits.targets import Destination, Target, target_is_source
+from omniedit.edits.targets import Destination, Target
 from omniedit.errors import (
     Hint,
     InvalidInputError,
     JournalError,
+    LocalError,
     NotAVideoError,
     NotFinishedError,
     ResultGoneError,
@@ -34,7 +35,7 @@ from omniedit.models import (
     TaskStatus,
     task_name,
 )
-from omniedit.system.files import absolute_path, is_file, real_path
+from omniedit.system.files import is_file, real_path
 
 T = TypeVar("T")
 _Fetch = Callable[[str], T]
@@ -69,7 +70,7 @@ def check_target(
         TargetExistsError: If it is taken by anything but this task's verified file.
         LocalError: If it cannot be written, or is the clip that the result was made from.
     """
-    _refuse_clip(session, record, target)
+    refuse_clip(session, record.clip_sha256, target.path)
     check_sidecar(session, target.path, record.task_id, overwrite=overwrite)
     try:
         check_writable(target.path, overwrite=overwrite)
@@ -78,26 +79,37 @@ def check_target(
             raise
 
 
-def _refuse_clip(session: Session, record: Record, target: Target) -> None:
-    """Refuse to replace the local clip that a result was made from, whatever its path is now.
+def refuse_clip(
+    session: Session, clip_sha256: str | None, target: Path, *, video: str | None = None
+) -> None:
+    """Refuse to replace the local clip that a result is made from.
+
+    The journal knows a clip by its content alone, so a copy of the clip is taken for the clip, but
+    not a result saved here that came back unchanged.
+
+    Args:
+        clip_sha256: The digest of the clip; None if it is not a local one.
+        target: The path of the result.
+        video: The path of the clip, if this command was given it.
 
     Raises:
-        LocalError: If the target is that clip.
+        LocalError: If the target is the clip.
     """
-    if record.clip_sha256 is None or not is_file(target.path):
+    if clip_sha256 is None or not is_file(target):
         return
-    if digest_of_clip(session, target.path).sha256 != record.clip_sha256:
-        return
-    # In the sandbox a result has the same content as its clip: go by the path.
-    results = {
-        file.path
-        for known in (session.journal.recent() if session.is_sandbox else ())
-        if known.clip_sha256 == record.clip_sha256
-        for file in known.saved
-    }
-    is_result = str(absolute_path(target.path)) in results
-    if not is_result and find_file_at(session, _reread(session, record), target) is None:
-        raise target_is_source(target.path)
+    if video is None or real_path(Path(video)) != real_path(target):
+        if digest_of_clip(session, target).sha256 != clip_sha256:
+            return
+        results = {
+            real_path(Path(file.path))
+            for known in session.journal.recent()
+            if known.clip_sha256 == clip_sha256
+            for file in known.saved
+        }
+        if real_path(target) in results:
+            return
+    msg = f"{target} is the clip being edited, or a copy of it: a result never replaces it"
+    raise LocalError(msg, code="target_is_source", hint="choose another name for the result")
 
 
 def download(
@@ -311,7 +323,7 @@ def _save_one(
     if existing is not None:
         _report_saved(session, record, existing, target, is_new=False, overwrite=overwrite)
         return record
-    _refuse_clip(session, record, target)
+    refuse_clip(session, record.clip_sha256, target.path)
 
     def fetch(url: str) -> SavedFile:
         return session.downloader.download(

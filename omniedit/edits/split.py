@@ -19,10 +19,10 @@ from omniedit.edits.clips import file_facts, is_whole, local_clip, probe_result
 from omniedit.edits.edit import EditOptions, known_edit
 from omniedit.edits.planner import PlannedEdit, check_price
 from omniedit.edits.requests import PreparedEdit, digest_of, prepare, with_result
-from omniedit.edits.save import find_file_at
+from omniedit.edits.save import find_file_at, refuse_clip
 from omniedit.edits.session import Session
 from omniedit.edits.sidecar import check_sidecar
-from omniedit.edits.targets import Destination, Target, default_name, numbered, refuse_source
+from omniedit.edits.targets import Destination, Target, default_name, numbered
 from omniedit.edits.upload import check_is_same, preparation_shown, warn_of_lost_marks
 from omniedit.errors import (
     InvalidInputError,
@@ -259,7 +259,7 @@ def _plan(
         max_credits=request.max_credits,
         hint="raise the limit, or cut the clip with `--start T --end T`",
     )
-    _check_target(session, plan, options)
+    _check_target(session, whole, plan, options)
     return plan
 
 
@@ -306,10 +306,12 @@ def _is_free_for(session: Session, known: Record | None, path: Path) -> bool:
     return known is not None and find_file_at(session, known, Target(path, str(path))) is not None
 
 
-def _check_target(session: Session, plan: SplitPlan, options: EditOptions) -> None:
+def _check_target(
+    session: Session, whole: PreparedEdit, plan: SplitPlan, options: EditOptions
+) -> None:
     if plan.target is None:
         return
-    refuse_source(plan.edits[0].request.video, plan.target.path)
+    refuse_clip(session, whole.clip_sha256, plan.target.path, video=whole.request.video)
     check_writable(Path(plan.edits[0].output), overwrite=True)
     is_free = options.overwrite or plan.joined is not None
     check_writable(plan.target.path, overwrite=is_free)

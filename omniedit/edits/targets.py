@@ -6,8 +6,8 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
-from omniedit.errors import InvalidInputError, LocalError
-from omniedit.models import TASK_PREFIX, Sound, clip_name, is_local
+from omniedit.errors import InvalidInputError
+from omniedit.models import TASK_PREFIX, Sound, clip_name
 from omniedit.system.files import is_folder, settled_path
 from omniedit.system.windows import is_reserved_name
 
@@ -151,29 +151,6 @@ def numbered(name: str, index: int) -> str:
     """Return the name of the file with this index: `name.mp4`, `name-2.mp4`, and so on."""
     path = PurePosixPath(name)
     return name if index == 0 else f"{path.stem}-{index + 1}{path.suffix}"
-
-
-def refuse_source(video: str | None, target: Path) -> None:
-    """Refuse to replace the local clip that the result will be made from.
-
-    Raises:
-        LocalError: If both are the same file, whatever their names or links.
-    """
-    if not video or not is_local(video):
-        return
-    try:
-        is_source = Path(video).samefile(target)
-    except (OSError, ValueError):
-        # One of them does not exist.
-        return
-    if is_source:
-        raise target_is_source(target)
-
-
-def target_is_source(target: Path) -> LocalError:
-    """Return the error for a target that is the clip itself."""
-    msg = f"{target} is the clip being edited: a result never replaces it"
-    return LocalError(msg, code="target_is_source", hint="choose another name for the result")
 
 
 def _first_words(prompt: str) -> str:

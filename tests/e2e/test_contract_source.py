@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,18 +34,20 @@ def served(served: CommandLine, service: RunningSandbox) -> CommandLine:
 
 @pytest.fixture
 def clip(served: CommandLine, service: RunningSandbox, record: Path) -> Path:
-    """Return a real local MP4, a result of the sandbox, with a symbolic and a hard link to it."""
+    """Return a real local MP4, a result of the sandbox, with two links to it and a copy."""
     assert served("edit", CLIP, f"clip {NOW}", "-o", "clip.mp4", "-q").status == 0
     record.unlink()
     folder = served.folder
     (folder / "sub").mkdir()
     (folder / "link.mp4").symlink_to("clip.mp4")
     os.link(folder / "clip.mp4", folder / "hard.mp4")
+    shutil.copy(folder / "clip.mp4", folder / "copy.mp4")
     return folder / "clip.mp4"
 
 
 @pytest.mark.parametrize(
-    "target", ["clip.mp4", "sub/../clip.mp4", "new/../clip.mp4", "link.mp4", "hard.mp4"]
+    "target",
+    ["clip.mp4", "sub/../clip.mp4", "new/../clip.mp4", "link.mp4", "hard.mp4", "copy.mp4"],
 )
 def test_an_edit_never_replaces_its_clip(
     served: CommandLine, clip: Path, record: Path, target: str
@@ -102,8 +105,10 @@ def test_a_target_behind_a_missing_folder_is_resolved_before_submitting(
     assert not record.exists() or not submissions(record)
 
 
-@pytest.mark.parametrize("output", ["clip.mp4", "new/../clip.mp4"])
-def test_a_batch_line_never_replaces_its_clip(served: CommandLine, clip: Path, output: str) -> None:
+@pytest.mark.parametrize("output", ["clip.mp4", "new/../clip.mp4", "copy.mp4"])
+def test_a_batch_line_never_replaces_its_clip(
+    served: CommandLine, clip: Path, record: Path, output: str
+) -> None:
     before = clip.read_bytes()
     line = {"video": "clip.mp4", "prompt": PROMPT, "output": output}
     (clip.parent / "edits.jsonl").write_text(json.dumps(line))
@@ -112,3 +117,4 @@ def test_a_batch_line_never_replaces_its_clip(served: CommandLine, clip: Path, o
 
     check_failure(ended, 10, "clip")
     assert clip.read_bytes() == before
+    assert not record.exists() or not submissions(record)

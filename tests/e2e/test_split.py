@@ -156,13 +156,15 @@ def test_pieces_are_saved_in_order_beside_the_joined_clip(bench: Bench, folder: 
     assert pieces_folder.is_dir()
 
 
-def test_the_joined_clip_never_replaces_its_source(bench: Bench, folder: Path) -> None:
+@pytest.mark.parametrize("output", ["long.mp4", "copy.mp4"])
+def test_the_joined_clip_never_replaces_its_source(bench: Bench, folder: Path, output: str) -> None:
     before = (folder / "long.mp4").read_bytes()
+    shutil.copy(folder / "long.mp4", folder / "copy.mp4")
 
-    ended = bench.run(*split_argv("--yes", "-o", "long.mp4", "--force"))
+    ended = bench.run(*split_argv("--yes", "-o", output, "--force"))
 
     assert (ended.status, bench.posts) == (10, 0), ended
-    assert (folder / "long.mp4").read_bytes() == before
+    assert (folder / output).read_bytes() == before
 
 
 def test_a_pieces_reported_marks_are_exact(bench: Bench, folder: Path) -> None:

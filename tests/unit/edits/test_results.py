@@ -81,18 +81,30 @@ def test_an_unplayable_result_gets_a_warning_and_is_kept(session: BenchSession) 
     assert (file.facts, Path(file.path).exists()) == (None, True)
 
 
-def test_a_result_identical_to_its_clip_never_replaces_it(session: BenchSession, cwd: Path) -> None:
+def test_a_result_identical_to_its_clip_may_be_replaced_but_not_the_clip(
+    session: BenchSession, cwd: Path
+) -> None:
     content = make_clip(cwd / "clip.mp4", seconds=4).read_bytes()
-    download_result(session, content)
-    record = record_of(
-        completed("task-1"),
-        clip_sha256=hashlib.sha256(content).hexdigest(),
-        origin=session.origin,
+    session.script.video = lambda _: content
+    first, second = (
+        record_of(
+            completed(f"task-{number}"),
+            request_id=f"request-{number}",
+            clip_sha256=hashlib.sha256(content).hexdigest(),
+            origin=session.origin,
+        )
+        for number in (1, 2)
     )
+    for record in (first, second):
+        session.journal.record_attempt(record, context="user")
+        session.journal.record_accepted(
+            str(record.request_id), completed(str(record.task_id)), origin=session.origin
+        )
 
-    again = download(session, record, Destination("out.mp4"), overwrite=False)
+    download(session, first, Destination("out.mp4"), overwrite=False)
+    again = download(session, second, Destination("out.mp4"), overwrite=True)
     with pytest.raises(LocalError, match="is the clip being edited"):
-        download(session, record, Destination("clip.mp4"), overwrite=True)
+        download(session, second, Destination("clip.mp4"), overwrite=True)
 
     assert [file.path for file in again.saved] == [str(cwd / "out.mp4")]
     assert (cwd / "clip.mp4").read_bytes() == content
