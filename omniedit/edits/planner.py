@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -10,8 +10,9 @@ from pathlib import Path
 from omniedit.edits.manifest import Line, Manifest
 from omniedit.edits.requests import PreparedEdit, prepare
 from omniedit.edits.session import Session
+from omniedit.edits.sidecar import sidecar_path
 from omniedit.edits.sound import check_sound
-from omniedit.edits.targets import STDOUT, default_name
+from omniedit.edits.targets import STDOUT, default_name, served_path
 from omniedit.errors import InvalidInputError, LocalError, OmniEditError, TooExpensiveError
 from omniedit.models import EditRequest, Sound, compared_prompt, is_local, render_count
 from omniedit.settings import Setting
@@ -46,6 +47,7 @@ class Planner:
         folder: The folder for outputs; None for the current folder.
         shard: The part of the manifest that this run makes, and the number of parts.
         again: Whether to submit known edits again.
+        overwrite: Whether outputs replace existing files.
         max_credits: The most that the edits of this shard may newly cost; None for no limit.
         system: The operating system; injected by tests.
 
@@ -62,6 +64,7 @@ class Planner:
         folder: str | None,
         shard: tuple[int, int] = (1, 1),
         again: bool = False,
+        overwrite: bool = False,
         max_credits: float | None = None,
         system: System = THIS_SYSTEM,
     ) -> None:
@@ -78,6 +81,8 @@ class Planner:
         self._shard = shard
         self._line_of_edit: dict[str, Line] = {}
         self._line_of_output: dict[int, int] = {}
+        self._overwrite = overwrite
+        self._line_of_clip: dict[int, int] = {}
         self._resolved_folders: dict[str, str] = {}
         self._named: set[int] = set()  # the lines that specify their output
         self._elsewhere: list[str] = []
@@ -141,12 +146,14 @@ class Planner:
         is_own = line.is_in_shard(*self._shard)
         if not is_own and (is_local(line.video) or request.is_cut):
             # Clips of other shards need not be on this machine, and are not probed.
+            self._note_clip(line.number, line.video)
             prompt = compared_prompt(line.prompt)
             parts = (line.video, prompt, line.start, line.end, line.take, request.model)
             self._note_edit(line, repr(parts))
             self._note_output(line.number, line.output)
             return None
         edit = prepare(self._session, request)
+        self._note_clip(line.number, edit.request.video)
         is_new = self._note_edit(line, edit.identity)
         if line.output:
             self._named.add(line.number)
@@ -187,7 +194,7 @@ class Planner:
         )
 
     def _name_outputs(self, edits: list[PlannedEdit]) -> None:
-        """Lengthen default names that collide, and prepend the folder to all outputs."""
+        """Name all outputs: lengthen default names that collide, and refuse clips of other lines."""
         colliding = self._colliding_names(edits)
         for place, edit in enumerate(edits):
             output = edit.output
@@ -197,6 +204,9 @@ class Planner:
                 self._note_output(edit.number, output)
             # Replace edits in place, to save memory: there may be 100,000.
             edits[place] = replace(edit, output=self._shown(output))
+        for clip, number in self._line_of_clip.items():
+            if (writer := self._line_of_output.get(clip, number)) != number:
+                self._note_fault(writer, f"replaces the clip of line {number}")
 
     def _colliding_names(self, edits: Sequence[PlannedEdit]) -> frozenset[str]:
         """Return the default names that more than one line would use."""
@@ -233,9 +243,26 @@ class Planner:
         elif fault := self._system.path_fault(resolved):
             self._note_fault(number, f"`output` does not name a file: {output}: {fault}")
         else:
-            first = self._line_of_output.setdefault(self._output_key(resolved), number)
-            if first != number:
-                self._note_fault(number, f"has the same output as line {first}: {output}")
+            for path in (resolved, *self._paths_beside(resolved)):
+                first = self._line_of_output.setdefault(self._output_key(path), number)
+                if first != number:
+                    name = output if path is resolved else os.path.basename(path)  # noqa: PTH119 - as above
+                    self._note_fault(number, f"writes the same file as line {first}: {name}")
+                    break
+
+    def _paths_beside(self, output: str) -> Iterator[str]:
+        """Yield the paths of the files that are saved with an output."""
+        if self._sound is not Sound.NEW:
+            yield served_path(output)
+        if self._session.writes_sidecars:
+            yield sidecar_path(output)
+
+    def _note_clip(self, number: int, video: str) -> None:
+        """Note a local clip, which no output of another line may replace."""
+        if self._overwrite and is_local(video):
+            path = self._resolved(os.path.abspath(video))  # noqa: PTH100 - as above
+            if path is not None:
+                self._line_of_clip.setdefault(self._output_key(path), number)
 
     def _note_fault(self, number: int, fault: str) -> None:
         self.faults.append((number, fault))

@@ -47,7 +47,7 @@ def check_sidecar(
     """
     if not session.writes_sidecars:
         return
-    path = _path_of(target)
+    path = Path(sidecar_path(target))
     try:
         check_writable(path, overwrite=overwrite)
     except TargetExistsError as error:
@@ -83,7 +83,7 @@ def complete_sidecars(session: Session) -> Iterator[OmniEditError]:
         asides = {file.served_path for file in record.saved}
         for file in record.saved:
             path = Path(file.path)
-            if file.path in asides or not is_present(file) or os.path.lexists(_path_of(path)):
+            if file.path in asides or not is_present(file) or os.path.lexists(sidecar_path(path)):
                 continue
             try:
                 if is_whole(session, file):
@@ -119,7 +119,7 @@ def _write(
     credits_used: float | None,
     overwrite: bool,
 ) -> None:
-    path = _path_of(Path(file.path))
+    path = Path(sidecar_path(file.path))
     written_sha256 = _sha256_in(path, task_id, file.sha256)
     if written_sha256 == file.sha256:
         remove_leftover_part(path, file.sha256)
@@ -163,8 +163,9 @@ def _facts_of(session: Session, file: SavedFile) -> dict[str, object]:
     }
 
 
-def _path_of(target: Path) -> Path:
-    return target.with_name(target.name + SUFFIX)
+def sidecar_path(target: Path | str) -> str:
+    """Return the path of a result's sidecar."""
+    return f"{target}{SUFFIX}"
 
 
 def _sha256_in(path: Path, task_id: str | None, sha256: str | None) -> str | None:

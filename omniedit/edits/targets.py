@@ -142,9 +142,13 @@ def default_name(
 
 def served_destination(target: Target) -> Destination:
     """Return where to keep the result as served, beside the file with another sound."""
-    path = Path(target.shown)
-    name = path.with_name(f"{path.stem}.served{path.suffix}")
-    return Destination(str(name), is_extra=True)
+    return Destination(served_path(target.shown), is_extra=True)
+
+
+def served_path(path: str) -> str:
+    """Return where the result as served is kept: `out.served.mp4` beside `out.mp4`."""
+    stem, suffix = os.path.splitext(path)  # noqa: PTH122 - a manifest may have 100,000 lines
+    return f"{stem}.served{suffix}"
 
 
 def numbered(name: str, index: int) -> str:

@@ -170,6 +170,7 @@ def batch(
                 folder=folder,
                 shard=part,
                 again=again,
+                overwrite=force,
                 max_credits=max_credits,
             )
             line_count = len(parsed.lines)

@@ -12,7 +12,7 @@ from omniedit.edits.manifest import Line, Manifest
 from omniedit.edits.planner import PlannedEdit, Planner
 from omniedit.edits.requests import digest_of
 from omniedit.errors import LocalError
-from omniedit.models import DEFAULT_MODEL
+from omniedit.models import DEFAULT_MODEL, Sound
 from omniedit.settings import Setting
 from omniedit.system import THIS_SYSTEM, System
 from tests.systems import windows
@@ -36,8 +36,19 @@ def plan(
     folder: str | None = None,
     shard: tuple[int, int] = (1, 1),
     system: System = THIS_SYSTEM,
+    sound: Sound = Sound.NEW,
+    overwrite: bool = False,
+    writes_sidecars: bool = False,
 ) -> tuple[Sequence[PlannedEdit], list[tuple[int, str]]]:
-    planner = Planner(BenchSession(), model=model, folder=folder, shard=shard, system=system)
+    planner = Planner(
+        BenchSession(writes_sidecars=writes_sidecars),
+        model=model,
+        folder=folder,
+        shard=shard,
+        system=system,
+        sound=sound,
+        overwrite=overwrite,
+    )
     return planner.plan(Manifest([*lines], (), ())), planner.faults
 
 
@@ -127,7 +138,38 @@ def test_a_linked_output_folder_is_followed(cwd: Path) -> None:
         line(1, output="a.mp4"), line(2, output="../real/a.mp4", take="2"), folder="out"
     )
 
-    assert faults == [(2, "has the same output as line 1: ../real/a.mp4")]
+    assert faults == [(2, "writes the same file as line 1: ../real/a.mp4")]
+
+
+def test_files_beside_an_output_are_reserved() -> None:
+    lines = line(1, output="x.mp4"), line(2, output="x.served.mp4", take="2")
+
+    assert plan(*lines)[1] == []
+    for reordered in (lines, lines[::-1]):
+        _, [(_, fault)] = plan(*reordered, sound=Sound.NONE)
+        assert fault.endswith(": x.served.mp4")
+    _, faults = plan(
+        line(1, output="x.mp4"), line(2, output="x.mp4.json", take="2"), writes_sidecars=True
+    )
+    assert faults == [(2, "writes the same file as line 1: x.mp4.json")]
+
+
+def test_no_output_replaces_the_clip_of_another_line(cwd: Path) -> None:
+    for number, name in enumerate(("a.mp4", "b.mp4", "c.mp4")):
+        (cwd / name).write_bytes(clip(number))
+    (cwd / "link").symlink_to(cwd)
+    (cwd / "link.mp4").symlink_to("c.mp4")
+    lines = (
+        line(1, video="a.mp4", output="link/b.mp4"),
+        line(2, video="./b.mp4", output="b.new.mp4"),
+        line(3, video="link.mp4", output="link.new.mp4"),
+        line(4, output="c.mp4"),
+    )
+
+    _, faults = plan(*lines, overwrite=True)
+
+    assert faults == [(1, "replaces the clip of line 2"), (4, "replaces the clip of line 3")]
+    assert plan(*lines)[1] == []
 
 
 def test_outputs_differing_only_in_case_collide_on_windows() -> None:
@@ -135,7 +177,7 @@ def test_outputs_differing_only_in_case_collide_on_windows() -> None:
 
     _, faults = plan(*lines, system=windows())
 
-    assert faults == [(2, "has the same output as line 1: out.MP4")]
+    assert faults == [(2, "writes the same file as line 1: out.MP4")]
 
 
 @pytest.mark.parametrize("output", ["nul.mp4", "a/con", "a:b.mp4", "a."])
