@@ -18,6 +18,12 @@ class Submitted(NamedTuple):
     estimated_credits: float | None = None  # None if the clip was not probed
 
 
+class Known(NamedTuple):
+    """An edit has a task already, which is continued: nothing is submitted."""
+
+    record: Record
+
+
 class Progressed(NamedTuple):
     """A task was polled; within one wait its progress never goes backwards."""
 
@@ -111,6 +117,7 @@ class Warned(NamedTuple):
 
 Event: TypeAlias = (
     Submitted
+    | Known
     | Progressed
     | Completed
     | Failed

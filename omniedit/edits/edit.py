@@ -38,6 +38,7 @@ from omniedit.errors import (
     TargetExistsError,
     WaitTimeoutError,
 )
+from omniedit.events import Known
 from omniedit.evolink.uploads import clip_changed_error
 from omniedit.models import EditRequest, Record, Sound, TaskStatus, task_name
 
@@ -309,6 +310,7 @@ def _settle_known(session: Session, known: Record, *, deadline: float) -> Record
     if known.task is None:
         return replay(session, known, deadline=deadline)
     record_call(session, known.request_id or "")
+    session.report(Known(record=known))
     name = task_name(known.task_id)
     session.note(f"known here as {name} ({known.shown_status}); nothing is paid again")
     return known

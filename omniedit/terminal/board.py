@@ -13,6 +13,7 @@ from omniedit.events import (
     Completed,
     Event,
     Failed,
+    Known,
     LineFailed,
     Preparing,
     Progressed,
@@ -362,13 +363,15 @@ class Board:
         )
         self.add(record._replace(error=record.error or cause))
 
-    def take(self, event: Event) -> None:
+    def take(self, event: Event) -> None:  # noqa: C901, PLR0912 - one case per event
         """Update the board with an event."""
         now = self.clock()
         with self._lock:
             match event:
                 case Submitted() | Progressed() | Completed() | Failed():
                     self._take_task(event, now)
+                case Known():
+                    self.add(event.record)
                 case Stalled():
                     self._edit(event, now).unchanged_since = now - event.since_s
                 case Retrying():

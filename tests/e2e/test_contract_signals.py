@@ -84,6 +84,29 @@ def test_an_interrupted_wait_ends_at_once_with_a_recovery_command(
     assert ("a b.mp4" in command) is ("a b.mp4" in argv), command
 
 
+@pytest.mark.parametrize(
+    "command", [["edit", CLIP, "x"], ["batch", CLIP, "--prompt", "x"]], ids=len
+)
+def test_a_known_edit_interrupted_before_its_first_poll_has_a_recovery_command(
+    omniedit: CommandLine, held: threading.Event, command: list[str]
+) -> None:
+    def reply(request: Request) -> Reply:
+        return Reply(body=task("processing"), after=held if request.method == "GET" else None)
+
+    with scripted(reply) as service:
+        assert omniedit("submit", CLIP, "x", **service.environ()).status == 0
+        assert service.arrived.acquire(timeout=20)
+        running = omniedit.start(*command, **service.environ())
+        assert service.arrived.acquire(timeout=20)
+        running.send_signal(signal.SIGINT)
+        ended = end(running)
+        held.set()
+
+    assert ended.status == 130, ended
+    assert "not started" not in ended.stderr
+    assert any(TASK in words or words[1] == "batch" for words in suggested_commands(ended)), ended
+
+
 @pytest.mark.parametrize(("signal_number", "status"), SIGNALS)
 @pytest.mark.parametrize("command", ["submit", "edit"])
 def test_a_reply_within_the_grace_period_is_recorded(
