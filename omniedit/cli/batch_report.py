@@ -156,9 +156,10 @@ class BatchReport:
         records = self._records()
         found = [(edit, self._record_of(edit, records.get(edit.identity))) for edit in self._edits]
         counts = Counter(self._state_of(edit, record) for edit, record in found)
-        spent = self._context.board.spent_credits
+        spent, is_charged = self._context.board.spent_credits
         parts = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
-        cost = f"; {render_credits(spent)}" if spent else ""
+        verb = "charged" if is_charged else "charged or reserved"
+        cost = f"; {render_credits(spent)} {verb}" if spent else ""
         self._context.printer.note(f"{', '.join(parts)}{cost}")
         self._print_recovery_command(
             unstarted=counts[_UNSTARTED],

@@ -314,7 +314,7 @@ def _overall_row(board: Board, width: int) -> _Row:
         facts = _pause_facts(pause, now)
     else:
         elapsed = _Fact(render_clock(now - board.started_at), rank=1)
-        spent = board.spent_credits
+        spent, _ = board.spent_credits
         money = _Fact(render_credits(spent) if spent else "")
         facts = [elapsed, _remaining(board.remaining_s()), money]
     is_alarming = pause is not None

@@ -291,14 +291,16 @@ class Board:
         return ", ".join(parts)
 
     @property
-    def spent_credits(self) -> float:
-        """The credits charged for this command's submissions, or reserved while they run."""
-        tasks = [self.task(task_id) for task_id in self.submitted]
-        return sum(
-            (task.credits_reserved if task.credits_used is None else task.credits_used) or 0.0
-            for task in tasks
-            if task is not None and not task.has_failed
-        )
+    def spent_credits(self) -> tuple[float, bool]:
+        """The credits spent on this command's submissions, and whether all of them are charged.
+
+        What is not known to be charged counts as reserved.
+        """
+        tasks = [task for task_id in self.submitted if (task := self.task(task_id))]
+        paid = [task for task in tasks if not task.has_failed]
+        charges = [task.credits_used for task in paid if task.credits_used is not None]
+        reserved = [task.credits_reserved or 0.0 for task in paid if task.credits_used is None]
+        return sum(charges) + sum(reserved), not any(reserved)
 
     def expect(self, total: int, labels: Mapping[str, str] | None = None) -> None:
         """Set how many edits to expect, and restart the display.

@@ -1,6 +1,6 @@
 """`omniedit edit --split`: ask for consent to the price, edit the pieces, join the results."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -26,9 +26,9 @@ from omniedit.errors import (
 )
 from omniedit.events import Saved
 from omniedit.journal import JournalUse
-from omniedit.models import Sound, known_sum, render_count
+from omniedit.models import Sound, render_count
 from omniedit.terminal.documents import saved_document
-from omniedit.terminal.human import render_amount, render_estimate, render_price
+from omniedit.terminal.human import render_estimate, render_price
 
 if TYPE_CHECKING:
     from omniedit.models import EditRequest, Record, SavedFile
@@ -118,8 +118,6 @@ def _make(
         records = _edit(session, plan, options, report, max_credits=max_credits)
         if report.errors:
             return None
-        if plan.due_count:
-            context.printer.note(_render_cost(plan, records))
         context.printer.note("joining the results")
         try:
             joined = join_pieces(session, plan, records, options)
@@ -192,24 +190,6 @@ def _report(context: Context, plan: SplitPlan, *, has_journal: bool) -> BatchRep
     report = BatchReport(context, None, has_journal=has_journal, fields=fields)
     report.begin(plan.edits, line_count=len(plan.edits))
     return report
-
-
-def _render_cost(plan: SplitPlan, records: Sequence["Record"]) -> str:
-    """Render the credits that were estimated, reserved and charged for the new tasks."""
-    pairs = zip(records, plan.edits, strict=True)
-    tasks = [record.task for record, edit in pairs if edit.is_due and record.task]
-    estimated = plan.due_credits
-    estimate = "unknown" if estimated is None else f"about {render_amount(estimated)} credits"
-    reserved = _sum_of(task.credits_reserved for task in tasks)
-    parts = [f"estimated {estimate}", f"reserved {reserved}"]
-    if any(task.is_terminal for task in tasks):
-        parts.append(f"charged {_sum_of(task.credits_used for task in tasks)}")
-    return ", ".join(parts)
-
-
-def _sum_of(amounts: Iterable[float | None]) -> str:
-    total = known_sum(amounts)
-    return "unknown" if total is None else render_amount(total)
 
 
 def _hint_for(error: OmniEditError, edit: PlannedEdit) -> str | None:

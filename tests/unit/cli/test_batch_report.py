@@ -104,7 +104,7 @@ def test_the_summary_counts_every_line_and_comes_last() -> None:
         "hint: top up at https://evolink.ai/dashboard/credits",
         (
             "note: 1 done, 1 skipped, 1 failed, 1 finished but not saved,"
-            " 1 still running, 1 not started; 34.0 credits ($0.50)"
+            " 1 still running, 1 not started; 34.0 credits ($0.50) charged or reserved"
         ),
         (
             "hint: `omniedit batch m` picks up 2 already submitted and starts 1 more;"

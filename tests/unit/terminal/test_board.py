@@ -432,4 +432,6 @@ def test_spent_credits_are_those_charged_or_else_reserved() -> None:
         total=4,
     )
 
-    assert board.spent_credits == 65.5
+    assert board.spent_credits == (65.5, False)
+    board.take(Completed(record=_task("completed", "t-1", credits_used=30.0)))
+    assert board.spent_credits == (61.5, True)
