@@ -15,6 +15,7 @@ from omniedit.errors import (
     LocalError,
     MissingKeyError,
     NoSuchReferenceError,
+    NotConnectedError,
     NotFinishedError,
     OmniEditError,
     OutcomeUnknownError,
@@ -105,14 +106,18 @@ def _error_of(record: Record) -> OmniEditError:
         msg = f"submission {request_id} is still being sent by another process"
         return NotFinishedError(msg, request_id=request_id)
     if record.status == AttemptState.UNKNOWN:
-        reason = f": {record.error.message}" if record.error else ""
-        msg = f"the newest submission may or may not have been accepted{reason}"
+        msg = f"submission {request_id} may or may not have been accepted"
+        if record.error:
+            msg += f": {record.error.message.removeprefix(f'{msg}: ')}"
+        msg = f"the newest {msg}"
         hint = Hint("{} settles it without paying twice", resume_command(request_id))
         return OutcomeUnknownError(msg, hint=hint, request_id=request_id)
     error = refusal_of(record)
-    if isinstance(error, InvalidInputError | LocalError | MissingKeyError):
-        error.hint = Hint("submit it again, or name the task you mean: {} shows them", "list")
-    error.message = f"the newest submission was refused: {error.message}"
+    is_own = isinstance(error, InvalidInputError | LocalError | MissingKeyError)
+    if is_own:
+        error.hint = "submit it again, or name a task ID"
+    verb = "not sent" if is_own or isinstance(error, NotConnectedError) else "refused"
+    error.message = f"the newest submission was {verb}: {error.message}"
     return error
 
 

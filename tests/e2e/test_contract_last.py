@@ -117,6 +117,8 @@ def test_the_hint_is_a_pasteable_command_for_the_previous_task(
     pasted = served(*shlex.split(line)[1:])
 
     assert (waited.status, f"`{line}`" in waited.stderr) == (status, True), waited
+    said = "was not sent" if status == 2 else "may or may not have been accepted"
+    assert waited.stderr.count(said) == 1, waited
     assert (pasted.status, pasted.stdout) == (0, "my out.mp4\n"), pasted
 
 
@@ -141,7 +143,8 @@ def test_an_attempt_without_a_key_hints_to_submit_again(
         waited = omniedit("wait", "--timeout", "1", **environ)
 
     check_failure(waited, 3, "no API key")
-    assert "hint: submit it again" in waited.stderr
+    assert "the newest submission was not sent: " in waited.stderr
+    assert "hint: submit it again, or name a task ID\n" in waited.stderr
 
 
 def test_the_newest_attempt_is_named_on_stderr(served: CommandLine) -> None:
