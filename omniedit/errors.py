@@ -147,6 +147,9 @@ def restored_error(
     return cls(message, code=code, http_status=http_status, request_id=request_id)
 
 
+NOTHING_SUBMITTED: Final = "nothing was submitted by this call; run the same command again"
+
+
 class Interrupted(BaseException):
     """A signal asked the command to end; no `except Exception` may swallow it.
 
@@ -158,6 +161,8 @@ class Interrupted(BaseException):
         self.signal_number = signal_number
         self.unknown_outcome: OmniEditError | None = None
         """Why the outcome of the submission that it interrupted is unknown."""
+        self.hint: str | None = None
+        """What became of the submission that it interrupted, if that is known."""
 
 
 class InvalidInputError(OmniEditError):

@@ -1,12 +1,15 @@
 """The report on many edits: each failure with its line, a summary, and the documents."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from omniedit.cli.exit_codes import ExitStatus, exit_status, hint_for
 from omniedit.errors import (
+    NOTHING_SUBMITTED,
     Hint,
+    Interrupted,
     InvalidInputError,
     NotFinishedError,
     OmniEditError,
@@ -68,8 +71,8 @@ class BatchReport:
         self._attempted_at: dict[int, float] = {}  # Unix times, for edits without a task
         self._faulty: list[Document] = []
         self._failures: dict[int, OmniEditError] = {}
-        self.recovery_hint: str | None = None
-        """The hint with the recovery command, if one was printed."""
+        self.recovery_hint: str | None = NOTHING_SUBMITTED
+        """How to continue what is interrupted: with the recovery command, once there is one."""
 
     @property
     def errors(self) -> list[OmniEditError]:
@@ -108,7 +111,7 @@ class BatchReport:
 
     def begin(self, edits: "Sequence[PlannedEdit]", *, line_count: int) -> None:
         """Record the plan: the edits of this run, and the number of lines before sharding."""
-        self._edits = edits
+        self._edits, self.recovery_hint = edits, None
         labels = {edit.identity: self._label_of(edit) for edit in edits}
         self._context.board.expect(len(edits), labels)
         if not edits and line_count:
@@ -168,9 +171,10 @@ class BatchReport:
         )
 
     def print_recovery_hint(self, hint: str) -> None:
-        """Print the hint with the recovery command, and keep it for the document."""
+        """Print the hint with the recovery command, or keep it for the error of an interrupt."""
         self.recovery_hint = hint
-        self._context.printer.hint(hint)
+        if not isinstance(sys.exception(), Interrupted):
+            self._context.printer.hint(hint)
 
     def documents(self) -> "list[Document]":
         """Return a task document for each line of this run, in the manifest's order."""

@@ -55,7 +55,7 @@ class Outcome(NamedTuple):
     ended_by: BaseException | None = None
     """The exception that ended the command early."""
     recovery_hint: str | None = None
-    """The hint with the recovery command, if the command has printed one."""
+    """How to continue the command if it was interrupted."""
 
 
 class Context:

@@ -149,6 +149,8 @@ def _end(context: Context, outcome: Outcome) -> int:
             error = _interruption(interrupted, status, recovery_hint=outcome.recovery_hint)
             if context.command != _SERVER:
                 context.printer.error(error.message)
+            if error.hint and interrupted.unknown_outcome is None:  # it has been warned of
+                context.printer.hint(error.hint)
             _print_recovery_commands(context, error)
         case cause:
             message = f"a bug in omniedit: {type(cause).__name__}: {cause}"
@@ -180,7 +182,8 @@ def _interruption(
 ) -> OmniEditError:
     """Return the error of a command that a signal ended."""
     words = {ExitStatus.TERMINATED: "terminated", ExitStatus.HUNG_UP: "hung up"}
-    error = OmniEditError(words.get(status, "interrupted"), code="interrupted", hint=recovery_hint)
+    hint = recovery_hint or interrupted.hint
+    error = OmniEditError(words.get(status, "interrupted"), code="interrupted", hint=hint)
     if (unknown := interrupted.unknown_outcome) is not None:
         error.hint, error.request_id = recovery_hint or unknown.hint, unknown.request_id
     return error

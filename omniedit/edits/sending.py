@@ -11,6 +11,7 @@ from omniedit.edits.reads import render_oldest_instant, tasks_since
 from omniedit.edits.requests import PreparedEdit, digest_of_key
 from omniedit.edits.session import Session
 from omniedit.errors import (
+    NOTHING_SUBMITTED,
     Hint,
     IdempotencyConflictError,
     Interrupted,
@@ -42,12 +43,6 @@ _NO_REPLY: Final = TaskError(
     message="interrupted before the service answered",
     kind=OutcomeUnknownError.kind,
 )
-
-
-def note_nothing_submitted(session: Session) -> None:
-    """Note that an interrupted command submitted nothing; a batch reports this in its summary."""
-    if session.context is not None:
-        session.note("nothing was submitted by this call; run the same command again")
 
 
 class RateLimiter:
@@ -326,7 +321,7 @@ class Sending:
             self._session.warn(message)
         else:
             self._record_refused(INTERRUPTED)
-            note_nothing_submitted(self._session)
+            interrupted.hint = NOTHING_SUBMITTED
 
     def _give_up(self) -> tuple[Record, OmniEditError]:
         """Record that the reply did not arrive, perhaps for a thread that still waits for it."""

@@ -13,13 +13,13 @@ from omniedit.edits.sending import (
     Sending,
     as_task_error,
     has_submission,
-    note_nothing_submitted,
     resume_command,
     sending_lock,
     warn_of_duplicates,
 )
 from omniedit.edits.session import Session
 from omniedit.errors import (
+    NOTHING_SUBMITTED,
     Hint,
     Interrupted,
     InvalidInputError,
@@ -81,7 +81,7 @@ def refusal_recorded(session: Session, request: EditRequest) -> Generator[str]:
         if isinstance(error, OmniEditError):
             error.about(request_id=request_id)
         else:
-            note_nothing_submitted(session)
+            error.hint = NOTHING_SUBMITTED
         raise
 
 

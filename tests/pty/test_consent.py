@@ -27,6 +27,7 @@ QUESTION = "send 2 pieces for about 76.3 credits ($1.12)? [y/N]"
 PROMPT = "make it night [sandbox:seconds=0]"
 WAIT_S = 20.0
 CTRL_C = "\x03"
+NOTHING = "nothing was submitted by this call; run the same command again\r\n"
 
 
 @pytest.fixture
@@ -99,6 +100,7 @@ def test_nothing_is_sent_without_a_yes(
     _, count = service.store.tasks(now=0.0, status=None, model=None, limit=10, offset=0)
     assert ended[:2] == (status, stdout), ended[2]
     assert "2 pieces of 6.0 s" in ended[2]
+    assert ended[2].endswith(NOTHING) is (answer == CTRL_C), ended[2]
     assert count == tasks
 
 
@@ -124,7 +126,11 @@ def test_end_of_input_at_the_question_ends_the_line(served: CommandLine) -> None
 
 @pytest.mark.parametrize(
     ("answer", "status", "tasks"),
-    [pytest.param("y\n", 0, 3, id="yes"), pytest.param("n\n", 2, 1, id="no")],
+    [
+        pytest.param("y\n", 0, 3, id="yes"),
+        pytest.param("n\n", 2, 1, id="no"),
+        pytest.param(CTRL_C, 130, 1, id="ctrl-c"),
+    ],
 )
 def test_a_batch_asks_before_paying_for_several_edits(
     served: CommandLine, service: RunningSandbox, answer: str, *, status: int, tasks: int
@@ -144,4 +150,5 @@ def test_a_batch_asks_before_paying_for_several_edits(
     _, count = service.store.tasks(now=0.0, status=None, model=None, limit=10, offset=0)
     assert ended[0] == status, ended[2]
     assert "3 edits: 1 known here, 2 to be paid, about 25.4 credits ($0.37)" in ended[2]
+    assert ended[2].endswith(NOTHING) is (answer == CTRL_C), ended[2]
     assert count == tasks
