@@ -310,25 +310,13 @@ class Context:
             msg = f"cannot write the summary to {path}: it is not a text file"
             raise LocalError(msg, hint="name a file such as summary.md")
 
-    def saved_files(self, *, prints_paths: bool = True) -> "Observer":
-        """Return an observer that prints the path of each saved result.
-
-        Args:
-            prints_paths: Whether the saved paths are the command's output.
-        """
+    def saved_files(self) -> "Observer":
+        """Return an observer that prints the path of each saved result."""
         from omniedit.events import Saved
 
-        has_noted = False
-
         def observe(event: "Event") -> None:
-            nonlocal has_noted
-            if not isinstance(event, Saved):
-                return
-            if prints_paths:
+            if isinstance(event, Saved):
                 self.printer.path(event.shown_path)
-            if event.is_new and self.settings.is_sandbox and not has_noted:
-                has_noted = True
-                self.printer.note("sandbox: no edit was made; this is the clip itself or a sample")
 
         return observe
 
@@ -359,6 +347,7 @@ class _Shown:
         self._context = context
         self._closing = closing
         self._show: Observer | None = None
+        self._has_samples = False
         self._lock = threading.Lock()
 
     def __call__(self, event: "Event") -> None:
@@ -375,8 +364,12 @@ class _Shown:
                 self._show(event)
 
     def _record(self, event: "Event") -> None:
+        from omniedit.events import Saved
+
         board = self._context.board
         board.take(event)
+        is_result = isinstance(event, Saved) and event.is_new and event.task_id is not None
+        self._has_samples |= is_result and self._context.settings.is_sandbox
         # While a batch is planned, no edits are expected yet.
         if self._closing is not None and board.total:
             from omniedit.terminal.progress import watch
@@ -386,8 +379,12 @@ class _Shown:
             self._show, self._closing = self._closing.enter_context(watching), None
 
     def end(self) -> None:
-        """Stop showing progress."""
+        """Stop showing progress, and note once what the sandbox's results are."""
         self._show = self._closing = None
+        if self._has_samples:
+            self._context.printer.note(
+                "sandbox: no edit was made; this is the clip itself or a sample"
+            )
 
 
 @contextlib.contextmanager

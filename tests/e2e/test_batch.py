@@ -48,7 +48,9 @@ def test_text_output_is_the_saved_paths_and_a_summary(bench: Bench, folder: Path
     assert first.status == again.status == 0, (first, again)
     assert sorted(first.stdout.split()) == ["out/1.mp4", "out/2.mp4", "out/3.mp4"]
     assert sorted(again.stdout.split()) == sorted(first.stdout.split())
-    assert first.stderr.splitlines()[-1].startswith("note: 3 done; 93.")
+    summary, is_sandbox = first.stderr.splitlines()[-2:]
+    assert summary.startswith("note: 3 done; 93.")
+    assert is_sandbox.startswith("note: sandbox: no edit was made")
     assert again.stderr.splitlines()[-1] == "note: 3 skipped"
     assert names(folder / "out") == ["1.mp4", "2.mp4", "3.mp4"]
     assert len(bench.task_ids) == 3

@@ -67,7 +67,7 @@ def download(
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     with context.session(
         use,
-        observers=[context.saved_files(prints_paths=not destination.is_stdout)],
+        observers=[context.saved_files()],
         sidecars=sidecar,
     ) as session:
         found: list[EndedTask] = (

@@ -122,7 +122,7 @@ def edit(
         )
     with context.session(
         use,
-        observers=[context.saved_files(prints_paths=not destination.is_stdout)],
+        observers=[context.saved_files()],
         sidecars=sidecar,
     ) as session:
         request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)

@@ -77,7 +77,6 @@ def edit_in_pieces(
         try:
             with context.session(
                 use,
-                observers=[context.saved_files(prints_paths=False)],
                 total_tasks=len(plan.edits),
                 is_batch=True,
                 sidecars=sidecars,

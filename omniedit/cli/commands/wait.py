@@ -68,7 +68,7 @@ def wait(
     context.board.saves = destination is not None
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
-    observers = [context.saved_files(prints_paths=not is_streamed)]
+    observers = [context.saved_files()]
     with context.session(
         use, observers=observers, total_tasks=len(tasks or [""]), sidecars=sidecar
     ) as session:
