@@ -285,7 +285,8 @@ class Board:
     def summary(self) -> str:
         """All edits in one line: `37/120 saved, 24 running, 1 failed`."""
         word = "saved" if self.saves else "completed"
-        parts = [f"{self.done}/{self.total} {word}", f"{len(self.running)} running"]
+        running = sum(edit.task_id is not None for edit in self.running)
+        parts = [f"{self.done}/{self.total} {word}", f"{running} running"]
         if self.failed:
             parts.append(f"{len(self.failed)} failed")
         return ", ".join(parts)

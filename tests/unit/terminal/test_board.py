@@ -338,6 +338,7 @@ def test_the_summary_counts_saved_running_and_failed() -> None:
     board = ClockedBoard(total=120)
     for number in range(62):
         board.take(Submitted(record=_task("pending", f"t-{number}")))
+    board.take(Preparing(name="a.mov", what="converting", done=1, total=4))
     assert board.summary == "0/120 saved, 62 running"
 
     for number in range(37):
