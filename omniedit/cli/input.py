@@ -1,13 +1,15 @@
 """What a user supplies besides options: prompts, manifests, keys, and consent to a price."""
 
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from omniedit.errors import InvalidInputError, MissingFileError
+from omniedit.errors import Hint, InvalidInputError, MissingFileError
+from omniedit.models import EditRequest, is_video_name
 from omniedit.policy import DEFAULT, Policy
 from omniedit.sanitize import quoted
 from omniedit.system import THIS_SYSTEM, error_reason
@@ -16,15 +18,26 @@ from omniedit.system.files import decode_text, is_file, read_at_most
 if TYPE_CHECKING:
     from omniedit.cli.context import Context
     from omniedit.edits.session import Session
-    from omniedit.models import EditRequest
 
 STDIN: Final = "-"
 
 
 def read_request(
-    session: "Session", request: "EditRequest", *, prompt: str | None, prompt_file: str | None
-) -> "EditRequest":
+    session: "Session",
+    request: EditRequest,
+    *,
+    prompt: str | None,
+    prompt_file: str | None,
+    argv: Sequence[str],
+) -> EditRequest:
     """Return a request with its prompt, and record a refused attempt if that cannot be read.
+
+    Args:
+        session: The session.
+        request: The request without its prompt.
+        prompt: The PROMPT argument.
+        prompt_file: The `--prompt-file` option.
+        argv: The command line as typed, for a hint if there is no prompt.
 
     Raises:
         InvalidInputError: If there is no prompt, or if there are two.
@@ -33,7 +46,7 @@ def read_request(
     from omniedit.edits.submit import refusal_recorded
 
     with refusal_recorded(session, request):
-        text = read_prompt(prompt, prompt_file, note=session.note, policy=session.policy)
+        text = read_prompt(prompt, prompt_file, argv=argv, note=session.note, policy=session.policy)
         return request._replace(prompt=text)
 
 
@@ -41,6 +54,7 @@ def read_prompt(
     prompt: str | None,
     prompt_file: str | None,
     *,
+    argv: Sequence[str] = (),
     note: Callable[[str], object] = lambda _message: None,
     policy: Policy = DEFAULT,
 ) -> str:
@@ -52,6 +66,7 @@ def read_prompt(
     Args:
         prompt: The PROMPT argument.
         prompt_file: The `--prompt-file` option.
+        argv: The command line as typed, for a hint if there is no prompt.
         note: Called with an explanation before input is read from a terminal.
         policy: Limits the length.
 
@@ -63,7 +78,7 @@ def read_prompt(
         msg = "PROMPT and --prompt-file are both given"
         raise InvalidInputError(msg, code="usage")
     if prompt is not None and prompt != STDIN:
-        if is_file(Path(prompt)):
+        if not is_video_name(prompt) and is_file(Path(prompt)):
             note(
                 f"the prompt names a file: `--prompt-file {quoted(prompt)}` sends its text instead"
             )
@@ -71,9 +86,7 @@ def read_prompt(
     source = STDIN if prompt is not None else prompt_file
     if source is None:
         msg = "PROMPT is missing"
-        from omniedit.edits.requests import EXAMPLE_HINT
-
-        raise InvalidInputError(msg, code="usage", hint=EXAMPLE_HINT)
+        raise InvalidInputError(msg, code="usage", hint=_missing_prompt_hint(argv))
     content = read_source(source, what="prompt", max_bytes=policy.max_prompt_bytes, note=note)
     try:
         # The byte order mark and last line break of a text editor are not part of the prompt.
@@ -82,6 +95,23 @@ def read_prompt(
         where = "on standard input" if source == STDIN else f"in {source}"
         msg = f"the prompt {where} is not valid UTF-8 text"
         raise InvalidInputError(msg, code="invalid_prompt") from None
+
+
+def _missing_prompt_hint(argv: Sequence[str]) -> str:
+    """Return what probably became of the prompt, or an example of one."""
+    for word in argv:
+        if word.startswith("-o") and len(word) > len("-o"):
+            from omniedit.cli.usage_errors import prompt_hint
+
+            hint = prompt_hint("edit")
+            # At the end, because what was typed may contain `{}`.
+            read_as = f"`-o {quoted(word[2:])}` was read from {quoted(word)}"
+            return Hint(f"{hint.text}; {read_as}", *hint.commands)
+    if re.match(r"https?://[^?]*\?", argv[-1] if argv else "", re.IGNORECASE):
+        return "the shell cuts a URL off at `&`: put the URL in quotes"
+    from omniedit.edits.requests import EXAMPLE_HINT
+
+    return EXAMPLE_HINT
 
 
 def read_source(

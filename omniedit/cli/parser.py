@@ -1,6 +1,7 @@
 """The commands, loaded on demand, with the options they share and their help pages."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 from omniedit import __version__
+from omniedit.errors import InvalidInputError
 from omniedit.terminal.printer import ProgressMode
 from omniedit.terminal.text import Colour
 
@@ -40,9 +42,20 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "help": "help_",
 }
 """The function or group of each command, in the module of the same name."""
+COMMANDS_WITH_PROMPT: Final = frozenset({"edit", "submit"})
+"""Those with a PROMPT argument."""
 _COMMANDS_WITH_EVENTS: Final = frozenset({"edit", "wait", "batch"})
+_PATHS: Final = frozenset({"DIR", "FILE", "PATH"})
+"""The metavars of options that name a file or a folder."""
 _NAME_WIDTH: Final = 20
 _SUMMARY_LIMIT: Final = 200
+
+
+def similar_names(name: str, names: Iterable[str]) -> list[str]:
+    """Return the names that may be meant by a misspelt one, the most similar first."""
+    from difflib import get_close_matches
+
+    return get_close_matches(name, [*names])
 
 
 def parse_choice(text: str, choices: tuple[str, ...]) -> str:
@@ -115,6 +128,29 @@ _EVENT_OPTIONS: Final = (
 )
 
 
+def words_but_values(params: Iterable[Any], argv: Iterable[str]) -> Iterator[str]:
+    """Yield the words up to `--` that are not the value of an option.
+
+    Args:
+        params: The command's options and arguments.
+        argv: What was typed.
+    """
+    valued = valued_options(params)
+    words = iter(argv)
+    for word in words:
+        if word == "--":
+            return
+        yield word
+        if word in valued:
+            next(words, None)
+
+
+def valued_options(params: Iterable[Any]) -> set[str]:
+    """Return the names of the options that take a value."""
+    options = (each for each in params if each.param_type_name == "option" and not each.is_flag)
+    return {name for option in options for name in option.opts}
+
+
 def _take_options(ctx: Any) -> None:
     """Record the global options of the call, even after an error; commands do not see them."""
     for option in (*_GLOBAL_OPTIONS, *_EVENT_OPTIONS):
@@ -178,9 +214,31 @@ class Command(TyperCommand):
         if ctx.obj is not None:  # completion reads commands without a call
             ctx.obj.command = " ".join(ctx.command_path.split()[1:])
         try:
-            return super().parse_args(ctx, args)
+            self._refuse_prompt_like_options(args)
+            rest = super().parse_args(ctx, args)
+            for param in self.params:
+                if ctx.params.get(param.name) == "" and param.metavar in _PATHS:
+                    msg = f"the value of `{param.opts[0]}` is empty"
+                    raise InvalidInputError(msg, code="usage", hint=f"name a {param.metavar}")
         finally:
             _take_options(ctx)
+        return rest
+
+    def _refuse_prompt_like_options(self, args: list[str]) -> None:
+        """Refuse a PROMPT such as `-hot summer`, which Typer reads as `-h -o "t summer"`.
+
+        Raises:
+            InvalidInputError: If there is one.
+        """
+        if self.name not in COMMANDS_WITH_PROMPT:
+            return
+        for word in words_but_values(self.params, args):
+            is_prompt = re.match(r"-[^-]", word) and re.search(r"\s", word)
+            if is_prompt and word[:2] not in valued_options(self.params):
+                from omniedit.cli.usage_errors import prompt_hint
+
+                msg = f"no such option: {word}"
+                raise InvalidInputError(msg, code="usage", hint=prompt_hint(self.name))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command, whose whole command line has been parsed."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 import typer
 
 from omniedit.cli.exit_codes import MISSING_COMMAND
+from omniedit.cli.parser import COMMANDS_WITH_PROMPT, similar_names, words_but_values
 from omniedit.errors import Hint, InvalidInputError
 from omniedit.sanitize import quoted
 
@@ -31,13 +32,16 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "version": "--version",
 }
 _OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "-d": ("--output", "--dir"),
     "-f": ("--force",),
     "-j": ("--concurrency",),
     "-m": ("--model",),
     "-n": ("--limit", "--dry-run"),
     "-y": ("--yes",),
     "--debug": ("--verbose",),
+    "--download": ("--output",),
     "--jobs": ("--concurrency",),
+    "--output": ("--download", "--dir"),
     "--overwrite": ("--force",),
 }
 
@@ -67,37 +71,43 @@ def usage_error(
             hint = Hint("{} asks for it, {} reads it from a file", command, f"{command} < key.txt")
             message = "a key is never an argument: other users could read it"
         elif context:
-            hint = _words_hint(context.params, found[1], command, argv)
+            hint = _words_hint(context, found[1], command, argv)
     elif found := _NO_SUCH_COMMAND.match(message):
         message = f"no such command '{found[1]}'"
         hint = _edit_hint(found[1], argv) or _command_hint(found[1], found[2], command)
     elif type(error).__name__ == "NoSuchOption":
         message = f"No such option: {getattr(error, 'option_name', '')}"
-        hint = _option_hint(error, command)
+        hint = _option_hint(error, command, argv)
     shown = message[:1].lower() + message[1:].rstrip(".")
     hint = hint or Hint("{}", f"{command} --help".lstrip())
     return InvalidInputError(_in_plain_words(shown), code="usage", hint=hint)
 
 
 def _words_hint(
-    params: Mapping[str, Any], rest: str, command: str, argv: Sequence[str]
+    context: typer.Context, rest: str, command: str, argv: Sequence[str]
 ) -> Hint | None:
     """Return which words need quotes; None if there is no such advice.
 
     Args:
-        params: The arguments that were parsed.
+        context: The call, with the arguments that were parsed.
         rest: The words that were left over.
         command: The command's name.
         argv: The command line as typed.
     """
+    from omniedit.models import is_video_name
+
+    params = context.params
     if "video" not in params:
         return None
+    if "--" in argv and rest.startswith("-"):
+        return Hint("options go before `--`: what follows it is VIDEO and PROMPT")
     # The command in a hint has no options: if any were typed, only name the words.
     has_options = any(word.startswith("-") and word != "--sandbox" for word in argv)
     words = " ".join(filter(None, [params["video"], params.get("prompt"), rest]))
     for blank in [*re.finditer(" ", f"{words} ")][1:]:
         name, prompt = words[: blank.start()], words[blank.end() :]
-        if os.path.isfile(name):  # noqa: PTH113 - Path raises if a name is too long
+        is_name = is_video_name(name) and not is_video_name(params["video"])
+        if is_name or os.path.isfile(name):  # noqa: PTH113 - Path raises if a name is too long
             if has_options:
                 return Hint(f"put the file name in quotes: {quoted(name)}")
             typed = f"{command} {quoted(name)}"
@@ -148,23 +158,30 @@ def _command_hint(name: str, similar: str | None, command: str) -> Hint | None:
     return Hint("did you mean {}? {} lists all", meant, f"{group}--help") if meant else None
 
 
-def _option_hint(error: Any, command: str) -> Hint | None:
+def _option_hint(error: Any, command: str, argv: Sequence[str]) -> Hint | None:
     """Return which option was probably meant; None if unknown."""
     name: str = error.option_name
     if hint := _alternative_to(name, command):
         return hint
-    own = {option for param in error.ctx.command.params for option in param.opts}
+    params = error.ctx.command.params
+    own = {option for param in params for option in param.opts}
     similar = [option for option in _OPTIONS.get(name, ()) if option in own]
     if not similar and error.possibilities and not re.search(r"\s", name):
         # Never suggest an option that spends money or replaces a file.
-        likely = [option for option in error.possibilities if option not in {"--force", "--yes"}]
-        similar = sorted(likely, key=lambda option: not option.startswith(name))
+        likely = own - {"--again", "--force", "--yes"}
+        similar = [f"--{near}" for near in similar_names(name[2:], (each[2:] for each in likely))]
+        similar.sort(key=lambda option: not option.startswith(name))
     if similar:
         return Hint(f"did you mean `{similar[0]}`? {{}} lists all", f"{command} --help".lstrip())
     if not command:
         return Hint(f"options go after the command: `omniedit COMMAND … {name}`")
-    if command not in {"edit", "submit"}:
-        return None
+    words = [word for word in words_but_values(params, argv) if not word.startswith("-")]
+    has_prompt = len(words) > len(("edit", "VIDEO")) and not re.search(r"\s", name)
+    return prompt_hint(command) if command in COMMANDS_WITH_PROMPT and not has_prompt else None
+
+
+def prompt_hint(command: str) -> Hint:
+    """Return how to give a PROMPT that begins with `-`."""
     return Hint(
         "a PROMPT that begins with `-` goes last, after `--`: {},"
         " or into a file: `--prompt-file FILE`",
@@ -174,7 +191,7 @@ def _option_hint(error: Any, command: str) -> Hint | None:
 
 def _alternative_to(name: str, command: str) -> Hint | None:
     """Return what replaces an option that other tools have; None if nothing does."""
-    takes_prompt = command in {"edit", "submit"}
+    takes_prompt = command in COMMANDS_WITH_PROMPT
     match name:
         case "-o" | "--out" | "--output" | "--wait" if command == "submit":
             words = "{} sends an edit and does not wait; {} also saves the result"
@@ -188,6 +205,9 @@ def _alternative_to(name: str, command: str) -> Hint | None:
             return Hint("PROMPT needs no option: {}", f'{command} VIDEO "PROMPT"')
         case "--duration" | "--length" if takes_prompt:
             return Hint("a result is as long as its clip; `--end T` cuts the clip")
+        case "--resume" if command in {"edit", "wait", "batch"}:
+            words = "{} settles a submission whose outcome is unknown"
+            return Hint(words, "submit --resume REQUEST_ID")
         case "--api-key" | "--key":
             return Hint("a key is never an option: {} asks for it", "config set-key")
         case _:

@@ -125,7 +125,9 @@ def edit(
         observers=[context.saved_files()],
         sidecars=sidecar,
     ) as session:
-        request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
+        request = read_request(
+            session, request, prompt=prompt, prompt_file=prompt_file, argv=context.argv
+        )
         context.board.request = request
         context.board.add(editing.edit(session, request, wanted))
     return Outcome()

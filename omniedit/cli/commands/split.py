@@ -64,7 +64,9 @@ def edit_in_pieces(
     joined: SavedFile | None = None
     with ExitStack() as held:
         with context.session(use, sidecars=sidecars) as session:
-            request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
+            request = read_request(
+                session, request, prompt=prompt, prompt_file=prompt_file, argv=context.argv
+            )
             with refusal_recorded(session, request):
                 plan = held.enter_context(planned_split(session, request, options))
                 _note_plan(context, plan, options.sound)

@@ -113,13 +113,21 @@ def submit(
         model_source=chosen.source,
     )
     if dry_run:
-        text = read_prompt(prompt, prompt_file, note=context.printer.note, policy=context.policy)
+        text = read_prompt(
+            prompt,
+            prompt_file,
+            argv=context.argv,
+            note=context.printer.note,
+            policy=context.policy,
+        )
         return _show_request(context, request._replace(prompt=text))
 
     from omniedit.edits import submit as submitting
 
     with context.session(JournalUse.PAYS, observers=[_task_ids(context)]) as session:
-        request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
+        request = read_request(
+            session, request, prompt=prompt, prompt_file=prompt_file, argv=context.argv
+        )
         submitting.submit(session, request, accepts_old=yes)
     context.printer.next_step("wait --download out.mp4")
     return Outcome()

@@ -115,3 +115,12 @@ def test_a_prompt_that_names_a_file_is_noted(tmp_path: Path) -> None:
     assert read_prompt("make it night", None, note=notes.append) == "make it night"
 
     assert [f"--prompt-file {path}" in note for note in notes] == [True]
+
+
+def test_a_clip_in_place_of_the_prompt_is_not_suggested_as_a_prompt_file(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").touch()
+    notes: list[str] = []
+
+    read_prompt(str(tmp_path / "clip.mp4"), None, note=notes.append)
+
+    assert notes == []

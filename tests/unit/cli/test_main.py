@@ -301,6 +301,63 @@ def test_a_full_device_is_a_local_error(monkeypatch: pytest.MonkeyPatch, argv: l
             ' `omniedit edit VIDEO -- "PROMPT"`, or into a file: `--prompt-file FILE`',
             id="prompt-like-an-option",
         ),
+        *[
+            pytest.param(
+                [command, "a.mp4", prompt],
+                "a PROMPT that begins with `-` goes last, after `--`:"
+                f' `omniedit {command} VIDEO -- "PROMPT"`, or into a file: `--prompt-file FILE`',
+                id=f"{command}-{prompt}",
+            )
+            for command, prompt in (
+                ("edit", "-hot summer"),
+                ("edit", "-make it night"),
+                ("submit", "-night please"),
+                ("submit", "-oil painting"),
+                ("edit", "--rain"),
+            )
+        ],
+        pytest.param(
+            ["edit", "a.mp4", "x", "--time-scale", "3"],
+            "`omniedit edit --help`",
+            id="no-such-option",
+        ),
+        pytest.param(["list", "--bogus"], "`omniedit list --help`", id="nothing-similar"),
+        pytest.param(
+            ["edit", "--resume", "X"],
+            "`omniedit submit --resume REQUEST_ID` settles a submission whose outcome is unknown",
+            id="resume-of-another-command",
+        ),
+        pytest.param(
+            ["edit", "--", "a.mp4", "-x", "--max-credits", "1"],
+            "options go before `--`: what follows it is VIDEO and PROMPT",
+            id="option-after-the-dashes",
+        ),
+        pytest.param(["edit", "a.mp4", "x", "-o", ""], "name a PATH", id="empty-value"),
+        pytest.param(
+            ["edit", "no", "clip.mp4", "make it night"],
+            "put the file name in quotes: `omniedit edit 'no clip.mp4' 'make it night'`",
+            id="missing-file-with-spaces",
+        ),
+        pytest.param(
+            ["wait", "--output", "x.mp4"],
+            "did you mean `--download`? `omniedit wait --help` lists all",
+            id="twin-option-of-download",
+        ),
+        pytest.param(
+            ["download", "-d", "x.mp4"],
+            "did you mean `--output`? `omniedit download --help` lists all",
+            id="twin-option-of-wait",
+        ),
+        pytest.param(
+            ["download", "--download", "x.mp4"],
+            "did you mean `--output`? `omniedit download --help` lists all",
+            id="long-twin-option-of-wait",
+        ),
+        pytest.param(
+            ["batch", "m.csv", "--output", "x"],
+            "did you mean `--dir`? `omniedit batch --help` lists all",
+            id="twin-option-of-edit",
+        ),
     ],
 )
 def test_a_usage_mistake_gets_a_hint_at_what_was_meant(
@@ -309,6 +366,45 @@ def test_a_usage_mistake_gets_a_hint_at_what_was_meant(
     status = main.run(argv, {})
 
     assert (status, capsys.readouterr().err.splitlines()[-1]) == (2, f"hint: {hint}")
+
+
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        pytest.param(
+            ["a.mp4", "-oil painting"],
+            "a PROMPT that begins with `-` goes last, ",
+            id="output",
+        ),
+        pytest.param(
+            ["https://example.com/a.mp4?x=1"], "the shell cuts a URL off at `&`: ", id="ampersand"
+        ),
+        pytest.param(["a.mp4", "-o", "b.mp4"], "say what to change", id="no-prompt"),
+    ],
+)
+def test_a_missing_prompt_gets_a_hint_at_what_became_of_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, argv: list[str], hint: str
+) -> None:
+    status = main.run(["--sandbox", "edit", *argv], {"OMNIEDIT_STATE_DIR": str(tmp_path)})
+
+    lines = capsys.readouterr().err.splitlines()
+    assert (status, lines[0]) == (2, "error: PROMPT is missing")
+    assert lines[-1].startswith(f"hint: {hint}")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        pytest.param(["--model", "-x y"], id="value-of-an-option"),
+        pytest.param(["--", "-x y"], id="after-the-dashes"),
+    ],
+)
+def test_only_words_in_option_position_are_taken_for_a_prompt(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, argv: list[str]
+) -> None:
+    main.run(["--sandbox", "edit", "no.mp4", *argv], {"OMNIEDIT_STATE_DIR": str(tmp_path)})
+
+    assert "no such option" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
