@@ -106,7 +106,7 @@ class BatchReport:
             error = causes.get(number) or InvalidInputError(message, code=_INVALID)
             error.message = message
             errors.append(error)
-        errors[-1].hint = "nothing was sent"
+        errors[-1].hint = "correct this and run the same command again; nothing was sent"
         return errors
 
     def begin(self, edits: "Sequence[PlannedEdit]", *, line_count: int) -> None:

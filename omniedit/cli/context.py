@@ -98,7 +98,7 @@ class Context:
         """
         if {"json", "events"} <= self.options.keys():
             msg = "--json and --events cannot be used together"
-            raise InvalidInputError(msg, code="usage")
+            raise InvalidInputError(msg, code="usage", hint="leave one of them out")
         self.params = params
 
     @property

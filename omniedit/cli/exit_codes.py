@@ -9,8 +9,6 @@ from omniedit import errors
 from omniedit.errors import Hint, OmniEditError
 from omniedit.sanitize import quoted
 
-_VALID_USAGE: Final = frozenset({"declined", "invalid_config", "invalid_manifest"})
-"""Codes of errors that `--help` does not help with."""
 MISSING_COMMAND: Final = "command_missing"
 """The code of the error whose message is a group's help."""
 CREDITS_PAGE: Final = "https://evolink.ai/dashboard/credits"
@@ -131,12 +129,12 @@ def hint_for(  # noqa: C901, PLR0912 - one line per case
             return _no_task_hint(error)
         case errors.WrongBaseURLError():
             return Hint("{} shows where the base URL comes from", "config show")
-        case errors.RequestRefusedError() if command == "submit":
-            return "the same command with `--dry-run` shows the request"
+        case errors.RequestRefusedError() if command in {"edit", "submit", "batch"}:
+            return Hint("{} shows the request", 'submit VIDEO "PROMPT" --dry-run')
+        case errors.InvalidInputError() if error.code == "usage":
+            return Hint("{} explains it", f"{command} --help")
         case errors.RequestRefusedError() | errors.EndpointMissingError():
             return Hint("{} checks the key, the base URL and the service", "doctor")
-        case errors.InvalidInputError() if command and error.code not in _VALID_USAGE:
-            return Hint("{}", f"{command} --help")
         case errors.BlockedClientError():
             return "the host blocks this client or network; try from another network"
         case errors.UnavailableError():

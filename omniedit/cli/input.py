@@ -76,7 +76,7 @@ def read_prompt(
     """
     if prompt is not None and prompt_file is not None:
         msg = "PROMPT and --prompt-file are both given"
-        raise InvalidInputError(msg, code="usage")
+        raise InvalidInputError(msg, code="usage", hint="leave one of them out")
     if prompt is not None and prompt != STDIN:
         if not is_video_name(prompt) and is_file(Path(prompt)):
             note(
@@ -120,7 +120,7 @@ def read_source(
     what: str,
     max_bytes: int,
     note: Callable[[str], object] = lambda _message: None,
-    hint: str | None = None,
+    hint: str = "check its name and its permissions",
 ) -> bytes:
     """Return the content of a file or a pipe; `-` is standard input.
 

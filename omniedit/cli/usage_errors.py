@@ -79,7 +79,8 @@ def usage_error(
         message = f"No such option: {getattr(error, 'option_name', '')}"
         hint = _option_hint(error, command, argv)
     shown = message[:1].lower() + message[1:].rstrip(".")
-    hint = hint or Hint("{}", f"{command} --help".lstrip())
+    words = "{} lists all" if message.lower().startswith("no such") else "{} explains it"
+    hint = hint or Hint(words, f"{command} --help".lstrip())
     return InvalidInputError(_in_plain_words(shown), code="usage", hint=hint)
 
 

@@ -222,7 +222,7 @@ def probe(session: Session, video: str, model: Model) -> Findings:
     """
     if not video:
         msg = "VIDEO is empty"
-        raise InvalidInputError(msg, code="invalid_url")
+        raise InvalidInputError(msg, code="invalid_url", hint="give the URL or path of a clip")
     if not is_local(video):
         check_no_video_page(video)
     check_available("av")

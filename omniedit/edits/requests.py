@@ -206,7 +206,8 @@ def check_request_id(text: str) -> None:
     """
     if not _REQUEST_ID.fullmatch(text):
         msg = f"invalid request ID {text!r}; write 16 to 96 characters of `A-Z a-z 0-9 . _ -`"
-        raise InvalidInputError(msg, code="invalid_request_id")
+        hint = "for example `--request-id clip-7-night-take-1`"
+        raise InvalidInputError(msg, code="invalid_request_id", hint=hint)
 
 
 def _check_model(session: Session, request: EditRequest) -> None:
@@ -242,7 +243,7 @@ def _check_prompt(prompt: str, *, is_sandbox: bool) -> None:
 def _check_local_clip(session: Session, request: EditRequest) -> None:
     if not request.video:
         msg = "VIDEO is empty"
-        raise InvalidInputError(msg, code="invalid_url")
+        raise InvalidInputError(msg, code="invalid_url", hint="give the URL or path of a clip")
     if not _exists(Path(request.video)):
         msg = f"no such file: {request.video}"
         hint = "VIDEO is an http(s) URL or the path of a local clip"

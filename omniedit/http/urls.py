@@ -19,6 +19,8 @@ MAX_CALLBACK_URL_LENGTH: Final = 2048
 
 _BAD_LABEL: Final = re.compile(r"^\.|\.\.|\.$|[^.]{64}")
 """Part of a host name: between two dots are 1 to 63 characters (RFC 1035, 2.3.4)."""
+_URL_FORM: Final = "a URL is written https://HOST/PATH"
+_CALLBACK_HINT: Final = "name a public address, such as https://example.com/hook"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _INTERNAL_SUFFIXES: Final = (".local", ".internal", ".localdomain", ".home.arpa")
 _LOOPBACK_NAMES: Final = frozenset(
@@ -88,7 +90,8 @@ def parse_web_url(text: str, *, what: str) -> SplitResult:
     except ValueError as error:
         raise _invalid(what, f"is not a valid URL: {error}") from None
     if parts.scheme not in _DEFAULT_PORTS:
-        hint = "for a file on this machine, give its path" if parts.scheme == "file" else None
+        is_file = parts.scheme == "file"
+        hint = "for a file on this machine, give its path" if is_file else _URL_FORM
         raise _invalid(what, "must begin with http:// or https://", hint=hint)
     if not host or not host.strip("."):
         raise _invalid(what, "has no host")
@@ -100,7 +103,7 @@ def parse_web_url(text: str, *, what: str) -> SplitResult:
     return parts
 
 
-def _invalid(what: str, fault: str, *, hint: str | None = None) -> InvalidInputError:
+def _invalid(what: str, fault: str, *, hint: str = _URL_FORM) -> InvalidInputError:
     return InvalidInputError(f"the {what} {fault}", code="invalid_url", hint=hint)
 
 
@@ -159,10 +162,10 @@ def check_callback_url(text: str, *, allow_internal: bool) -> None:
         return
     if parts.scheme != "https":
         msg = "the callback URL must begin with https://"
-        raise InvalidInputError(msg, code="invalid_callback_url")
+        raise InvalidInputError(msg, code="invalid_callback_url", hint=_CALLBACK_HINT)
     if kind is not HostKind.PUBLIC:
         msg = f"the callback URL names an address the service does not call: {parts.hostname}"
-        raise InvalidInputError(msg, code="invalid_callback_url")
+        raise InvalidInputError(msg, code="invalid_callback_url", hint=_CALLBACK_HINT)
 
 
 def origin_of(url: str) -> str:

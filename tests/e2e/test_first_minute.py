@@ -68,7 +68,7 @@ def test_wait_saves_what_submit_submitted(omniedit: CommandLine) -> None:
         ),
         pytest.param(
             ["edit", "clip.mp4", "night", "--end"],
-            "`omniedit edit --help`",
+            "`omniedit edit --help` explains it",
             id="option-without-value",
         ),
     ],
@@ -183,5 +183,5 @@ def test_faulty_manifest_lines_share_one_hint(omniedit: CommandLine) -> None:
 
     assert ended.status == 2, ended
     assert [line for line in ended.stderr.splitlines() if line.startswith("hint")] == [
-        "hint: nothing was sent"
+        "hint: correct this and run the same command again; nothing was sent"
     ]

@@ -8,7 +8,7 @@ import typer
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.input import read_stdin
 from omniedit.cli.parser import Command, new_group
-from omniedit.errors import Hint, InvalidInputError
+from omniedit.errors import Hint, InvalidInputError, InvalidKeyError
 from omniedit.http.urls import origin_of
 from omniedit.settings import KEY_PAGE, CredentialsFile, Setting, credentials_path, parse_key
 from omniedit.system.files import decode_text
@@ -33,7 +33,11 @@ def set_key(ctx: typer.Context) -> Outcome:
         msg = "no key was given"
         hint = Hint("{} reads it from a file", "config set-key < key.txt")
         raise InvalidInputError(msg, hint=hint)
-    key = parse_key(text, source="the input")
+    try:
+        key = parse_key(text, source="the input")
+    except InvalidKeyError as error:
+        error.hint = f"give the key alone, on one line; create keys at {KEY_PAGE}"
+        raise
     origin, path = origin_of(settings.base_url.value), credentials_path(settings.config_dir.value)
     CredentialsFile(path).save(origin, key, files_origin=origin_of(settings.files_url.value))
     context.printer.line(f"saved {key} for {origin} in {path}")

@@ -227,6 +227,6 @@ def test_every_invalid_line_is_a_document_but_only_50_are_shown() -> None:
     documents = batch.report.documents()
     assert [document["line"] for document in documents] == list(range(1, 61))
     assert [error.message for error in errors][-2:] == ["m:50: is odd", "10 more lines are invalid"]
-    assert errors[-1].hint == "nothing was sent"
+    assert errors[-1].hint == "correct this and run the same command again; nothing was sent"
     # No support page can explain a fault in the caller's own file.
     assert documents[0]["error"]["hint"] is None

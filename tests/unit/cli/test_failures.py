@@ -141,6 +141,20 @@ def test_an_error_has_a_hint_in_every_command(error: type[OmniEditError], comman
     assert hint_for(error("no"), command=command)
 
 
+def test_only_wrong_usage_gets_a_hint_to_read_the_help() -> None:
+    usage = hint_for(errors.InvalidInputError("no", code="usage"), command="edit")
+    clip = hint_for(errors.InvalidInputError("no", code="invalid_clip"), command="edit")
+
+    assert (usage, clip) == ("`omniedit edit --help` explains it", None)
+
+
+@pytest.mark.parametrize("command", ["edit", "submit", "batch"])
+def test_a_refused_edit_gets_a_hint_at_what_was_sent(command: str) -> None:
+    hint = hint_for(errors.RequestRefusedError("no"), command=command)
+
+    assert hint == '`omniedit submit VIDEO "PROMPT" --dry-run` shows the request'
+
+
 def test_an_errors_own_hint_takes_precedence() -> None:
     error = errors.QuotaError("no", hint="https://evolink.ai/fix")
 

@@ -137,7 +137,7 @@ def test_all_errors_are_shown_and_the_worst_is_in_the_document() -> None:
 
     assert (ended.status, ended.document["error"]["message"]) == (2, "wrong")
     assert "error: task t-1: no video\n" in ended.stderr.getvalue()
-    assert "error: wrong\nhint: `omniedit wait --help`\n" in ended.stderr.getvalue()
+    assert "error: wrong\nhint: `omniedit wait --help` explains it\n" in ended.stderr.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,9 @@ def test_a_full_device_is_a_local_error(monkeypatch: pytest.MonkeyPatch, argv: l
             id="video-as-an-option-of-probe",
         ),
         pytest.param(
-            ["list", "-i", "a.mp4"], "`omniedit list --help`", id="command-without-a-video"
+            ["list", "-i", "a.mp4"],
+            "`omniedit list --help` lists all",
+            id="command-without-a-video",
         ),
         pytest.param(
             ["edit", "a.mp4", "-p", "x"],
@@ -318,10 +320,10 @@ def test_a_full_device_is_a_local_error(monkeypatch: pytest.MonkeyPatch, argv: l
         ],
         pytest.param(
             ["edit", "a.mp4", "x", "--time-scale", "3"],
-            "`omniedit edit --help`",
+            "`omniedit edit --help` lists all",
             id="no-such-option",
         ),
-        pytest.param(["list", "--bogus"], "`omniedit list --help`", id="nothing-similar"),
+        pytest.param(["list", "--bogus"], "`omniedit list --help` lists all", id="nothing-similar"),
         pytest.param(
             ["edit", "--resume", "X"],
             "`omniedit submit --resume REQUEST_ID` settles a submission whose outcome is unknown",
@@ -390,6 +392,17 @@ def test_a_missing_prompt_gets_a_hint_at_what_became_of_it(
     lines = capsys.readouterr().err.splitlines()
     assert (status, lines[0]) == (2, "error: PROMPT is missing")
     assert lines[-1].startswith(f"hint: {hint}")
+
+
+def test_an_invalid_new_key_is_not_blamed_on_the_one_in_force(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"two\nlines\n")))
+
+    status = main.run(["config", "set-key"], {})
+
+    hint = capsys.readouterr().err.splitlines()[-1]
+    assert (status, hint.startswith("hint: give the key alone, on one line; ")) == (3, True)
 
 
 @pytest.mark.parametrize(
