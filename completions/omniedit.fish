@@ -214,7 +214,7 @@ complete -c omniedit -n '__omniedit_at "list"' -l unsaved -d 'Only finished edit
 complete -c omniedit -n '__omniedit_at "list"' -l expiring -r -f -d 'Only unsaved results whose link expires within DUR'
 complete -c omniedit -n '__omniedit_at "list"' -l state -r -f -a 'pending processing completed failed cancelled sending unknown refused' -d 'Only edits in this state, such as `failed`'
 complete -c omniedit -n '__omniedit_at "list"' -l clip -r -f -d 'Only clips whose name or URL contains TEXT'
-complete -c omniedit -n '__omniedit_at "list"' -l since -r -f -d 'Only edits since a date (UTC) or a duration ago'
+complete -c omniedit -n '__omniedit_at "list"' -l since -r -f -d 'Only edits since a date (UTC) or a duration ago (`7d`)'
 complete -c omniedit -n '__omniedit_at "list"' -l limit -r -f -d 'How many rows (default 50; 0: all)'
 complete -c omniedit -n '__omniedit_at "list"' -l all -d 'Include attempts refused before they were sent'
 complete -c omniedit -n '__omniedit_at "list"' -l tree -d 'Show edits of a result below the edit that made it'
@@ -231,7 +231,7 @@ complete -c omniedit -n '__omniedit_at "list"' -l help -s h -d 'Show this messag
 
 # omniedit usage
 complete -c omniedit -n '__omniedit_at "usage"' -l by -r -f -a 'month day clip model' -d 'What to group the rows by (default month)'
-complete -c omniedit -n '__omniedit_at "usage"' -l since -r -f -d 'Only edits since a date (UTC) or a duration ago'
+complete -c omniedit -n '__omniedit_at "usage"' -l since -r -f -d 'Only edits since a date (UTC) or a duration ago (`7d`)'
 complete -c omniedit -n '__omniedit_at "usage"' -l remote -d 'Read the account\'s tasks, wherever they were submitted'
 complete -c omniedit -n '__omniedit_at "usage"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "usage"' -l quiet -s q -d 'No progress and no hints; errors are still shown'

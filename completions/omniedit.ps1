@@ -254,7 +254,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--expiring' = 'Only unsaved results whose link expires within DUR'
                 '--state' = 'Only edits in this state, such as `failed`'
                 '--clip' = 'Only clips whose name or URL contains TEXT'
-                '--since' = 'Only edits since a date (UTC) or a duration ago'
+                '--since' = 'Only edits since a date (UTC) or a duration ago (`7d`)'
                 '--limit' = 'How many rows (default 50; 0: all)'
                 '--all' = 'Include attempts refused before they were sent'
                 '--tree' = 'Show edits of a result below the edit that made it'
@@ -279,7 +279,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             }
             options = [ordered]@{
                 '--by' = 'What to group the rows by (default month)'
-                '--since' = 'Only edits since a date (UTC) or a duration ago'
+                '--since' = 'Only edits since a date (UTC) or a duration ago (`7d`)'
                 '--remote' = 'Read the account''s tasks, wherever they were submitted'
                 '--json' = 'Print one JSON document'
                 '--quiet' = 'No progress and no hints; errors are still shown'

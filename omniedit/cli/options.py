@@ -11,6 +11,8 @@ from omniedit.models import Sound
 
 _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
 
+_DAY_S: Final = 24 * 3600
+
 
 def parse_text(text: str) -> str:
     """Return text that can be stored and sent.
@@ -56,10 +58,12 @@ def parse_since(text: str, *, now: float) -> float:
         except ValueError:
             msg = f"no such date: {text}"
             raise typer.BadParameter(msg, param_hint="'--since'") from None
+    if days := re.fullmatch(r"(\d{1,5})d", text.strip(), re.ASCII):
+        return now - int(days[1]) * _DAY_S
     try:
         return now - parse_duration(text)
     except typer.BadParameter:
-        msg = f"invalid date {text!r}; write a date such as 2026-01-31 (UTC), or how long ago: 15m, 1h30m, 48h"
+        msg = f"invalid date {text!r}; write a date such as 2026-01-31 (UTC), or how long ago: 15m, 48h, 7d"
         raise typer.BadParameter(msg, param_hint="'--since'") from None
 
 
@@ -253,7 +257,9 @@ Remote = Annotated[
 Since = Annotated[
     str | None,
     typer.Option(
-        "--since", metavar="DATE|DUR", help="Only edits since a date (UTC) or a duration ago."
+        "--since",
+        metavar="DATE|DUR",
+        help="Only edits since a date (UTC) or a duration ago (`7d`).",
     ),
 ]
 Force = Annotated[

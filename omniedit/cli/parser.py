@@ -23,7 +23,7 @@ EVERYWHERE: Final = "Everywhere"
 _SECTIONS: Final = ("Arguments", "Options", OUTPUT, COST, CLIP, WAITING, SCRIPTS, EVERYWHERE)
 """The sections of a help page, in their order."""
 
-_COMMANDS: Final[Mapping[str, str]] = {
+COMMANDS: Final[Mapping[str, str]] = {
     "edit": "edit",
     "submit": "submit",
     "wait": "wait",
@@ -291,7 +291,7 @@ class Root(Group):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Typer takes the names from here, even those it suggests.
-        self.commands: dict[str, Any] = dict.fromkeys(_COMMANDS)
+        self.commands: dict[str, Any] = dict.fromkeys(COMMANDS)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the called command and its arguments; `ls` is an alias of `list`."""
@@ -301,7 +301,7 @@ class Root(Group):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command; None if there is no such command."""
-        if cmd_name in _COMMANDS and self.commands[cmd_name] is None:
+        if cmd_name in COMMANDS and self.commands[cmd_name] is None:
             self.commands[cmd_name] = _load(cmd_name)
         return super().get_command(ctx, cmd_name)
 
@@ -349,7 +349,7 @@ def new_group(name: str, help: str) -> typer.Typer:  # noqa: A002 - Typer's own 
 
 def _load(name: str) -> Any:
     module: Any = import_module(f"omniedit.cli.commands.{name}")
-    found = getattr(module, _COMMANDS[name])
+    found = getattr(module, COMMANDS[name])
     if not isinstance(found, typer.Typer):
         function, found = found, typer.Typer(add_completion=False, rich_markup_mode=None)
         found.command(name, cls=Command, epilog=module.EXAMPLES)(function)

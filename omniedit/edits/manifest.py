@@ -183,8 +183,12 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineEr
 
 
 def _header_fault(header: list[str]) -> str | None:
-    if missing := [f"`{name}`" for name in ("video", "prompt") if name not in header]:
-        return f"the header has no column {' and no column '.join(missing)}"
+    if missing := [name for name in ("video", "prompt") if name not in header]:
+        fault = (
+            f"the header has no column {' and no column '.join(f'`{name}`' for name in missing)}"
+        )
+        near = difflib.get_close_matches(missing[0], header, n=1)
+        return f"{fault}; it has `{near[0]}`" if near else fault
     twice = _first_duplicate(name for name in header if name)
     return f"the header has column `{twice}` twice" if twice else None
 

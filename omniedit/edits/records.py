@@ -245,8 +245,12 @@ def _check_state(state: str | None, records: Iterable[Record]) -> None:
     """
     known = [*TaskStatus, *AttemptState]
     if state is not None and state not in known and all(each.status != state for each in records):
+        from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
+
         msg = f"invalid value for '--state': {state!r} is not one of {', '.join(known)}"
-        raise InvalidInputError(msg, code="usage")
+        near = get_close_matches(state, known, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else None
+        raise InvalidInputError(msg, code="usage", hint=hint)
 
 
 def list_account(session: Session, models: Iterable[str], *, limit: int, adopt: bool) -> Listing:

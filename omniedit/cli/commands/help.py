@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from omniedit.cli.context import Context, Outcome
+from omniedit.cli.parser import COMMANDS, similar_names
 from omniedit.errors import Hint, InvalidInputError
 from omniedit.terminal.printer import Printer
 from omniedit.terminal.text import Line, Span, labelled
@@ -109,7 +110,10 @@ def _command(ctx: typer.Context, *names: str) -> str:
         command = find(own, name) if find else None
         if command is None:
             msg = f"there is no help on `{' '.join(names)}`"
-            raise InvalidInputError(msg, code="usage", hint=f"topics: {', '.join(TOPICS)}")
+            near = similar_names(name, [*TOPICS, *COMMANDS]) if len(names) == 1 else []
+            meant = Hint("did you mean {}?", f"help {near[0]}") if near else None
+            hint = meant or f"topics: {', '.join(TOPICS)}"
+            raise InvalidInputError(msg, code="usage", hint=hint)
         own = typer.Context(command, info_name=name, parent=own, color=False)
     text: str = own.command.get_help(own)
     return text

@@ -394,6 +394,23 @@ def test_a_missing_prompt_gets_a_hint_at_what_became_of_it(
     assert lines[-1].startswith(f"hint: {hint}")
 
 
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("help jsno", "omniedit help json"),
+        ("help edti", "omniedit help edit"),
+        ("list --state completd", "completed"),
+    ],
+)
+def test_a_misspelt_value_gets_a_hint_at_what_was_meant(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, line: str, meant: str
+) -> None:
+    status = main.run(line.split(), {"OMNIEDIT_STATE_DIR": str(tmp_path)})
+
+    last_line = capsys.readouterr().err.splitlines()[-1]
+    assert (status, last_line) == (2, f"hint: did you mean `{meant}`?")
+
+
 def test_an_invalid_new_key_is_not_blamed_on_the_one_in_force(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

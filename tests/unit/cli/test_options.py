@@ -5,7 +5,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omniedit.cli.options import parse_credits, parse_duration, parse_shard
+from omniedit.cli.options import parse_credits, parse_duration, parse_shard, parse_since
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,10 @@ def test_any_text_is_a_duration_or_refused(text: str) -> None:
 
 def test_a_default_that_is_a_number_passes_through() -> None:
     assert parse_duration(1800.0) == 1800.0
+
+
+def test_days_ago_are_a_date() -> None:
+    assert parse_since("7d", now=1_000_000.0) == 1_000_000.0 - 7 * 24 * 3600
 
 
 @pytest.mark.parametrize(("text", "shard"), [("1/1", (1, 1)), (" 2/4 ", (2, 4)), ("7/7", (7, 7))])

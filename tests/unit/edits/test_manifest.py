@@ -141,6 +141,12 @@ def test_a_fault_is_reported_with_its_line(line: object, fault: str) -> None:
             id="missing-column",
         ),
         pytest.param(
+            b"video,promt\nv,p\n",
+            "m.csv",
+            (1, "the header has no column `prompt`; it has `promt`"),
+            id="misspelt-column",
+        ),
+        pytest.param(
             b"video,prompt,prompt\nv,p,q\n",
             "m.csv",
             (1, "the header has column `prompt` twice"),
