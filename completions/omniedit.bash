@@ -34,7 +34,7 @@ _omniedit_know() {
             ;;
         'compare')
             options=(--output -o --embed --open --show --force --json --quiet -q --verbose -v --sandbox --progress --help -h)
-            arguments=(tasks...)
+            arguments=(compared...)
             ;;
         'probe')
             options=(--save-prepared --model --json --quiet -q --verbose -v --sandbox --progress --help -h)
@@ -125,7 +125,8 @@ _omniedit_offer_known() {
     local line arguments=("$1")
     [[ -n $sandbox ]] && arguments+=(--sandbox)
     while IFS= read -r line; do
-        _omniedit_offer "${line%%$'\t'*}"
+        # Not only those that begin with what was typed: it may be the end of an ID.
+        COMPREPLY+=("${line%%$'\t'*}")
     done < <(command omniedit __complete "${arguments[@]}" "$current" 2>/dev/null)
     return 0
 }
@@ -135,13 +136,18 @@ _omniedit_offer_kind() {
         files) compopt -o default 2>/dev/null ;;
         folders) compopt -o dirnames 2>/dev/null ;;
         tasks | unfinished | finished) _omniedit_offer last; _omniedit_offer_known "$1" ;;
+        compared)
+            _omniedit_offer last
+            _omniedit_offer_known compared
+            compopt -o default 2>/dev/null
+            ;;
         requests) _omniedit_offer_known requests ;;
         progress-choices) _omniedit_offer auto plain none ;;
         sound-choices) _omniedit_offer new original none ;;
         model-choices) _omniedit_offer gemini-omni-flash-video-edit gemini-omni-1.1-flash-video-edit ;;
         state-choices) _omniedit_offer pending processing completed failed cancelled sending unknown refused ;;
         by-choices) _omniedit_offer month day clip model ;;
-        topic-choices) _omniedit_offer scripting ci batch clips sandbox reliability agents exit-codes environment json ;;
+        topic-choices) _omniedit_offer scripting ci batch clips sandbox reliability agents exit-codes environment json edit submit wait status download compare probe list usage credits doctor config journal help ;;
         document-choices) _omniedit_offer batch compare config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-merge journal-recover list probe sandbox-reset sandbox-serve sidecar status submit submit-dry-run usage wait ;;
     esac
     return 0

@@ -185,7 +185,7 @@ complete -c omniedit -n '__omniedit_at "batch"' -l progress -r -f -a 'auto plain
 complete -c omniedit -n '__omniedit_at "batch"' -l help -s h -d 'Show this message and exit'
 
 # omniedit compare
-complete -c omniedit -n '__omniedit_at "compare"' -f -k -a '(__omniedit_known tasks; echo last)'
+complete -c omniedit -n '__omniedit_at "compare"' -F -k -a '(__omniedit_known compared; echo last)'
 complete -c omniedit -n '__omniedit_at "compare"' -l output -s o -r -F -d 'PAGE.html (default: beside the first result) or SHEET.png (8 moments of each)'
 complete -c omniedit -n '__omniedit_at "compare"' -l embed -d 'Embed the videos in the page (at most 256 MiB in all)'
 complete -c omniedit -n '__omniedit_at "compare"' -l open -d 'Open it in the browser'
@@ -359,7 +359,7 @@ complete -c omniedit -n '__omniedit_at "sandbox reset"' -l progress -r -f -a 'au
 complete -c omniedit -n '__omniedit_at "sandbox reset"' -l help -s h -d 'Show this message and exit'
 
 # omniedit help
-complete -c omniedit -n '__omniedit_at "help" 0' -f -a 'scripting ci batch clips sandbox reliability agents exit-codes environment json'
+complete -c omniedit -n '__omniedit_at "help" 0' -f -a 'scripting ci batch clips sandbox reliability agents exit-codes environment json edit submit wait status download compare probe list usage credits doctor config journal help'
 complete -c omniedit -n '__omniedit_at "help" 1' -f -a 'batch compare config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-merge journal-recover list probe sandbox-reset sandbox-serve sidecar status submit submit-dry-run usage wait'
 complete -c omniedit -n '__omniedit_at "help"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "help"' -l quiet -s q -d 'No progress and no hints; errors are still shown'

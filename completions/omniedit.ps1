@@ -226,7 +226,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--help' = 'Show this message and exit'
                 '-h' = 'Show this message and exit'
             }
-            arguments = @('tasks')
+            arguments = @('compared')
         }
         'probe' = @{
             commands = [ordered]@{
@@ -577,7 +577,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
         'model-choices' = @('gemini-omni-flash-video-edit', 'gemini-omni-1.1-flash-video-edit')
         'state-choices' = @('pending', 'processing', 'completed', 'failed', 'cancelled', 'sending', 'unknown', 'refused')
         'by-choices' = @('month', 'day', 'clip', 'model')
-        'topic-choices' = @('scripting', 'ci', 'batch', 'clips', 'sandbox', 'reliability', 'agents', 'exit-codes', 'environment', 'json')
+        'topic-choices' = @('scripting', 'ci', 'batch', 'clips', 'sandbox', 'reliability', 'agents', 'exit-codes', 'environment', 'json', 'edit', 'submit', 'wait', 'status', 'download', 'compare', 'probe', 'list', 'usage', 'credits', 'doctor', 'config', 'journal', 'help')
         'document-choices' = @('batch', 'compare', 'config-path', 'config-set-key', 'config-show', 'config-unset-key', 'credits', 'doctor', 'download', 'edit', 'edit-split', 'event', 'failure', 'help', 'journal-merge', 'journal-recover', 'list', 'probe', 'sandbox-reset', 'sandbox-serve', 'sidecar', 'status', 'submit', 'submit-dry-run', 'usage', 'wait')
     }
 
@@ -611,7 +611,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             $arguments = $known[$path].arguments
             $kind = $arguments[[Math]::Min($position, $arguments.Count - 1)]
         }
-        if ($kind -cin 'tasks', 'unfinished', 'finished', 'requests') {
+        if ($kind -cin 'tasks', 'unfinished', 'finished', 'compared', 'requests') {
             # Candidates are data: read by line, and never invoked.
             foreach ($line in (omniedit __complete $kind @sandbox $wordToComplete 2>$null)) {
                 $id, $shown = $line -split "`t", 2

@@ -160,6 +160,7 @@ def shell(request: pytest.FixtureRequest, folder: Path, zsh_dump: Path) -> Itera
             id="a-model",
         ),
         pytest.param("omniedit help exi\t", "help exit-codes", id="a-topic"),
+        pytest.param("omniedit help prob\t", "help probe", id="the-help-of-a-command"),
         pytest.param("omniedit edit cl\t", "edit clip.mp4", id="a-file"),
         pytest.param("omniedit edit -o cl\t", "edit -o clip.mp4", id="the-file-of-an-option"),
         pytest.param("omniedit batch --dir r\t", "batch --dir results", id="a-folder"),
@@ -193,6 +194,24 @@ def test_download_completes_only_finished_tasks(shell: Shell, home: Path) -> Non
     calls = shell.calls_after("omniedit download task\t")
 
     assert calls[-1] == "download task-done"
+
+
+def test_compare_completes_finished_tasks_and_files(shell: Shell, home: Path) -> None:
+    add_task(home / "state/omniedit", "task-done", prompt="x", status="completed")
+
+    calls = shell.calls_after("omniedit compare task\tcl\t")
+
+    assert calls[-1].rstrip("/") == "compare task-done clip.mp4"
+
+
+def test_bash_completes_an_id_from_its_end(shell: Shell, home: Path) -> None:
+    if shell.name != "bash":
+        pytest.skip("the other shells complete only beginnings")
+    add_task(home / "state/omniedit", _TASK, prompt="x")
+
+    calls = shell.calls_after("omniedit wait a1b2c3d4\t")
+
+    assert calls[-1] == f"wait {_TASK}"
 
 
 def test_the_sandbox_option_completes_the_sandboxs_tasks(shell: Shell, home: Path) -> None:

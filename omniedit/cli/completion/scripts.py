@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from omniedit.cli.commands.help import TOPICS
 from omniedit.cli.context import Context
-from omniedit.cli.parser import ROOT
+from omniedit.cli.parser import COMMANDS, ROOT
 from omniedit.errors import InvalidInputError, LocalError
 from omniedit.models import MODELS, AttemptState, TaskStatus
 from omniedit.schemas import document_names
@@ -25,6 +25,8 @@ FOLDERS: Final = "folders"
 TASKS: Final = "tasks"
 UNFINISHED: Final = "unfinished"
 FINISHED: Final = "finished"
+COMPARED: Final = "compared"
+"""Finished tasks and files."""
 REQUESTS: Final = "requests"
 NOTHING: Final = "nothing"
 
@@ -35,7 +37,7 @@ _KINDS: Final[Mapping[str, str]] = {
     "REQUEST_ID": REQUESTS,
     "SOURCE": FILES,
     "TASK": TASKS,
-    "TASK|FILE": TASKS,
+    "TASK|FILE": COMPARED,
     "TASK|REQUEST_ID": TASKS,
     "VIDEO": FILES,
 }
@@ -191,7 +193,7 @@ def _value(param: Any, name: str, *, command: str = "") -> Value:
 
 def _choices_of(metavar: str, name: str) -> tuple[str, ...]:
     if metavar == "[TOPIC]":
-        return tuple(TOPICS)
+        return tuple(dict.fromkeys((*TOPICS, *COMMANDS)))
     if metavar == "[DOCUMENT]":
         return tuple(document_names())
     if name == "model":
@@ -322,6 +324,7 @@ def _zsh_action(value: Value) -> str:
         TASKS: " _omniedit_tasks tasks",
         UNFINISHED: " _omniedit_tasks unfinished",
         FINISHED: " _omniedit_tasks finished",
+        COMPARED: "{_omniedit_tasks compared; _files}",
         REQUESTS: "_omniedit_requests",
     }
     return actions.get(value.kind, " ")
@@ -385,6 +388,7 @@ def _fish_offer(value: Value) -> str:
         return f"-f -k -a '(__omniedit_known {value.kind}; echo last)'"
     return {
         FILES: "-F",
+        COMPARED: "-F -k -a '(__omniedit_known compared; echo last)'",
         FOLDERS: "-f -a '(__fish_complete_directories (commandline -ct))'",
         REQUESTS: "-f -k -a '(__omniedit_known requests)'",
     }.get(value.kind, "")

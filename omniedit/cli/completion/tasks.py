@@ -22,7 +22,7 @@ PROMPT_WIDTH = 40
 _LOCKED_TIMEOUT_S = 0.3
 _LONGEST_FILE_BYTES = 1024 * 1024
 _MATCHES = """
-        substr(id, 1, length(:prefix)) = :prefix
+        (substr(id, 1, length(:typed)) = :typed or substr(id, -length(:typed)) = :typed)
         and length(id) <= 128 and id glob '[A-Za-z0-9._]*' and id not glob '*[^A-Za-z0-9._-]*'
 """
 # Each part is in the order of an index: a journal may hold a hundred thousand tasks.
@@ -44,6 +44,8 @@ _QUERIES = {
     "tasks": _TASKS.format("true"),
     "unfinished": _TASKS.format("t.status not in ('completed', 'failed', 'cancelled')"),
     "finished": _TASKS.format("t.status = 'completed'"),
+    # For `compare`, whose arguments may be files as well.
+    "compared": _TASKS.format("t.status = 'completed'"),
     # What `submit --resume` takes.
     "requests": f"""
         select request_id as id, state, video, prompt from attempts
@@ -58,17 +60,17 @@ def main(argv: "Sequence[str]", environ: "Mapping[str, str]") -> int:
     """Print a line for each candidate: ID, tab, state, clip and prompt.
 
     Args:
-        argv: `tasks`, `unfinished`, `finished` or `requests`, optionally `--sandbox`, then the
-            part of the ID that was typed.
+        argv: `tasks`, `unfinished`, `finished`, `compared` or `requests`, optionally `--sandbox`,
+            then the beginning or end of the ID that was typed.
         environ: The process's environment.
     """
     kind, *rest = argv or ("",)
     is_sandbox = rest[:1] == ["--sandbox"]
-    prefix = "".join(rest[is_sandbox:])
+    typed = "".join(rest[is_sandbox:])
     folder = journal_folder(environ, is_sandbox=is_sandbox)
     if folder is None or kind not in _QUERIES:
         return 0
-    lines = "".join(f"{line}\n" for line in _candidates(folder, kind, prefix))
+    lines = "".join(f"{line}\n" for line in _candidates(folder, kind, typed))
     encoding = sys.stdout.encoding or "utf-8"
     os.write(sys.stdout.fileno(), lines.encode(encoding, "replace"))
     return 0
@@ -127,7 +129,7 @@ def _xdg_folder(
     return f"{parent}/omniedit" if parent.startswith("/") else None
 
 
-def _candidates(folder: str, kind: str, prefix: str) -> "Iterator[str]":
+def _candidates(folder: str, kind: str, typed: str) -> "Iterator[str]":
     if not os.path.isfile(f"{folder}/journal.db"):  # noqa: PTH113 - pathlib is slow to import
         # There is no journal yet, or a named pipe in its place, which would block.
         return
@@ -135,9 +137,7 @@ def _candidates(folder: str, kind: str, prefix: str) -> "Iterator[str]":
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_LOCKED_TIMEOUT_S)
         try:
-            found = connection.execute(
-                _QUERIES[kind], {"prefix": prefix, "limit": LIMIT}
-            ).fetchall()
+            found = connection.execute(_QUERIES[kind], {"typed": typed, "limit": LIMIT}).fetchall()
         finally:
             connection.close()
     except sqlite3.Error:

@@ -28,7 +28,8 @@ _omniedit_offer_known() {
     local line arguments=("$1")
     [[ -n $sandbox ]] && arguments+=(--sandbox)
     while IFS= read -r line; do
-        _omniedit_offer "${line%%$'\t'*}"
+        # Not only those that begin with what was typed: it may be the end of an ID.
+        COMPREPLY+=("${line%%$'\t'*}")
     done < <(command omniedit __complete "${arguments[@]}" "$current" 2>/dev/null)
     return 0
 }
@@ -38,6 +39,11 @@ _omniedit_offer_kind() {
         files) compopt -o default 2>/dev/null ;;
         folders) compopt -o dirnames 2>/dev/null ;;
         tasks | unfinished | finished) _omniedit_offer last; _omniedit_offer_known "$1" ;;
+        compared)
+            _omniedit_offer last
+            _omniedit_offer_known compared
+            compopt -o default 2>/dev/null
+            ;;
         requests) _omniedit_offer_known requests ;;
 @CHOICES@
     esac

@@ -45,7 +45,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             $arguments = $known[$path].arguments
             $kind = $arguments[[Math]::Min($position, $arguments.Count - 1)]
         }
-        if ($kind -cin 'tasks', 'unfinished', 'finished', 'requests') {
+        if ($kind -cin 'tasks', 'unfinished', 'finished', 'compared', 'requests') {
             # Candidates are data: read by line, and never invoked.
             foreach ($line in (omniedit __complete $kind @sandbox $wordToComplete 2>$null)) {
                 $id, $shown = $line -split "`t", 2
