@@ -130,8 +130,8 @@ def _note_modes(context: Context) -> None:
             context.options[name] = True
     for before, word in pairwise([*words, ""]):
         name, is_joined, value = before.partition("=")
-        if name == "--summary":
-            context.options["summary"] = value if is_joined else word
+        if name == "--summary" and (file := value if is_joined else word):
+            context.options["summary"] = file
 
 
 def _end(context: Context, outcome: Outcome) -> int:

@@ -13,7 +13,9 @@ from omniedit.errors import Hint, InvalidInputError
 from omniedit.sanitize import quoted
 
 _NO_SUCH_COMMAND: Final = re.compile(r"No such command '([^']*)'(?:\. Did you mean '([^']+)')?")
-_TOO_MANY_WORDS: Final = re.compile(r"Got unexpected extra argument\(s\) \((.*)\)", re.DOTALL)
+_TOO_MANY_WORDS: Final = re.compile(
+    r"Got unexpected extra argument\(s\) \((.*)\)", re.DOTALL | re.IGNORECASE
+)
 
 # What other tools call a command, and our name for it.
 _COMMANDS: Final[Mapping[str, str]] = {
@@ -218,4 +220,7 @@ def _alternative_to(name: str, command: str) -> Hint | None:
 def _in_plain_words(message: str) -> str:
     message = message.replace("is not a valid int range", "is not a whole number")
     message = message.replace("is not a valid float range", "is not a number")
-    return re.sub(r"is not in the range x>=(\d+)", r"is less than \1", message)
+    message = re.sub(r"is not in the range x>=(\d+)", r"is less than \1", message)
+    message = re.sub(r"is not in the range (\d+)<=x<=(\d+)", r"is not from \1 to \2", message)
+    message = re.sub(r"^missing argument '\[?(\w+)[^']*'", r"\1 is missing", message)
+    return _TOO_MANY_WORDS.sub(r"too many arguments: \1", message)

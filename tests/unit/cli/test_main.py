@@ -444,6 +444,11 @@ def test_only_words_in_option_position_are_taken_for_a_prompt(
         ("list --since 2026-02-30", "invalid value for '--since': no such date: 2026-02-30"),
         ("list --state faild", "invalid value for '--state': 'faild' is not one of pending, "),
         ("list --limit -1", "invalid value for '--limit': -1 is less than 0"),
+        ("batch c --prompt x --takes 0", "invalid value for '--takes': 0 is not from 1 to 10000"),
+        ("edit", "VIDEO is missing"),
+        ("journal merge", "FOLDER is missing"),
+        ("probe a.mp4 b.mp4 c.mp4", "too many arguments: b.mp4 c.mp4"),
+        ("edit a.mp4 x --summary", "option '--summary' requires an argument"),
         ("usage --by year", "invalid value for '--by': 'year' is not one of month, day"),
         ("batch c.mp4 --prompt x --shard 3/2", "invalid value for '--shard': invalid shard"),
         ("edit c.mp4 x --request-id short", "invalid request ID 'short'; write 16 to 96"),
@@ -454,7 +459,9 @@ def test_an_invalid_value_is_reported_by_name(
 ) -> None:
     status = main.run(["--sandbox", *command.split()], {"OMNIEDIT_STATE_DIR": str(tmp_path)})
 
-    assert (status, capsys.readouterr().err.startswith(f"error: {message}")) == (2, True)
+    answer = capsys.readouterr().err
+    assert (status, answer.startswith(f"error: {message}")) == (2, True)
+    assert "warning" not in answer
 
 
 @pytest.mark.parametrize(
