@@ -96,10 +96,18 @@ class Context:
         Raises:
             InvalidInputError: If two options exclude each other.
         """
+        self.params = params
         if {"json", "events"} <= self.options.keys():
             msg = "--json and --events cannot be used together"
             raise InvalidInputError(msg, code="usage", hint="leave one of them out")
-        self.params = params
+        target, summary = params.get("output", params.get("download")), self.options.get("summary")
+        if target and summary:
+            taken = {os.path.realpath(target), os.path.realpath(f"{target}.json")}
+            if os.path.realpath(summary) in taken:
+                del self.options["summary"]  # otherwise it would be written even now
+                msg = "--summary names the file of the result, or of its sidecar"
+                hint = "name another file, such as summary.md"
+                raise InvalidInputError(msg, code="usage", hint=hint)
 
     @property
     def document_name(self) -> str:

@@ -411,6 +411,23 @@ def test_a_misspelt_value_gets_a_hint_at_what_was_meant(
     assert (status, last_line) == (2, f"hint: did you mean `{meant}`?")
 
 
+@pytest.mark.parametrize("summary", ["./new.mp4", "new.mp4.json"])
+def test_a_summary_in_place_of_the_result_is_refused_and_not_created(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    summary: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    status = main.run(
+        ["edit", "https://example.com/a.mp4", "x", "-o", "new.mp4", "--summary", summary], {}
+    )
+
+    assert (status, [*tmp_path.glob("new.*")]) == (2, [])
+    assert "error: --summary names the file of the result" in capsys.readouterr().err
+
+
 def test_an_invalid_new_key_is_not_blamed_on_the_one_in_force(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
