@@ -14,7 +14,6 @@ from omniedit.events import (
     Event,
     Failed,
     LineFailed,
-    Noted,
     Observer,
     Preparing,
     Progressed,
@@ -23,7 +22,6 @@ from omniedit.events import (
     Stalled,
     Submitted,
     Transferring,
-    Warned,
 )
 from omniedit.terminal.board import Board, EditState
 from omniedit.terminal.human import (
@@ -87,10 +85,6 @@ def watch(
                         if document is not None:
                             printer.event(document)
                     show(event)
-                    if isinstance(event, Warned):
-                        printer.warn(event.message)
-                    elif isinstance(event, Noted):
-                        printer.note(event.message)
 
             yield observe
     finally:

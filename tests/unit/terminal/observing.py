@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Generator
 
-from omniedit.events import Event, Observer
+from omniedit.events import Event, Noted, Observer, Warned
 from omniedit.terminal.board import Board
 from omniedit.terminal.printer import Printer
 from omniedit.terminal.progress import watch
@@ -20,7 +20,13 @@ def watched(
     with watch(printer, board, sandbox=sandbox, is_ticking=False) as observe:
 
         def report(event: Event) -> None:
-            board.take(event)
-            observe(event)
+            # Messages never reach the progress display, which the command line sees to.
+            if isinstance(event, Warned):
+                printer.warn(event.message)
+            elif isinstance(event, Noted):
+                printer.note(event.message)
+            else:
+                board.take(event)
+                observe(event)
 
         yield report
