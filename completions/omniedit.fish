@@ -101,7 +101,7 @@ complete -c omniedit -n '__omniedit_at "submit" 0' -F
 complete -c omniedit -n '__omniedit_at "submit"' -l prompt-file -r -F -d 'Read the prompt from FILE (`-`: stdin)'
 complete -c omniedit -n '__omniedit_at "submit"' -l callback-url -r -f -d 'Have the service POST the finished task to URL'
 complete -c omniedit -n '__omniedit_at "submit"' -l request-id -r -f -d 'Your own ID: the same ID is never charged twice'
-complete -c omniedit -n '__omniedit_at "submit"' -l dry-run -d 'Print the exact request and send nothing'
+complete -c omniedit -n '__omniedit_at "submit"' -l dry-run -d 'Print the exact request (scripts: with `--json`) and send nothing'
 complete -c omniedit -n '__omniedit_at "submit"' -l resume -r -f -k -a '(__omniedit_known requests)' -d 'Settle a submission whose outcome is unknown'
 complete -c omniedit -n '__omniedit_at "submit"' -l as -r -f -k -a '(__omniedit_known tasks; echo last)' -d 'With --resume: record TASK as its outcome'
 complete -c omniedit -n '__omniedit_at "submit"' -l yes -d 'With --resume: send it even if more than an hour old'

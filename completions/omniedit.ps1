@@ -85,7 +85,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--prompt-file' = 'Read the prompt from FILE (`-`: stdin)'
                 '--callback-url' = 'Have the service POST the finished task to URL'
                 '--request-id' = 'Your own ID: the same ID is never charged twice'
-                '--dry-run' = 'Print the exact request and send nothing'
+                '--dry-run' = 'Print the exact request (scripts: with `--json`) and send nothing'
                 '--resume' = 'Settle a submission whose outcome is unknown'
                 '--as' = 'With --resume: record TASK as its outcome'
                 '--yes' = 'With --resume: send it even if more than an hour old'

@@ -35,7 +35,6 @@ def download(
         bool,
         typer.Option(
             "--all",
-            rich_help_panel=OUTPUT,
             help="Save every finished result that is not saved yet.",
         ),
     ] = False,

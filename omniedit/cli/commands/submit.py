@@ -39,7 +39,9 @@ def submit(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", rich_help_panel=COST, help="Print the exact request and send nothing."
+            "--dry-run",
+            rich_help_panel=COST,
+            help="Print the exact request (scripts: with `--json`) and send nothing.",
         ),
     ] = False,
     resume: Annotated[
