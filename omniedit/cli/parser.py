@@ -219,7 +219,7 @@ class Command(TyperCommand):
             for param in self.params:
                 if ctx.params.get(param.name) == "" and param.metavar in _PATHS:
                     msg = f"the value of `{param.opts[0]}` is empty"
-                    raise InvalidInputError(msg, code="usage", hint=f"name a {param.metavar}")
+                    raise InvalidInputError(msg, code="usage", hint="a shell variable may be unset")
         finally:
             _take_options(ctx)
         return rest

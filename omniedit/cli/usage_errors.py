@@ -81,7 +81,8 @@ def usage_error(
         message = f"No such option: {getattr(error, 'option_name', '')}"
         hint = _option_hint(error, command, argv)
     shown = message[:1].lower() + message[1:].rstrip(".")
-    words = "{} lists all" if message.lower().startswith("no such") else "{} explains it"
+    is_unknown = message.lower().startswith(("no such", "missing command"))
+    words = "{} lists all" if is_unknown else "{} explains it"
     hint = hint or Hint(words, f"{command} --help".lstrip())
     return InvalidInputError(_in_plain_words(shown), code="usage", hint=hint)
 
@@ -164,6 +165,8 @@ def _command_hint(name: str, similar: str | None, command: str) -> Hint | None:
 def _option_hint(error: Any, command: str, argv: Sequence[str]) -> Hint | None:
     """Return which option was probably meant; None if unknown."""
     name: str = error.option_name
+    if command in COMMANDS_WITH_PROMPT and len(name) == len("-x") and name not in argv:
+        return prompt_hint(command)  # it is the beginning of a word such as `-dark`
     if hint := _alternative_to(name, command):
         return hint
     params = error.ctx.command.params

@@ -389,7 +389,7 @@ def test_a_missing_command_is_the_same_with_json_first_or_last(
     error = before.document["error"]
     assert (error["message"], error["hint"]) == (
         "missing command",
-        f"`{' '.join(['omniedit', *group.split(), '--help'])}`",
+        f"`{' '.join(['omniedit', *group.split(), '--help'])}` lists all",
     )
     assert before.stderr == f"error: missing command\nhint: {error['hint']}\n"
 

@@ -334,7 +334,9 @@ def test_a_full_device_is_a_local_error(monkeypatch: pytest.MonkeyPatch, argv: l
             "options go before `--`: what follows it is VIDEO and PROMPT",
             id="option-after-the-dashes",
         ),
-        pytest.param(["edit", "a.mp4", "x", "-o", ""], "name a PATH", id="empty-value"),
+        pytest.param(
+            ["edit", "a.mp4", "x", "-o", ""], "a shell variable may be unset", id="empty-value"
+        ),
         pytest.param(
             ["edit", "no", "clip.mp4", "make it night"],
             "put the file name in quotes: `omniedit edit 'no clip.mp4' 'make it night'`",
