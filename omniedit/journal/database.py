@@ -165,8 +165,6 @@ MAGIC: Final = b"SQLite format 3\0"
 _USER_VERSION: Final = slice(60, 64)
 """The bytes of the file header that hold the version (https://sqlite.org/fileformat.html, 1.3)."""
 _READ_VERSION: Final = "pragma user_version"
-_UNDECODABLE: Final = "Could not decode to UTF-8"
-"""The beginning of Python's message for text that is not UTF-8."""
 FAILURES: Final = (LocalError, OSError, UnicodeDecodeError, sqlite3.Error)
 """The errors raised by SQLite, the file system and `omniedit.system.files`."""
 TABLES: Final = (
@@ -244,14 +242,18 @@ class Database:
             raise_mapped(self.shown_path, error)
 
     def check(self) -> None:
-        """Check every page of the file.
+        """Check every page of the file, and that its tables have the columns of this version.
 
         Raises:
-            JournalDamagedError: If a page is damaged.
+            JournalDamagedError: If a page or a table is damaged.
         """
         row: Any = self.rows("pragma quick_check(1)")[0]
         if row[0] != "ok":
             raise damage(self.shown_path, row[0])
+        with closing(Database(None)) as new:
+            for table in TABLES:
+                if self.columns(table) != new.columns(table):
+                    raise damage(self.shown_path, f"the table {table} has other columns")
 
     def close(self) -> None:
         """Close the file once no other thread is using it."""
@@ -266,9 +268,10 @@ class Database:
         except FAILURES as error:
             raise_mapped(self.shown_path, error)
 
-    def columns(self, table: str) -> list[str]:
-        """Return the names of a table's columns."""
-        return [str(row["name"]) for row in self.rows(f"pragma table_info({table})")]
+    def columns(self, table: str) -> dict[str, tuple[object, ...]]:
+        """Return a table's columns by name: number, name, type, not null, default, key."""
+        rows = self.rows(f"pragma table_info({table})")
+        return {str(row["name"]): tuple(row) for row in rows}
 
     def counts(self, tables: Sequence[str]) -> dict[str, int]:
         """Return the number of rows in each table."""
@@ -352,7 +355,7 @@ def check_version(folder: Path) -> None:
             header = file.read(_USER_VERSION.stop)
     except (LocalError, OSError):
         return
-    version = int.from_bytes(header[_USER_VERSION])
+    version = int.from_bytes(header[_USER_VERSION], signed=True)
     if header.startswith(MAGIC) and version > VERSION:
         raise _too_new(path, version)
 
@@ -399,6 +402,11 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     connection.execute("pragma synchronous=full")
     # On macOS, `fsync` does not flush the drive's cache.
     connection.execute("pragma fullfsync=on")
+    # omniedit creates no views or triggers, and those of others need not end.
+    if connection.execute(
+        "select 1 from sqlite_master where type in ('view', 'trigger')"
+    ).fetchone():
+        raise damage(path, "it contains views or triggers")
     version: int = connection.execute(_READ_VERSION).fetchone()[0]
     if version > VERSION:
         raise _too_new(path, version)
@@ -443,12 +451,15 @@ def raise_mapped(path: Path | None, error: Exception) -> NoReturn:
             reason, hint = error.message, error.hint
         case OSError():
             reason = error_reason(error)
-        case sqlite3.OperationalError() if _UNDECODABLE not in str(error):
+        case sqlite3.OperationalError() if hasattr(error, "sqlite_errorcode"):
+            # The statements are constant: if one is wrong, the file lacks a table or a column.
+            if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+                raise damage(path, error) from error
             reason = str(error)
         case sqlite3.OperationalError() | UnicodeDecodeError():
             raise damage(path, "it contains text that is not UTF-8") from error
         case sqlite3.DatabaseError() if type(error) is sqlite3.DatabaseError:
-            # Subclasses of `DatabaseError` concern the statement, not the file.
+            # Its other subclasses concern the statement, not the file.
             raise damage(path, error) from error
         case _:
             raise error

@@ -18,7 +18,7 @@ from omniedit.journal.database import (
     damage,
     mapped_errors,
 )
-from omniedit.journal.reading import Reader, is_present, parse_file
+from omniedit.journal.reading import Reader, is_present, parse_row, saved_file
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system.files import private_folder
 
@@ -135,11 +135,11 @@ def merge(into: Path, folder: Path, *, private: Path, policy: Policy = DEFAULT) 
         # The outcome of a submission that the other journal calls `sending` is unknown here.
         theirs = columns.replace(" state", " iif(state = 'sending', 'unknown', state)")
         database.execute(_ATTEMPTS.format(columns=columns, theirs=theirs))
-        theirs = theirs.replace("request_id", "'merged-' || task_id")
+        theirs = theirs.replace("request_id", "'merged-' || substr(task_id, -121)")
         database.execute(_RENAMED.format(columns=columns, theirs=theirs))
         database.execute(ADOPT_ORPHANS)
         for row in database.rows(_NEW_FILES):
-            is_elsewhere = None if is_present(parse_file(row)) else 1
+            is_elsewhere = None if is_present(saved_file(parse_row(row))) else 1
             database.insert("files", {**row, "is_elsewhere": is_elsewhere})
         for table in ("attempt_keys", "recoveries"):
             columns = ", ".join(database.columns(table))

@@ -1,16 +1,17 @@
 """Queries of the journal, and the conversion of its rows to values and back."""
 
 import json
+import math
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from sqlite3 import Row
-from typing import Final, NamedTuple, Self, cast
+from types import NoneType
+from typing import Any, Final, NamedTuple, Self, TypeAlias, cast
 
 from omniedit.errors import Hint, JournalError
-from omniedit.journal.database import ENDED, JOURNAL_FILE, Database, Recovery, damage
+from omniedit.journal.database import ENDED, JOURNAL_FILE, TABLES, Database, Recovery, damage
 from omniedit.models import (
     AttemptState,
     Record,
@@ -21,6 +22,7 @@ from omniedit.models import (
     TaskStatus,
     UploadedClip,
     VideoFacts,
+    is_task_id,
 )
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system.files import is_held
@@ -49,6 +51,9 @@ UNPARSABLE: Final = (LookupError, TypeError, ValueError, RecursionError)
 RESTORED: Final = ("attempts", "tasks", "files", "calls")
 """The tables whose restored rows are counted."""
 _UNSENT: Final = "task_id is null and state = 'refused' and identity is null"
+
+ParsedRow: TypeAlias = dict[str, Any]
+"""A row by column, each value checked and converted by `parse_row`."""
 
 
 class Call(NamedTuple):
@@ -102,9 +107,8 @@ class Reader:
         """
         self._database.check()
         # SQLite does not check what the columns contain; parsing every row does.
-        self.recent()
-        self.saved_files()
-        self.recoveries()
+        for table in TABLES:
+            self._rows(f"select * from {table}")  # noqa: S608 - constants only
 
     def close(self) -> None:
         """Close the file."""
@@ -116,9 +120,7 @@ class Reader:
 
     def key_digest(self, request_id: str) -> str | None:
         """Return the digest of the key that an attempt was sent with, or None if unknown."""
-        rows = self._database.rows(
-            "select key_digest from attempt_keys where request_id = ?", request_id
-        )
+        rows = self._rows("select key_digest from attempt_keys where request_id = ?", request_id)
         return str(rows[0]["key_digest"]) if rows else None
 
     def find_task(self, task_id: str) -> Record | None:
@@ -152,7 +154,7 @@ class Reader:
 
         As in `known_edits`, an attempt that did not fail decides, else the newest one.
         """
-        rows = self._database.rows(
+        rows = self._rows(
             "select identity, status, t.error from attempts a left join tasks t using (task_id)"
             " where a.origin = ? and identity is not null and state <> 'refused'"
             " order by a.created_at, a.rowid",
@@ -160,10 +162,10 @@ class Reader:
         )
         settled: set[str] = set()
         unfailed: set[str] = set()
-        for identity, status, text in rows:
+        for row in rows:
+            identity, status = row["identity"], row["status"]
             has_failed = status in {TaskStatus.FAILED, TaskStatus.CANCELLED}
-            with self._parsing():
-                error = parse_error(text) if status == TaskStatus.FAILED else None
+            error = row["error"] if status == TaskStatus.FAILED else None
             if not has_failed:
                 unfailed.add(identity)
             if error is not None and error.is_retryable and identity not in unfailed:
@@ -174,10 +176,9 @@ class Reader:
 
     def saved_files(self) -> list[SavedFile]:
         """Return every result that was saved."""
-        with self._parsing():
-            return [parse_file(row) for row in self._database.rows("select * from files")]
+        return [saved_file(row) for row in self._rows("select * from files")]
 
-    def expenses(self, by: str, *, since: float) -> list[Row]:
+    def expenses(self, by: str, *, since: float) -> list[tuple[Any, ...]]:
         """Return the number of tasks by group, status, credits reserved and credits used.
 
         Args:
@@ -191,24 +192,25 @@ class Reader:
             "clip": "a.video",
             "model": "coalesce(t.model, a.model)",
         }
-        return self._database.rows(
+        rows = self._rows(
             f"select {keys[by]}, t.status, t.credits_reserved, t.credits_used, count(*)"  # noqa: S608 - constants only
             " from tasks t left join attempts a on a.rowid ="
             " (select min(rowid) from attempts where task_id = t.task_id)"
             f" where {begun_at} >= ? group by 1, 2, 3, 4",
             since,
         )
+        return [tuple(row.values()) for row in rows]
 
     def count_unsettled(self) -> int:
         """Return the number of submissions that may have been accepted but have no task here."""
-        rows = self._database.rows(
-            "select count(*) from attempts where task_id is null and state <> 'refused'"
+        rows = self._rows(
+            "select count(*) as number from attempts where task_id is null and state <> 'refused'"
         )
-        return int(rows[0][0])
+        return int(rows[0]["number"])
 
     def last_call(self, context: str) -> Call | None:
         """Return the newest call in a context."""
-        rows = self._database.rows(
+        rows = self._rows(
             "select request_id from calls where context = ? order by number desc limit 1",
             context,
         )
@@ -216,7 +218,7 @@ class Reader:
 
     def last_accepted(self, context: str) -> Record | None:
         """Return the newest attempt of a context that has a task."""
-        rows = self._database.rows(
+        rows = self._rows(
             "select request_id from calls join attempts using (request_id)"
             " where context = ? and task_id is not null order by number desc limit 1",
             context,
@@ -246,7 +248,7 @@ class Reader:
 
     def open_task_ids(self, *, origin: str, limit: int) -> list[str]:
         """Return the IDs of an origin's newest tasks that had not ended when last seen."""
-        rows = self._database.rows(
+        rows = self._rows(
             "select task_id from tasks where origin = ?"  # noqa: S608 - constants only
             f" and status not in {ENDED}"
             " order by coalesce(created_at, recorded_at) desc limit ?",
@@ -257,26 +259,26 @@ class Reader:
 
     def count(self, *, skips_unsent: bool = False) -> int:
         """Return the number of attempts and adopted tasks."""
-        rows = self._database.rows(
-            "select count(*) from attempts union all"  # noqa: S608 - constants only
+        rows = self._rows(
+            "select count(*) as number from attempts union all"  # noqa: S608 - constants only
             f" select count(*) from attempts where {_UNSENT} union all"
             f" select count(*) from ({_ADOPTED})"
         )
-        attempts, left_out, adopted = (int(row[0]) for row in rows)
+        attempts, left_out, adopted = (int(row["number"]) for row in rows)
         return attempts + adopted - left_out * skips_unsent
 
     def names(self) -> list[str]:
         """Return the ID of each task, and the request ID of each attempt without one."""
-        rows = self._database.rows(
-            f"select coalesce(task_id, request_id) from attempts union select task_id from ({_ADOPTED})"  # noqa: S608 - constants only
+        rows = self._rows(
+            f"select coalesce(task_id, request_id) as name from attempts union select task_id from ({_ADOPTED})"  # noqa: S608 - constants only
         )
-        return [str(row[0]) for row in rows]
+        return [str(row["name"]) for row in rows]
 
     def find_upload(
         self, sha256: str, *, origin: str, files_origin: str, valid_for_s: float
     ) -> UploadedClip | None:
         """Return an upload of the same content that stays available for `valid_for_s` or longer."""
-        rows = self._database.rows(
+        rows = self._rows(
             "select url, expires_at from uploads"
             " where sha256 = ? and origin = ? and files_origin = ? and expires_at > ?",
             sha256,
@@ -288,8 +290,7 @@ class Reader:
 
     def find_joined(self, digest: str) -> list[SavedFile]:
         """Return the files that were joined from the results with this digest."""
-        with self._parsing():
-            return [parse_file(row) for row in self._files_of([digest])]
+        return [saved_file(row) for row in self._files_of([digest])]
 
     def require_recovered(self) -> None:
         """Refuse to pay while edits may be among the rows that could not be read.
@@ -304,66 +305,63 @@ class Reader:
 
     def recoveries(self) -> list[Recovery]:
         """Return the recoveries whose losses have not been accepted."""
-        rows = self._database.rows(
+        rows = self._rows(
             "select * from recoveries where unreadable_pages > 0 or missing_ids <> '[]'"
             " order by recovered_at"
         )
-        with self._parsing():
-            return [
-                Recovery(
-                    damaged_file=Path(from_stored(row["damaged_file"]) or ""),
-                    rows_restored=parse_counts(row["rows_restored"]),
-                    unreadable_pages=row["unreadable_pages"],
-                    missing_ids=parse_texts(row["missing_ids"]),
-                )
-                for row in rows
-            ]
+        return [
+            Recovery(
+                damaged_file=Path(row["damaged_file"]),
+                rows_restored=row["rows_restored"],
+                unreadable_pages=row["unreadable_pages"],
+                missing_ids=row["missing_ids"],
+            )
+            for row in rows
+        ]
+
+    def _rows(self, sql: str, *values: object) -> list[ParsedRow]:
+        """Return the rows of a query, parsed; a row that cannot be parsed is damage."""
+        try:
+            return [*map(parse_row, self._database.rows(sql, *values))]
+        except UNPARSABLE as error:
+            raise damage(self._database.shown_path, error) from error
 
     def _find(self, sql: str, value: str) -> Record | None:
         return next(iter(self._records(sql, value)), None)
 
     def _records(self, sql: str, *values: object) -> list[Record]:
-        rows = self._database.rows(sql, *values)
+        rows = self._rows(sql, *values)
         if not rows:
             return []
         saved: dict[str, list[SavedFile]] = {}
-        with self._parsing():
-            for row in self._files_of([row["task_id"] for row in rows if row["task_id"]]):
-                saved.setdefault(row["task_id"], []).append(parse_file(row))
-            return [self._record(row, tuple(saved.get(row["task_id"], ()))) for row in rows]
+        for row in self._files_of([row["task_id"] for row in rows if row["task_id"]]):
+            saved.setdefault(row["task_id"], []).append(saved_file(row))
+        return [self._record(row, tuple(saved.get(row["task_id"], ()))) for row in rows]
 
-    @contextmanager
-    def _parsing(self) -> Generator[None]:
-        """Report columns that cannot be parsed as damage."""
-        try:
-            yield
-        except UNPARSABLE as error:
-            raise damage(self._database.shown_path, error) from error
-
-    def _files_of(self, task_ids: Sequence[str]) -> list[Row]:
-        return self._database.rows(
+    def _files_of(self, task_ids: Sequence[str]) -> list[ParsedRow]:
+        return self._rows(
             "select * from files where task_id in (select value from json_each(?))"
             " order by saved_at",
             json.dumps(task_ids),
         )
 
-    def _record(self, row: Row, saved: tuple[SavedFile, ...]) -> Record:
-        task = _parse_task(row) if row["task_id"] else None
+    def _record(self, row: ParsedRow, saved: tuple[SavedFile, ...]) -> Record:
+        task = _task(row) if row["task_id"] else None
         status = task.status if task else self._status_without_task(row)
         return Record(
             request_id=row["request_id"],
             task=task,
             status=status,
             created_at=row["begun_at"],
-            video=from_stored(row["video"]),
-            prompt=from_stored(row["prompt"]),
+            video=row["video"],
+            prompt=row["prompt"],
             identity=row["identity"],
             origin=row["origin"],
             model=_chosen_model(row),
-            clip=parse_facts(row["clip"]),
+            clip=row["clip"],
             body=row["body"],
             body_digest=row["body_digest"],
-            error=task.error if task else parse_error(row["refusal"]),
+            error=task.error if task else row["refusal"],
             clock_offset_s=row["clock_offset_s"],
             clip_sha256=row["clip_sha256"],
             start_s=row["start_s"],
@@ -375,7 +373,7 @@ class Reader:
             seen_at=row["recorded_at"],
         )
 
-    def _status_without_task(self, row: Row) -> str:
+    def _status_without_task(self, row: ParsedRow) -> str:
         """Return an attempt's state, which is unknown if its process died while sending."""
         state = str(row["state"])
         if state != AttemptState.SENDING:
@@ -400,16 +398,16 @@ def to_stored(text: str) -> str | bytes:
     return text
 
 
-def parse_file(row: Row) -> SavedFile:
+def saved_file(row: ParsedRow) -> SavedFile:
     """Return the saved file of a row."""
     return SavedFile(
-        path=from_stored(row["path"]) or "",
+        path=row["path"],
         size_bytes=row["size_bytes"],
         sha256=row["sha256"],
         is_elsewhere=bool(row["is_elsewhere"]),
-        facts=parse_facts(row["facts"]),
-        sound=Sound(row["sound"] or Sound.NEW),
-        served_path=from_stored(row["served_path"]),
+        facts=row["facts"],
+        sound=row["sound"],
+        served_path=row["served_path"],
     )
 
 
@@ -421,7 +419,7 @@ def is_present(file: SavedFile) -> bool:
         return False
 
 
-def _parse_task(row: Row) -> Task:
+def _task(row: ParsedRow) -> Task:
     """Return the task of a row; progress is not recorded."""
     return Task(
         task_id=row["task_id"],
@@ -432,38 +430,15 @@ def _parse_task(row: Row) -> Task:
         estimated_s=row["estimated_s"],
         credits_reserved=row["credits_reserved"],
         credits_used=row["credits_used"],
-        result_urls=parse_texts(row["result_urls"]),
-        error=parse_error(row["error"]),
+        result_urls=row["result_urls"],
+        error=row["error"],
     )
 
 
-def _chosen_model(row: Row) -> str | None:
+def _chosen_model(row: ParsedRow) -> str | None:
     """Return the model that an attempt requested, or None for an adopted task."""
     chosen: str | None = row["chosen_model"]
     return _UNRECORDED_MODEL if chosen is None and row["request_id"] is not None else chosen
-
-
-def parse_texts(text: str) -> tuple[str, ...]:
-    """Return the strings in a stored JSON array."""
-    texts: object = json.loads(text)
-    if not isinstance(texts, list):
-        msg = "not a list"
-        raise TypeError(msg)
-    return tuple(map(str, cast("list[object]", texts)))
-
-
-def parse_counts(text: str) -> dict[str, int]:
-    """Return the number of restored rows by table from stored JSON."""
-    counts = json.loads(text)
-    return {table: int(counts[table]) for table in RESTORED}
-
-
-def parse_facts(text: str | None) -> VideoFacts | None:
-    """Return a video's facts from stored JSON."""
-    if not text:
-        return None
-    stored = json.loads(text)
-    return VideoFacts(**stored | {"marks": tuple(stored["marks"])})
 
 
 def render_json(value: TaskError | VideoFacts | None) -> str | None:
@@ -471,6 +446,99 @@ def render_json(value: TaskError | VideoFacts | None) -> str | None:
     return json.dumps(value._asdict()) if value else None
 
 
-def parse_error(text: str | None) -> TaskError | None:
-    """Return an error from stored JSON."""
-    return TaskError(**json.loads(text)) if text else None
+def parse_row(row: Row | Mapping[str, object]) -> ParsedRow:
+    """Return the values of a row, or of some columns, whoever wrote them.
+
+    Raises:
+        ValueError: If a value is damaged; any other error of `UNPARSABLE` means the same.
+    """
+    values = _checked(dict(row))
+    return values | {
+        name: parse(values[name]) for name, parse in _PARSERS.items() if name in values
+    }
+
+
+def _checked(values: ParsedRow) -> ParsedRow:
+    """Return columns, or the fields of stored JSON, if their types are right."""
+    for name, value in values.items():
+        is_infinite = isinstance(value, float) and not math.isfinite(value)
+        if is_infinite or not isinstance(value, _TYPES.get(name, object)):
+            msg = f"invalid {name}"
+            raise TypeError(msg)
+    return values
+
+
+def _parse_id(value: str | None) -> str | None:
+    if value is not None and not is_task_id(value):
+        msg = "invalid ID"
+        raise ValueError(msg)
+    return value
+
+
+def _parse_name(value: str | bytes | None) -> str | None:
+    """Return a URL, or a file name, which cannot hold a NUL."""
+    name = from_stored(value)
+    if name and "\0" in name:
+        msg = "invalid file name"
+        raise ValueError(msg)
+    return name
+
+
+def _parse_texts(text: str | None) -> tuple[str, ...]:
+    texts: object = json.loads(text or "[]")
+    if not isinstance(texts, list):
+        msg = "not a list"
+        raise TypeError(msg)
+    return tuple(map(str, cast("list[object]", texts)))
+
+
+def _parse_counts(text: str) -> dict[str, int]:
+    counts = json.loads(text)
+    return {table: int(counts[table]) for table in RESTORED}
+
+
+def _parse_facts(text: str | None) -> VideoFacts | None:
+    if not text:
+        return None
+    stored = _checked(dict(json.loads(text)))
+    stored["marks"] = tuple(map(str, stored["marks"]))
+    return VideoFacts(**stored)
+
+
+def _parse_error(text: str | None) -> TaskError | None:
+    return TaskError(**_checked(dict(json.loads(text)))) if text else None
+
+
+_TEXT: Final = (str, NoneType)
+_NUMBER: Final = (float, int, NoneType)
+_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
+    **dict.fromkeys(("sha256", "code", "message", "codec"), str),
+    **dict.fromkeys(
+        ("origin", "status", "model", "chosen_model", "identity", "body_digest"), _TEXT
+    ),
+    **dict.fromkeys(("clip_sha256", "key_digest", "context", "url", "files_origin"), _TEXT),
+    **dict.fromkeys(("suggestion", "kind"), _TEXT),
+    **dict.fromkeys(("video", "prompt", "path", "served_path"), (str, bytes, NoneType)),
+    "body": (bytes, NoneType),
+    **dict.fromkeys(("size_bytes", "unreadable_pages", "width", "height"), int),
+    **dict.fromkeys(
+        ("is_adopted", "is_elsewhere", "is_result_gone", "http_status"), (int, NoneType)
+    ),
+    "begun_at": (float, int),
+    **dict.fromkeys(("created_at", "recorded_at", "completed_after", "saved_at"), _NUMBER),
+    **dict.fromkeys(("called_at", "expires_at", "recovered_at", "clock_offset_s"), _NUMBER),
+    **dict.fromkeys(("estimated_s", "start_s", "end_s", "frame_rate", "duration_s"), _NUMBER),
+    **dict.fromkeys(("credits_reserved", "credits_used"), _NUMBER),
+}
+"""The types of columns and of the fields of stored JSON; a name means the same everywhere."""
+_PARSERS: Final[Mapping[str, Callable[[Any], object]]] = {
+    **dict.fromkeys(("request_id", "task_id", "parent"), _parse_id),
+    **dict.fromkeys(("video", "path", "served_path", "damaged_file"), _parse_name),
+    "prompt": from_stored,
+    **dict.fromkeys(("error", "refusal"), _parse_error),
+    **dict.fromkeys(("clip", "facts"), _parse_facts),
+    "sound": lambda value: Sound(value or Sound.NEW),
+    **dict.fromkeys(("result_urls", "missing_ids"), _parse_texts),
+    "rows_restored": _parse_counts,
+}
+"""How the columns that need it are converted."""

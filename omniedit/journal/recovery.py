@@ -11,7 +11,7 @@ import sqlite3
 import struct
 import time
 import uuid
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,15 +27,8 @@ from omniedit.journal.database import (
     mapped_errors,
 )
 from omniedit.journal.journal import Journal, held_lock
-from omniedit.journal.reading import (
-    RESTORED,
-    UNPARSABLE,
-    parse_counts,
-    parse_error,
-    parse_facts,
-    parse_texts,
-)
-from omniedit.models import Sound, TaskStatus
+from omniedit.journal.reading import RESTORED, UNPARSABLE, parse_row
+from omniedit.models import TaskStatus
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system import THIS_SYSTEM, System
 
@@ -65,15 +58,10 @@ _KEY_LENGTHS: Final = {
     "attempt_keys": 1,
 }
 """The restored tables, each with the number of columns of its key; `uploads` is only a cache."""
-_PARSED: Final[Sequence[tuple[str, str, Callable[[str], object], str | None]]] = (
-    ("attempts", "error", parse_error, None),
-    ("attempts", "clip", parse_facts, None),
-    ("tasks", "error", parse_error, None),
-    ("tasks", "result_urls", parse_texts, "[]"),
-    ("files", "facts", parse_facts, None),
-    ("files", "sound", Sound, None),
-)
-"""Columns whose text must be parsable: table, column, parser, and the value to replace damage."""
+_EMPTY: Final[Mapping[str, Value]] = {"result_urls": "[]"}
+"""What replaces a damaged value where it must not be null."""
+_DECISIVE: Final = frozenset({"identity", "task_id", "body"})
+"""Columns without which an edit might be paid for again."""
 
 
 def recover(
@@ -167,9 +155,8 @@ def _restore(
     new: Path, found: "_Salvage", *, damaged_file: Path, now: float, policy: Policy
 ) -> Recovery:
     with closing(Database(new, policy=policy)) as database, database.writing():
-        for table, rows in found.rows.items():
-            _insert(database, table, rows)
-        _clear_unparsable(database)
+        for table in found.rows:
+            _insert(database, table, found)
         database.execute(ADOPT_ORPHANS)
         # For tasks whose own row is lost: the next poll fetches the rest.
         database.execute(
@@ -198,28 +185,33 @@ def _restore(
     return recovery
 
 
-def _insert(database: Database, table: str, rows: "Sequence[_Row]") -> None:
+def _insert(database: Database, table: str, found: "_Salvage") -> None:
+    """Insert the newest version of each row, without the values that cannot be parsed."""
     newest: dict[object, _Row] = {}
-    for row in sorted(rows, key=lambda row: row.row_id):
+    for row in sorted(found.rows[table], key=lambda row: row.row_id):
         key = tuple(row.values[: _KEY_LENGTHS[table]])
         # Unused parts of the file may still hold older versions of a row.
         if key not in newest or row.has_task or not newest[key].has_task:
             newest[key] = row
     columns = database.columns(table)
+    required = {name for name, (*_, not_null, _, key) in columns.items() if not_null or key}
     for row in newest.values():
         # A row written before a column was added has no value for it.
-        database.insert(table, dict(zip(columns, row.values, strict=False)))
+        values = dict(zip(columns, row.values, strict=False))
+        damaged = {name for name, value in values.items() if not _is_parsable(name, value)}
+        values |= {name: _EMPTY.get(name) for name in damaged}
+        if (damaged - _EMPTY.keys()) & (required | _DECISIVE):
+            found.lose(table, row)
+        else:
+            database.insert(table, values)
 
 
-def _clear_unparsable(database: Database) -> None:
-    """Clear columns that cannot be parsed; otherwise the new journal would count as damaged."""
-    for table, column, parse, empty in _PARSED:
-        rows = database.rows(f"select rowid, {column} from {table} where {column} is not null")  # noqa: S608 - constants only
-        for row_id, text in rows:
-            try:
-                parse(text)
-            except UNPARSABLE:
-                database.execute(f"update {table} set {column} = ? where rowid = ?", empty, row_id)  # noqa: S608 - constants only
+def _is_parsable(name: str, value: Value) -> bool:
+    try:
+        parse_row({name: value})
+    except UNPARSABLE:
+        return False
+    return True
 
 
 class _Row(NamedTuple):
@@ -241,6 +233,7 @@ class _Salvage:
     unreadable_pages: int = 0
     _indexed_ids: set[str] = field(default_factory=set[str])
     _explained: set[int] = field(default_factory=set[int])  # pages whose purpose is known
+    _tables: set[object] = field(default_factory=set[object])  # according to the schema
     _page_bytes: int = _DEFAULT_PAGE_BYTES
     _usable_bytes: int = _DEFAULT_PAGE_BYTES
     _page_count: int = 0
@@ -260,6 +253,14 @@ class _Salvage:
         self.unreadable_pages += self._page_count - len(
             {number for number in self._explained if number <= self._page_count}
         )
+        if 1 in self._explained:
+            # The schema is known: the rows of a table that it lacks are lost.
+            self.unreadable_pages += len(set(RESTORED) - self._tables)
+
+    def lose(self, table: str, row: "_Row") -> None:
+        """Count a row that was read, but is damaged, as lost."""
+        self.rows[table].remove(row)
+        self.unreadable_pages += 1
 
     def missing_ids(self) -> tuple[str, ...]:
         """Return the request and task IDs that appear in an index but in no row."""
@@ -333,6 +334,8 @@ class _Salvage:
         row_id, at = _varint(page, at)
         payload = self._payload(page, at, size_bytes, most=self._usable_bytes - 35)
         values = _parse_record(payload)
+        if values[:1] == ["table"]:
+            self._tables.add(values[1])
         table = _table_of(values)
         if table is None:
             return
@@ -442,8 +445,7 @@ def _table_of(values: Sequence[Value]) -> str | None:
         case [str(), str(digest)] if _KEY_DIGEST.fullmatch(digest):
             return "attempt_keys"
         case [str() | bytes(), float() | int(), str(restored), int(), str(missing)]:
-            parse_counts(restored)
-            parse_texts(missing)
+            parse_row({"rows_restored": restored, "missing_ids": missing})
             return "recoveries"
         case _:
             return None

@@ -1,6 +1,7 @@
 """Merging other machines' journals: new rows are added, contradictions named, nothing doubled."""
 
 import json
+import re
 import shutil
 import sqlite3
 import sys
@@ -372,6 +373,48 @@ def test_a_damaged_row_is_never_merged(
     assert "journal recover" in (caught.value.hint or "")
     with Journal(ours) as journal:
         journal.check()
+        assert [record.task_id for record in journal.recent()] == ["task-1"]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        pytest.param("update tasks set created_at = 'abc'", id="text-as-time"),
+        pytest.param("update tasks set created_at = 9e999", id="infinite-time"),
+        pytest.param("update tasks set estimated_s = x'ff'", id="bytes-as-number"),
+        pytest.param("update tasks set task_id = '..'", id="dots-as-task-id"),
+        pytest.param("update tasks set task_id = 'a' || char(10)", id="newline-in-task-id"),
+        pytest.param("update attempts set request_id = '../a'", id="path-as-request-id"),
+        pytest.param("update files set path = '/a' || char(0)", id="nul-in-path"),
+        pytest.param("""update files set facts = '{"width": "1"}'""", id="text-as-width"),
+        pytest.param("""update tasks set error = '{"code": []}'""", id="list-as-code"),
+        pytest.param("drop table files", id="no-table"),
+        pytest.param("alter table files rename column sound to noise", id="no-column"),
+        pytest.param("pragma user_version = -1", id="negative-version"),
+        pytest.param(
+            "alter table tasks rename to hidden; create view tasks as with recursive numbers(n) as"
+            " (select 1 union all select n + 1 from numbers) select n as task_id from numbers",
+            id="endless-view",
+        ),
+    ],
+)
+def test_nothing_is_taken_from_a_journal_that_omniedit_did_not_write(
+    ours: Path, theirs: Path, sql: str
+) -> None:
+    submit(ours, "one", task_id="task-1")
+    submit(theirs, "two", task_id="task-2")
+    submit(theirs, "three", task_id="task-3")
+    with Journal(theirs) as journal:
+        journal.record_saved("task-2", SavedFile(path="/a.mp4", size_bytes=1, sha256="00"))
+    with closing(sqlite3.connect(theirs / "journal.db")) as other:
+        sql = re.sub("^update.*", r"\g<0> where rowid = 1", sql)
+        other.executescript(sql)
+
+    with pytest.raises(JournalDamagedError) as caught:
+        merged(ours, theirs)
+
+    assert str(theirs / "journal.db") in caught.value.message
+    with Journal(ours) as journal:
         assert [record.task_id for record in journal.recent()] == ["task-1"]
 
 

@@ -13,7 +13,8 @@ import pytest
 from omniedit.edits.requests import digest_of_key
 from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewError, TargetBusyError
 from omniedit.journal import Journal
-from omniedit.journal.database import _VERSION_1, _VERSION_2, VERSION
+from omniedit.journal.database import _VERSION_1, _VERSION_2, TABLES, VERSION
+from omniedit.journal.reading import RESTORED
 from omniedit.journal.recovery import recover
 from omniedit.models import Task
 from omniedit.policy import Policy
@@ -405,6 +406,56 @@ def test_an_unparsable_column_loses_no_row(
     assert recovery is not None
     assert recovery.is_complete
     assert len(known_requests(folder)) == EDITS
+    assert recover(folder) is None
+
+
+@pytest.mark.parametrize("value", ["x'ff'", "'abc'", "9e999", "'a' || char(0)", "'[1]'", "'{}'"])
+@pytest.mark.parametrize("table", TABLES)
+def test_no_value_of_any_column_survives_as_damage(folder: Path, table: str, value: str) -> None:
+    fill(folder, 2)
+    path = folder / "journal.db"
+    content = path.read_bytes()
+    with Journal(None) as journal:
+        columns = journal._database.columns(table)
+
+    for column in columns:
+        write(folder, content)
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            with contextlib.suppress(sqlite3.IntegrityError):
+                connection.execute(f"update or ignore {table} set {column} = {value}")  # noqa: S608 - constants only
+            connection.commit()
+        recovery = recover(folder)
+
+        with Journal(folder) as journal:
+            journal.check()
+            is_kept = len(journal.recent()) == 2
+        assert is_kept or (recovery is not None and not recovery.is_complete), column
+
+
+@pytest.mark.parametrize("version", [-1, 0, 1, 2])
+def test_a_wrong_version_loses_nothing(folder: Path, filled: bytes, version: int) -> None:
+    path = write(folder, filled)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"pragma user_version = {version}")
+
+    recovery = recover(folder)
+
+    assert recovery is not None
+    assert recovery.is_complete
+    assert len(known_requests(folder)) == EDITS
+
+
+@pytest.mark.parametrize("table", RESTORED)
+def test_a_missing_table_is_a_loss(folder: Path, filled: bytes, table: str) -> None:
+    path = write(folder, filled)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"drop table {table}")
+
+    recovery = recover(folder)
+
+    assert recovery is not None
+    assert not recovery.is_complete
+    assert recovery.rows_restored[table] == (EDITS if table == "tasks" else 0)
     assert recover(folder) is None
 
 
