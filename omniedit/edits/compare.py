@@ -26,7 +26,7 @@ from omniedit.http.urls import check_clip_url, public_url
 from omniedit.media import is_available
 from omniedit.models import TASK_PREFIX, Record, SavedFile, clip_name, is_local, task_name
 from omniedit.system import exists
-from omniedit.system.files import absolute_path, is_folder, open_file
+from omniedit.system.files import absolute_path, file_name, is_folder, open_file
 
 if TYPE_CHECKING:
     from omniedit.media.comparison import Change
@@ -213,7 +213,7 @@ class _Finder:
         """Return the clip of a URL, fetched once to a file beside the page."""
         session = self._session
         digits = hashlib.sha256(url.encode()).hexdigest()[:_URL_DIGITS]
-        target = (self._folder or Path()) / f"{clip_stem(url)}-clip-{digits}.mp4"
+        target = (self._folder or Path()) / file_name(f"{clip_stem(url)}-clip-{digits}.mp4")
         if _exists(target):
             return _file_at(target)
         try:

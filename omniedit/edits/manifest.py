@@ -14,8 +14,8 @@ from typing import Any, Final
 from omniedit.downloads.part import is_mp4
 from omniedit.errors import InvalidInputError
 from omniedit.media.timeline import check_cut, parse_time
-from omniedit.models import clip_name, compared_prompt
-from omniedit.system.files import decode_text
+from omniedit.models import clip_name, compared_prompt, is_local
+from omniedit.system.files import decode_text, file_name
 
 FIELDS: Final = ("video", "prompt", "output", "callback_url", "start", "end", "take", "model")
 _NUMBERS: Final = frozenset({"start", "end", "take"})
@@ -238,6 +238,8 @@ def _parse_field(field: str, value: object) -> str | None:
         if field == "output" and _UNSHOWABLE.search(text):
             msg = "`output` has control or bidirectional characters"
             raise FaultyLineError(msg)
+        if field == "output" or (field == "video" and is_local(text)):
+            text = file_name(text)
         return text or None
     kind = "text or a number" if field in _NUMBERS else "text"
     msg = f"`{field}` is not {kind}"

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from omniedit.errors import InvalidInputError
 from omniedit.models import TASK_PREFIX, Sound, clip_name
-from omniedit.system.files import is_folder, settled_path
+from omniedit.system.files import file_name, is_folder, settled_path
 from omniedit.system.windows import is_reserved_name
 
 STDOUT: Final = "-"
@@ -77,7 +77,7 @@ class Destination(NamedTuple):
         """
         if self.is_folder:
             name = f"{clip_stem(video)}-{_end_of_id(task_id or '')}{_sound_suffix(sound)}.mp4"
-            return self._within_folder(numbered(name, index))
+            return self._within_folder(file_name(numbered(name, index)))
         path = PurePosixPath(self.text or "")
         shown = str(path.with_name(numbered(path.name, index))) if index else str(self.text)
         return _target(shown, is_extra=self.is_extra)
@@ -137,7 +137,7 @@ def default_name(
     rest = f"-{words}-{digits}.mp4" if words else f"-{digits}.mp4"
     room = _MOST_NAME_BYTES - len(rest.encode())
     stem = clip_stem(video).encode()[:room].decode(errors="ignore").rstrip("-.")
-    return stem + rest
+    return file_name(stem + rest)
 
 
 def served_destination(target: Target) -> Destination:

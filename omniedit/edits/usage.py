@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 from omniedit.edits.reads import account_tasks, read_open_tasks
 from omniedit.edits.session import Session
 from omniedit.errors import OmniEditError
-from omniedit.journal.reading import from_stored
 from omniedit.models import MODELS, Task, TaskStatus
 
 _MOST_OPEN: Final = 1000
@@ -76,7 +75,7 @@ def known_expenses(
     """Update open tasks; return the journal's expenses and why an update failed, if one did."""
     _, failure = read_open_tasks(session, most=_MOST_OPEN)
     rows = session.journal.expenses(by, since=since)
-    return [Expense._make(row)._replace(key=from_stored(row[0])) for row in rows], failure
+    return [*map(Expense._make, rows)], failure
 
 
 def account_expenses(

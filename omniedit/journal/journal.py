@@ -17,7 +17,7 @@ from omniedit.errors import (
 )
 from omniedit.http.urls import without_query
 from omniedit.journal.database import FAILURES, TABLES, check_version, raise_mapped
-from omniedit.journal.reading import Reader, from_stored, render_json, to_stored
+from omniedit.journal.reading import Reader, name_to_stored, render_json, to_stored
 from omniedit.models import AttemptState, Record, SavedFile, Sound, Task, TaskError, UploadedClip
 from omniedit.system import SYSTEM_CLOCK, Clock
 from omniedit.system.files import hold, make_private_folder
@@ -176,18 +176,18 @@ class Journal(Reader):
             if is_placed:
                 self._database.execute(
                     "delete from files where path = ? and task_id <> ?",
-                    to_stored(file.path),
+                    name_to_stored(file.path),
                     task_id,
                 )
             row = {
                 "task_id": task_id,
-                "path": to_stored(file.path),
+                "path": name_to_stored(file.path),
                 "size_bytes": file.size_bytes,
                 "sha256": file.sha256,
                 "saved_at": self._clock(),
                 "facts": render_json(file.facts),
                 "sound": None if file.sound is Sound.NEW else file.sound,
-                "served_path": file.served_path and to_stored(file.served_path),
+                "served_path": file.served_path and name_to_stored(file.served_path),
             }
             self._database.insert("files", row)
 
@@ -195,7 +195,9 @@ class Journal(Reader):
         """Remove the record of a saved file that was deleted."""
         with self._database.writing():
             self._database.execute(
-                "delete from files where task_id = ? and path = ?", task_id, to_stored(file.path)
+                "delete from files where task_id = ? and path = ?",
+                task_id,
+                name_to_stored(file.path),
             )
 
     def record_result_gone(self, task_id: str) -> None:
@@ -291,7 +293,7 @@ class Journal(Reader):
             "origin": attempt.origin,
             "identity": attempt.identity,
             "state": AttemptState.SENDING,
-            "video": to_stored(attempt.video or ""),
+            "video": name_to_stored(attempt.video or ""),
             "prompt": to_stored(attempt.prompt or ""),
             "body": attempt.body,
             "body_digest": attempt.body_digest,
@@ -360,10 +362,10 @@ class Journal(Reader):
         """Drop what will not be sent again: the body, and the clip's query, perhaps a signature."""
         sql = f"select rowid, video from attempts where {column} = ?"  # noqa: S608 - constants only
         for row_id, stored in self._database.rows(sql, value):
-            video = from_stored(stored) or ""
+            is_url = isinstance(stored, str) and "://" in stored
             self._database.execute(
                 "update attempts set body = null, video = ? where rowid = ?",
-                to_stored(without_query(video) if "://" in video else video),
+                without_query(stored) if is_url else stored,
                 row_id,
             )
 

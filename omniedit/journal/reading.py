@@ -22,10 +22,11 @@ from omniedit.models import (
     TaskStatus,
     UploadedClip,
     VideoFacts,
+    is_local,
     is_task_id,
 )
 from omniedit.policy import DEFAULT, Policy
-from omniedit.system.files import is_held
+from omniedit.system.files import file_name, is_held
 
 _UNRECORDED_MODEL: Final = "gemini-omni-flash-video-edit"
 """The model of attempts made before the model was recorded, when there was only one."""
@@ -389,13 +390,18 @@ def from_stored(value: str | bytes | None) -> str | None:
     return value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
 
 
-def to_stored(text: str) -> str | bytes:
-    """Return text in a form that SQLite accepts; file names need not be UTF-8 (PEP 383)."""
+def name_to_stored(name: str) -> str | bytes:
+    """Return a URL, or a file name in the locale's encoding, in a form that SQLite accepts."""
+    return to_stored(name, encoding=sys.getfilesystemencoding() if is_local(name) else "utf-8")
+
+
+def to_stored(text: str, *, encoding: str = "utf-8") -> str | bytes:
+    """Return text in a form that SQLite accepts: as bytes if it is not UTF-8 (PEP 383)."""
+    content = text.encode(encoding, "surrogateescape")
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode(errors="surrogateescape")
-    return text
+        return content.decode()
+    except UnicodeDecodeError:
+        return content
 
 
 def saved_file(row: ParsedRow) -> SavedFile:
@@ -481,7 +487,7 @@ def _parse_name(value: str | bytes | None) -> str | None:
     if name and "\0" in name:
         msg = "invalid file name"
         raise ValueError(msg)
-    return name
+    return file_name(name) if name and is_local(name) else name
 
 
 def _parse_texts(text: str | None) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import atexit
 import codecs
 import os
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -39,6 +40,7 @@ _KINDS: Final = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_ESCAPE: Final = "surrogateescape"
 _MOVE_IT: Final = "move it away, and run the command again"
 # Opening a named pipe waits for a writer, and a pipe may replace the file after the first check.
 _FLAGS: Final = (
@@ -64,6 +66,16 @@ class _IrregularFileError(Exception):
         super().__init__(mode)
         self.is_folder = stat.S_ISDIR(mode)
         self.kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "a special file")
+
+
+def file_name(text: str) -> str:
+    """Return the name of a file in UTF-8 as this process spells it, whatever the locale (PEP 383).
+
+    In an ASCII locale, for example, Python has no other way to name it.
+    """
+    if text.isascii():
+        return text
+    return text.encode(errors=_ESCAPE).decode(sys.getfilesystemencoding(), _ESCAPE)
 
 
 def is_file(path: Path | str) -> bool:

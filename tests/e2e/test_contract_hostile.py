@@ -1,6 +1,8 @@
 """Text from outside is data: it never controls the terminal and never breaks a command."""
 
+import json
 import os
+import sys
 import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
@@ -214,6 +216,26 @@ def test_a_chinese_prompt_survives_any_encoding(
     assert submissions(record)[0]["body"]["prompt"] == prompt
     assert document["tasks"][0]["prompt"] == prompt
     assert [path.name for path in served.folder.iterdir()] == ["片.mp4"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file names do not depend on the locale")
+def test_a_file_has_one_name_in_every_locale(served: CommandLine, tmp_path: Path) -> None:
+    environ: dict[str, Any] = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text(json.dumps({"video": CLIP, "prompt": "day", "output": "片.mp4"}))
+    saved = [served("batch", str(manifest), **environ), served("edit", CLIP, "夜", "-o", "夜.mp4")]
+
+    again = [
+        served("edit", CLIP, "day", "-o", "片.mp4"),
+        served("edit", CLIP, "夜", "-o", "夜.mp4", **environ),
+        served("edit", CLIP, "夜", **environ),
+        served("download", "--all", "-o", "夜/", **environ),
+    ]
+
+    assert {ended.status for ended in saved + again} == {0}, (saved, again)
+    assert [ended.stdout for ended in saved] == ["片.mp4\n", "夜.mp4\n"]
+    assert all("already here" in ended.stderr for ended in again[:2]), again
+    assert "gone" not in served("list", **environ).stdout
 
 
 @pytest.mark.parametrize("environ", ENCODINGS)
