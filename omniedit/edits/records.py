@@ -133,18 +133,34 @@ def _find_task(session: Session, reference: str) -> Record:
         ending = (
             session.journal.tasks_ending_with(reference) if len(reference) >= SHORTEST_END else []
         )
+        attempt = None if ending else _attempt_ending_with(session, reference)
     except JournalError as error:
         # Carry on without the journal: the service only needs the ID.
         session.warn(error.message)
-        ending = []
+        ending, attempt = [], None
     if len(ending) > 1:
         shown = ", ".join(str(record.task_id) for record in ending[:5])
         msg = f"{len(ending)} tasks end with {reference}: {shown}"
         raise NoSuchReferenceError(msg, code="ambiguous_task", hint="give more of the ID")
     if ending:
         return ending[0]
+    if attempt is not None:
+        raise _no_task_of(attempt)
     task = Task(task_id=reference, status=None)
     return Record(request_id=None, task=task, status=None, created_at=session.now(), origin=None)
+
+
+def _no_task_of(attempt: Record) -> NoSuchReferenceError:
+    """Return the error for the request ID of an attempt, which `list` shows for want of a task."""
+    from omniedit.edits.sending import resume_command  # noqa: PLC0415 - rarely needed
+
+    request_id = attempt.request_id or ""
+    if attempt.is_unsettled:
+        hint = Hint("{} settles it without paying twice", resume_command(request_id))
+        return NoSuchReferenceError(f"submission {request_id} has no task yet", hint=hint)
+    reason = f": {attempt.error.message}" if attempt.error else ""
+    msg = f"submission {request_id} has no task: it was refused{reason}"
+    return NoSuchReferenceError(msg, hint=Hint("{} shows the tasks known here", "list"))
 
 
 def parents_of(session: Session, record: Record) -> tuple[str, ...]:

@@ -218,6 +218,28 @@ def test_an_ambiguous_id_suffix_is_refused(omniedit: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(
+    ("marker", "words"),
+    [
+        pytest.param("[sandbox:http=402]", "refused", id="refused"),
+        pytest.param("[sandbox:lost-reply][sandbox:http=402]", "submit --resume", id="unknown"),
+    ],
+)
+def test_the_id_of_a_submission_without_a_task_says_so(
+    served: CommandLine, record: Path, marker: str, words: str
+) -> None:
+    served("submit", CLIP, f"x {marker}")
+    [listed] = check_document(served("list", "--all", "--json"))["tasks"]
+    request_count = len(requests(record))
+
+    for command in ("status", "wait", "download"):
+        ended = served(command, listed["request_id"][-8:])
+
+        check_failure(ended, 2, listed["request_id"])
+        assert words in ended.stderr
+    assert len(requests(record)) == request_count
+
+
+@pytest.mark.parametrize(
     "reference",
     [
         "../credits",
