@@ -110,14 +110,16 @@ def _checks_of_settings(
         from omniedit.edits.upload import uploader  # noqa: PLC0415 - brings the HTTP library
 
         with open_session() as session:
-            yield _check_call(
+            service = _check_call(
                 "service",
                 lambda: session.service.get_credits(),  # noqa: PLW0108 - `service` can fail, too
                 f"{settings.origin} answers and accepts the key",
             )
+            yield service
             yield _check_call("file service", lambda: uploader(session).check_service(), "answers")
-            yield check_clock(session)
-            yield check_model(session, settings.model)
+            if service.error is None:
+                yield check_clock(session)
+                yield check_model(session, settings.model)
     else:
         yield _warning("service", "not checked without a key")
     yield check_folder("config folder", settings.config_dir.value)

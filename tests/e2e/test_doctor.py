@@ -20,6 +20,15 @@ def test_a_working_setup_is_ok_in_every_line(bench: Bench) -> None:
     assert {line.split()[0] for line in ended.stdout.splitlines()} == {"ok"}
 
 
+def test_an_unreachable_service_is_reported_once(bench: Bench) -> None:
+    ended = bench.run("doctor", "--json", OMNIEDIT_BASE_URL="http://127.0.0.1:9")
+
+    said = [
+        check["name"] for check in ended.document["checks"] if "127.0.0.1:9" in check["message"]
+    ]
+    assert (ended.status, said) == (8, ["service"]), ended
+
+
 def test_doctor_neither_submits_nor_uploads(bench: Bench) -> None:
     bench.run("doctor")
 
