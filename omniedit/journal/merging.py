@@ -25,13 +25,14 @@ from omniedit.system.files import private_folder
 _TASKS: Final = f"""
     insert into tasks ({{columns}}) select {{columns}} from other.tasks where true
     on conflict (task_id) do update set
-        status = iif(status in {ENDED}, status, excluded.status),
+        -- No `iif` here: see `journal`.
+        status = case when status in {ENDED} then status else excluded.status end,
         model = coalesce(model, excluded.model),
         created_at = coalesce(created_at, excluded.created_at),
         estimated_s = coalesce(estimated_s, excluded.estimated_s),
         credits_reserved = coalesce(credits_reserved, excluded.credits_reserved),
         credits_used = coalesce(credits_used, excluded.credits_used),
-        result_urls = iif(result_urls = '[]', excluded.result_urls, result_urls),
+        result_urls = coalesce(nullif(result_urls, '[]'), excluded.result_urls),
         error = coalesce(error, excluded.error),
         completed_after = coalesce(completed_after, excluded.completed_after),
         is_adopted = min(is_adopted, excluded.is_adopted)
@@ -133,7 +134,8 @@ def merge(into: Path, folder: Path, *, private: Path, policy: Policy = DEFAULT) 
                     row["request_id"],
                 )
         # The outcome of a submission that the other journal calls `sending` is unknown here.
-        theirs = columns.replace(" state", " iif(state = 'sending', 'unknown', state)")
+        state = " case state when 'sending' then 'unknown' else state end"
+        theirs = columns.replace(" state", state)
         database.execute(_ATTEMPTS.format(columns=columns, theirs=theirs))
         theirs = theirs.replace("request_id", "'merged-' || substr(task_id, -121)")
         database.execute(_RENAMED.format(columns=columns, theirs=theirs))
