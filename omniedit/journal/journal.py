@@ -17,7 +17,8 @@ from omniedit.errors import (
 )
 from omniedit.http.urls import without_query
 from omniedit.journal.database import FAILURES, TABLES, check_version, raise_mapped
-from omniedit.journal.reading import Reader, name_to_stored, render_json, to_stored
+from omniedit.journal.reading import Reader
+from omniedit.journal.rows import name_to_stored, render_json, to_stored
 from omniedit.models import AttemptState, Record, SavedFile, Sound, Task, TaskError, UploadedClip
 from omniedit.system import SYSTEM_CLOCK, Clock
 from omniedit.system.files import hold, make_private_folder

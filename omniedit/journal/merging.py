@@ -18,7 +18,8 @@ from omniedit.journal.database import (
     damage,
     mapped_errors,
 )
-from omniedit.journal.reading import Reader, is_present, parse_row, saved_file
+from omniedit.journal.reading import Reader, is_present
+from omniedit.journal.rows import parse_row, saved_file
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system.files import private_folder
 

@@ -27,7 +27,7 @@ from omniedit.journal.database import (
     mapped_errors,
 )
 from omniedit.journal.journal import Journal, held_lock
-from omniedit.journal.reading import RESTORED, UNPARSABLE, parse_row
+from omniedit.journal.rows import RESTORED, UNPARSABLE, parse_row
 from omniedit.models import TaskStatus
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system import THIS_SYSTEM, System

@@ -69,10 +69,8 @@ class _IrregularFileError(Exception):
 
 
 def file_name(text: str) -> str:
-    """Return the name of a file in UTF-8 as this process spells it, whatever the locale (PEP 383).
-
-    In an ASCII locale, for example, Python has no other way to name it.
-    """
+    """Return the name of a file in UTF-8 as this process spells it, whatever the locale (PEP 383)."""
+    # In an ASCII locale, for example, Python has no other way to name it.
     if text.isascii():
         return text
     return text.encode(errors=_ESCAPE).decode(sys.getfilesystemencoding(), _ESCAPE)

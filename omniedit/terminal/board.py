@@ -237,7 +237,9 @@ class Board:
         self.skipped: set[str] = set()
         """IDs of the tasks whose result had already been saved."""
         self.completed: set[str] = set()
+        """IDs of the tasks that completed successfully."""
         self.saved: set[str] = set()
+        """IDs of the tasks with a saved result."""
         self.failed: set[str] = set()
         """IDs of failed tasks, and names of lines that failed without one."""
         self._labels: Mapping[str, str] = {}

@@ -14,8 +14,8 @@ from omniedit.edits.requests import digest_of_key
 from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewError, TargetBusyError
 from omniedit.journal import Journal
 from omniedit.journal.database import _VERSION_1, _VERSION_2, TABLES, VERSION
-from omniedit.journal.reading import RESTORED
 from omniedit.journal.recovery import recover
+from omniedit.journal.rows import RESTORED
 from omniedit.models import Task
 from omniedit.policy import Policy
 from omniedit.system.files import hold
