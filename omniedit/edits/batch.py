@@ -11,7 +11,6 @@ from omniedit.edits.edit import BegunEdit, EditOptions, begin_edit, deliver_edit
 from omniedit.edits.planner import PlannedEdit
 from omniedit.edits.poller import Poller, report_end
 from omniedit.edits.session import Session
-from omniedit.edits.targets import Destination
 from omniedit.edits.workers import WorkerPool
 from omniedit.errors import (
     AuthenticationError,
@@ -272,7 +271,9 @@ class BatchRun:
         return EditOutcome(edit=edit, record=record, error=error)
 
     def _options_of(self, edit: PlannedEdit) -> EditOptions:
-        return self._options._replace(destination=Destination(edit.output))
+        return self._options._replace(
+            destination=self._options.destination._replace(text=edit.output)
+        )
 
 
 def _affects_every_edit(error: OmniEditError, *, submit_budget_s: float) -> bool:

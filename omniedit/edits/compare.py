@@ -197,7 +197,7 @@ class _Finder:
     def _downloaded(self, record: Record) -> tuple[Record, SavedFile]:
         """Save a task's results, and return its record with the first of them."""
         destination = Destination(f"{self._folder or Path()}/")
-        record = download(self._session, record, destination, overwrite=False)
+        record = download(self._session, record, destination)
         return record, whole_result(self._session, record) or record.saved[-1]
 
     def _local_clip(self, video: str, record: Record) -> SavedFile:

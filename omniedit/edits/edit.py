@@ -29,7 +29,7 @@ from omniedit.edits.submit import (
     refusal_recorded,
     replay,
 )
-from omniedit.edits.targets import Destination, Target, served_destination
+from omniedit.edits.targets import Destination, Target
 from omniedit.errors import (
     Hint,
     OutcomeUnknownError,
@@ -50,7 +50,6 @@ class EditOptions(NamedTuple):
     timeout_s: float
     sound: Sound = Sound.NEW
     again: bool = False  # submit again, even if already done (charged again)
-    overwrite: bool = False  # replace the target, whatever it is
 
     def target_of(self, edit: PreparedEdit, known: Record | None) -> Target | None:
         """Return the target of an edit's result.
@@ -173,10 +172,7 @@ def known_edit(session: Session, identity: str, options: EditOptions) -> Record 
         target = options.destination.target_of_edit(
             attempt.video, attempt.prompt, identity, attempt.task_id, sound=options.sound
         )
-        if (
-            target is not None
-            and find_file_at(session, attempt, target, sound=options.sound) is not None
-        ):
+        if target is not None and find_file_at(session, attempt, target) is not None:
             # The file of this attempt is there and whole: use it, whatever happened to later ones.
             return attempt
         if _takes_precedence(session, attempt, options):
@@ -209,35 +205,22 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
     if options.sound is Sound.NEW or target is None:
         return _deliver_as_served(session, begun, target, options)
     targets = _targets_like(target, record)
-    if all(find_file_at(session, record, each, sound=options.sound) for each in targets):
+    if all(find_file_at(session, record, each) for each in targets):
         for each in targets:
-            record = (
-                find_saved(session, record, each, sound=options.sound, overwrite=options.overwrite)
-                or record
-            )
+            record = find_saved(session, record, each) or record
         return record
-    kept = served_destination(target)
-    record = _deliver_as_served(session, begun, kept.target(None, None), options)
+    record = _deliver_as_served(session, begun, target.as_served, options)
     for index, each in enumerate(_targets_like(target, record)):
-        served = find_file_at(session, record, kept.target(None, None, index=index))
+        served = find_file_at(session, record, target.as_served.numbered(index))
         if served is not None:
-            record = save_with_sound(
-                session,
-                begun.edit,
-                record,
-                served,
-                each,
-                sound=options.sound,
-                overwrite=options.overwrite,
-            )
+            record = save_with_sound(session, begun.edit, record, served, each)
     return record
 
 
 def _targets_like(target: Target, record: Record) -> list[Target]:
     """Return the targets of all results of a task, given the target of the first."""
     count = len(record.task.result_urls) if record.task else 0
-    named = Destination(target.shown)
-    return [named.target(None, None, index=index) for index in range(max(1, count))]
+    return [target.numbered(index) for index in range(max(1, count))]
 
 
 def _deliver_as_served(
@@ -245,12 +228,12 @@ def _deliver_as_served(
 ) -> Record:
     record, destination = begun.record, options.destination
     if target is not None:
-        saved = save_local_copy(session, record, target, overwrite=options.overwrite)
+        saved = save_local_copy(session, record, target)
         if saved is not None:
             return saved
-        destination = Destination(target.shown, is_extra=target.is_extra)
+        destination = target.as_destination
     if record.is_result_gone and target is not None:
-        _refuse_taken(session, record, target, options)
+        _refuse_taken(session, record, target)
     if not begun.is_fresh:
         # The links of a known task may have changed in the meantime.
         record = refresh(session, record, deadline=begun.deadline)
@@ -264,7 +247,6 @@ def _deliver_as_served(
         session,
         record,
         destination,
-        overwrite=options.overwrite,
         deadline=begun.deadline,
         stream_out=None if options.sound is Sound.NEW else stream_with_sound,
     )
@@ -324,17 +306,19 @@ def _takes_precedence(session: Session, attempt: Record, options: EditOptions) -
         # There the file of each attempt has its own name.
         return True
     # It was paid for with `--again --force`, but interrupted before it replaced the older file.
-    return options.overwrite and not any(is_whole(session, file) for file in attempt.saved)
+    return options.destination.overwrite and not any(
+        is_whole(session, file) for file in attempt.saved
+    )
 
 
-def _refuse_taken(session: Session, record: Record, target: Target, options: EditOptions) -> None:
+def _refuse_taken(session: Session, record: Record, target: Target) -> None:
     """Report a lost result as gone even if its target is taken as well.
 
     Raises:
         ResultGoneError: If the target is taken.
     """
     try:
-        check_target(session, record, target, overwrite=options.overwrite)
+        check_target(session, record, target)
     except TargetExistsError:
         msg = f"the result of {task_name(record.task_id)} is gone"
         raise ResultGoneError(msg, task_id=record.task_id) from None
@@ -355,18 +339,15 @@ def _check_target(
         # The file name will include the task ID; for now, check that the folder can be written.
         check_writable(destination.target(edit.request.shown_video, None).path, overwrite=True)
         return
-    checked = [(target, options.sound)]
-    if options.sound is not Sound.NEW:
-        is_there = (
-            known is not None
-            and find_file_at(session, known, target, sound=options.sound) is not None
-        )
+    checked = [target]
+    if target.sound is not Sound.NEW:
+        is_there = known is not None and find_file_at(session, known, target) is not None
         if not is_there:
-            checked.append((served_destination(target).target(None, None), Sound.NEW))
-    for each, sound in checked:
+            checked.append(target.as_served)
+    for each in checked:
         refuse_clip(session, edit.clip_sha256, each.path, video=edit.request.video)
         if known is None:
-            check_writable(each.path, overwrite=options.overwrite)
-            check_sidecar(session, each.path, None, overwrite=options.overwrite)
+            check_writable(each.path, overwrite=each.overwrite)
+            check_sidecar(session, each, None)
         else:
-            check_target(session, known, each, overwrite=options.overwrite, sound=sound)
+            check_target(session, known, each)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
+from omniedit.edits.edit import EditOptions
 from omniedit.edits.manifest import Line, Manifest
 from omniedit.edits.requests import PreparedEdit, prepare
 from omniedit.edits.session import Session
@@ -42,38 +43,33 @@ class Planner:
     """Turns manifest lines into edits, and collects their faults.
 
     Args:
+        options: The options of every edit; the destination is the folder for outputs.
         model: The model for lines without one.
-        sound: The sound of all results; default names include it.
-        folder: The folder for outputs; None for the current folder.
         shard: The part of the manifest that this run makes, and the number of parts.
-        again: Whether to submit known edits again.
-        overwrite: Whether outputs replace existing files.
         max_credits: The most that the edits of this shard may newly cost; None for no limit.
         system: The operating system; injected by tests.
 
     Raises:
-        LocalError: If `folder` exists but is not a folder.
+        LocalError: If the destination exists but is not a folder.
     """
 
     def __init__(
         self,
         session: Session,
+        options: EditOptions,
         *,
         model: Setting[str],
-        sound: Sound = Sound.NEW,
-        folder: str | None,
         shard: tuple[int, int] = (1, 1),
-        again: bool = False,
-        overwrite: bool = False,
         max_credits: float | None = None,
         system: System = THIS_SYSTEM,
     ) -> None:
         self._session = session
         self._system = system
+        folder = options.destination.text
         self._folder = None if folder is None else str(Path(folder))
         self._model = model
-        self._sound = sound
-        check_sound(sound)
+        self._sound = options.sound
+        check_sound(options.sound)
         self._base = str(real_path(Path(folder or ".")))
         if os.path.lexists(self._base) and not is_folder(self._base):
             msg = f"{folder} is not a folder"
@@ -81,7 +77,7 @@ class Planner:
         self._shard = shard
         self._line_of_edit: dict[str, Line] = {}
         self._line_of_output: dict[int, int] = {}
-        self._overwrite = overwrite
+        self._overwrite = options.destination.overwrite
         self._line_of_clip: dict[int, int] = {}
         self._resolved_folders: dict[str, str] = {}
         self._named: set[int] = set()  # the lines that specify their output
@@ -89,7 +85,7 @@ class Planner:
         """Default names in other shards, so that names do not depend on the planned shard."""
         self._max_credits = max_credits
         self._known: frozenset[str] = frozenset()
-        if not again:
+        if not options.again:
             self._known = session.journal.settled_edits(origin=session.origin)
         self.faults: list[tuple[int, str]] = []
         self.causes: dict[int, OmniEditError] = {}

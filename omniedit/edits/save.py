@@ -30,7 +30,6 @@ from omniedit.evolink.replies import has_unreadable_results
 from omniedit.models import (
     Record,
     SavedFile,
-    Sound,
     Task,
     TaskStatus,
     task_name,
@@ -41,9 +40,7 @@ T = TypeVar("T")
 _Fetch = Callable[[str], T]
 
 
-def check_destination(
-    session: Session, record: Record, destination: Destination, *, overwrite: bool
-) -> None:
+def check_destination(session: Session, record: Record, destination: Destination) -> None:
     """Check that the destination can be written, before anything is waited for.
 
     Raises:
@@ -51,19 +48,10 @@ def check_destination(
         LocalError: If it cannot be written.
     """
     if not destination.is_stdout:
-        check_target(
-            session, record, destination.target(record.video, record.task_id), overwrite=overwrite
-        )
+        check_target(session, record, destination.target(record.video, record.task_id))
 
 
-def check_target(
-    session: Session,
-    record: Record,
-    target: Target,
-    *,
-    overwrite: bool,
-    sound: Sound = Sound.NEW,
-) -> None:
+def check_target(session: Session, record: Record, target: Target) -> None:
     """Check that the target can be written.
 
     Raises:
@@ -71,11 +59,11 @@ def check_target(
         LocalError: If it cannot be written, or is the clip that the result was made from.
     """
     refuse_clip(session, record.clip_sha256, target.path)
-    check_sidecar(session, target.path, record.task_id, overwrite=overwrite)
+    check_sidecar(session, target, record.task_id)
     try:
-        check_writable(target.path, overwrite=overwrite)
+        check_writable(target.path, overwrite=target.overwrite)
     except TargetExistsError:
-        if find_file_at(session, _reread(session, record), target, sound=sound) is None:
+        if find_file_at(session, _reread(session, record), target) is None:
             raise
 
 
@@ -112,9 +100,7 @@ def refuse_clip(
     raise LocalError(msg, code="target_is_source", hint="choose another name for the result")
 
 
-def download(
-    session: Session, record: Record, destination: Destination, *, overwrite: bool
-) -> Record:
+def download(session: Session, record: Record, destination: Destination) -> Record:
     """Save the result of a task, from a whole copy on this machine or else from the service.
 
     Raises:
@@ -124,14 +110,13 @@ def download(
         TargetExistsError: If the destination is taken.
         OmniEditError: If the service or the disk refuses.
     """
-    check_destination(session, record, destination, overwrite=overwrite)
+    check_destination(session, record, destination)
     if not destination.is_stdout:
-        here = save_local_copy(
-            session, record, destination.target(record.video, record.task_id), overwrite=overwrite
-        )
+        target = destination.target(record.video, record.task_id)
+        here = save_local_copy(session, record, target)
         if here is not None:
             return here
-    return save(session, refresh(session, record), destination, overwrite=overwrite)
+    return save(session, refresh(session, record), destination)
 
 
 def save(
@@ -139,7 +124,6 @@ def save(
     record: Record,
     destination: Destination,
     *,
-    overwrite: bool,
     deadline: float | None = None,
     stream_out: Callable[[Path], None] | None = None,
 ) -> Record:
@@ -148,7 +132,6 @@ def save(
     Args:
         record: The task's record.
         destination: Where to save the results.
-        overwrite: Whether to replace existing files.
         deadline: A monotonic instant; the next run resumes from what was received by then.
         stream_out: Writes a file to standard output, if that is the destination.
 
@@ -171,9 +154,7 @@ def save(
             return record
         for index in range(len(task.result_urls)):
             target = destination.target(record.video, record.task_id, index=index)
-            record = _save_one(
-                session, record, task, index, target, overwrite=overwrite, deadline=deadline
-            )
+            record = _save_one(session, record, task, index, target, deadline=deadline)
     except UnavailableError as error:
         if deadline is None or session.monotonic() < deadline:
             raise
@@ -182,9 +163,7 @@ def save(
     return record
 
 
-def save_local_copy(
-    session: Session, record: Record, target: Target, *, overwrite: bool
-) -> Record | None:
+def save_local_copy(session: Session, record: Record, target: Target) -> Record | None:
     """Save a result from a whole copy on this machine; return None if there is none.
 
     Raises:
@@ -197,19 +176,19 @@ def save_local_copy(
     if existing is not None:
         for ident in (str(record.task_id), existing.sha256):  # part files of a download, of a copy
             remove_leftover_part(target.path, ident)
-        _report_saved(session, record, existing, target, is_new=False, overwrite=overwrite)
+        _report_saved(session, record, existing, target, is_new=False)
         return record
     for file in record.saved:
         if file.is_served and is_whole(session, file):
             copy = copy_result(
                 file,
                 target.path,
-                overwrite=overwrite,
+                overwrite=target.overwrite,
                 sleep=session.sleep,
                 on_verified=partial(record_saved, session, str(record.task_id)),
             )
             copy = copy._replace(facts=file.facts)
-            return record_placed(session, record, copy, target, overwrite=overwrite)
+            return record_placed(session, record, copy, target)
     return None
 
 
@@ -316,12 +295,11 @@ def _save_one(
     index: int,
     target: Target,
     *,
-    overwrite: bool,
     deadline: float | None,
 ) -> Record:
     existing = find_file_at(session, record, target)
     if existing is not None:
-        _report_saved(session, record, existing, target, is_new=False, overwrite=overwrite)
+        _report_saved(session, record, existing, target, is_new=False)
         return record
     refuse_clip(session, record.clip_sha256, target.path)
 
@@ -330,7 +308,7 @@ def _save_one(
             url,
             target.path,
             task_id=task.task_id,
-            overwrite=overwrite,
+            overwrite=target.overwrite,
             deadline=deadline,
             on_progress=progress_of(session, target.shown, "download", task_id=task.task_id),
             on_retry=partial(session.report_retry, task.task_id),
@@ -342,11 +320,11 @@ def _save_one(
         file = _with_fresh_link(session, record.with_task(task), index, fetch, deadline)
     except TargetExistsError:
         # Another process may have saved the same task there in the meantime.
-        known = find_saved(session, record, target, overwrite=overwrite)
+        known = find_saved(session, record, target)
         if known is None:
             raise
         return known
-    return record_placed(session, record, file, target, overwrite=overwrite)
+    return record_placed(session, record, file, target)
 
 
 def _stream(
@@ -415,56 +393,40 @@ def _reread(session: Session, record: Record) -> Record:
     return record._replace(saved=known.saved) if known else record
 
 
-def find_saved(
-    session: Session,
-    record: Record,
-    target: Target,
-    *,
-    overwrite: bool,
-    sound: Sound = Sound.NEW,
-) -> Record | None:
+def find_saved(session: Session, record: Record, target: Target) -> Record | None:
     """Report and return a record whose verified file is at the target; None if it is not."""
     record = _reread(session, record)
-    existing = find_file_at(session, record, target, sound=sound)
+    existing = find_file_at(session, record, target)
     if existing is None:
         return None
-    _report_saved(session, record, existing, target, is_new=False, overwrite=overwrite)
+    _report_saved(session, record, existing, target, is_new=False)
     return record
 
 
-def find_file_at(
-    session: Session, record: Record, target: Target, *, sound: Sound = Sound.NEW
-) -> SavedFile | None:
+def find_file_at(session: Session, record: Record, target: Target) -> SavedFile | None:
     """Return this task's file at the target, if there is one and it is whole."""
     # Compare resolved paths: the same file may be spelled `sub/../out.mp4`, or reached by a link.
     path = real_path(target.path)
     for file in record.saved:
-        if file.sound is sound and real_path(Path(file.path)) == path and is_whole(session, file):
+        is_same = file.sound is target.sound and real_path(Path(file.path)) == path
+        if is_same and is_whole(session, file):
             return file
     return None
 
 
-def record_placed(
-    session: Session, record: Record, file: SavedFile, target: Target, *, overwrite: bool
-) -> Record:
+def record_placed(session: Session, record: Record, file: SavedFile, target: Target) -> Record:
     """Record and report a file that was just placed at its target; return the updated record."""
     if file.facts is None:
         facts = probe_result(session, file.path, name=target.shown, clip=record.clip)
         file = file._replace(facts=facts)
     record_saved(session, str(record.task_id), file, is_placed=True)
-    _report_saved(session, record, file, target, is_new=True, overwrite=overwrite)
+    _report_saved(session, record, file, target, is_new=True)
     others = tuple(known for known in record.saved if known.path != file.path)
     return record._replace(saved=(*others, file))
 
 
 def _report_saved(
-    session: Session,
-    record: Record,
-    file: SavedFile,
-    target: Target,
-    *,
-    is_new: bool,
-    overwrite: bool,
+    session: Session, record: Record, file: SavedFile, target: Target, *, is_new: bool
 ) -> None:
     if target.is_extra:
         return
@@ -477,7 +439,7 @@ def _report_saved(
             is_new=is_new,
         )
     )
-    write_sidecar(session, record, file, overwrite=overwrite)
+    write_sidecar(session, record, file, overwrite=target.overwrite)
 
 
 def record_saved(

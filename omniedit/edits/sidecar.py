@@ -12,6 +12,7 @@ from omniedit.downloads.placement import check_writable, remove_leftover_part, w
 from omniedit.edits.clips import file_facts, is_whole
 from omniedit.edits.records import parents_of
 from omniedit.edits.session import Session
+from omniedit.edits.targets import Target
 from omniedit.errors import JournalError, LocalError, OmniEditError, TargetExistsError
 from omniedit.http.urls import public_url
 from omniedit.journal.reading import is_present
@@ -26,20 +27,14 @@ _MOST_BYTES: Final = 1024 * 1024
 
 
 def check_sidecar(
-    session: Session,
-    target: Path,
-    task_id: str | None,
-    *,
-    sha256: str | None = None,
-    overwrite: bool,
+    session: Session, target: Target, task_id: str | None, *, sha256: str | None = None
 ) -> None:
     """Check that the sidecar of a result can be written, before anything is paid or waited for.
 
     Args:
-        target: The path of the result.
+        target: The target of the result.
         task_id: The task of the result; None for a new one, or a clip joined from several.
         sha256: The digest of the file at the target, if it is a joined clip that is whole.
-        overwrite: Whether to replace a file with the sidecar's name.
 
     Raises:
         TargetExistsError: If a file other than this result's sidecar has its name.
@@ -47,9 +42,9 @@ def check_sidecar(
     """
     if not session.writes_sidecars:
         return
-    path = Path(sidecar_path(target))
+    path = Path(sidecar_path(target.path))
     try:
-        check_writable(path, overwrite=overwrite)
+        check_writable(path, overwrite=target.overwrite)
     except TargetExistsError as error:
         if _sha256_in(path, task_id, sha256) is None:
             error.hint = "choose another name for the result, or replace both with `--force`"

@@ -45,9 +45,6 @@ def save_with_sound(
     record: Record,
     served: SavedFile,
     target: Target,
-    *,
-    sound: Sound,
-    overwrite: bool,
 ) -> Record:
     """Save a result with another sound; keep the served file only if the two differ.
 
@@ -56,8 +53,6 @@ def save_with_sound(
         record: The task's record.
         served: The result as served, saved and whole.
         target: The target of the file with the other sound.
-        sound: The sound of that file.
-        overwrite: Whether to replace an existing file.
 
     Raises:
         NotAVideoError: If the result is not a video.
@@ -69,7 +64,7 @@ def save_with_sound(
     with ExitStack() as stack:
         try:
             path = stack.enter_context(
-                with_sound(session, edit, Path(served.path), sound=sound, name=target.shown)
+                with_sound(session, edit, Path(served.path), sound=target.sound, name=target.shown)
             )
         except OmniEditError:
             session.warn(f"the result as it was served is kept: {served.path}")
@@ -82,7 +77,7 @@ def save_with_sound(
                 facts=served.facts and served.facts._replace(marks=())
                 if is_changed
                 else served.facts,
-                sound=sound,
+                sound=target.sound,
                 served_path=served.path if is_changed else None,
             )
 
@@ -90,13 +85,13 @@ def save_with_sound(
             file = copy_result(
                 saved_file(path) if is_changed else served,
                 target.path,
-                overwrite=overwrite,
+                overwrite=target.overwrite,
                 sleep=session.sleep,
                 on_verified=lambda file: record_saved(session, task_id, variant(file)),
             )
         except TargetExistsError:
             # Another process may have saved the same variant in the meantime.
-            existing = find_saved(session, record, target, sound=sound, overwrite=overwrite)
+            existing = find_saved(session, record, target)
             if existing is None:
                 raise
             return existing
@@ -110,7 +105,7 @@ def save_with_sound(
             session.write_journal(lambda: session.journal.forget_file(task_id, served))
             others = tuple(known for known in record.saved if known.path != served.path)
             record = record._replace(saved=others)
-    return record_placed(session, record, variant(file), target, overwrite=overwrite)
+    return record_placed(session, record, variant(file), target)
 
 
 @contextmanager

@@ -216,7 +216,9 @@ def _plan(
     )
     target = None if options.destination.is_stdout else _target(whole, options)
     folder = spare_folder if target is None else _pieces_folder(whole, target)
-    in_folder = options._replace(destination=Destination(f"{folder}/"), sound=Sound.NEW)
+    in_folder = options._replace(
+        destination=options.destination._replace(text=f"{folder}/"), sound=Sound.NEW
+    )
     edits: list[PlannedEdit] = []
     known: list[Record | None] = []
     for number, piece in enumerate(pieces, start=1):
@@ -259,7 +261,7 @@ def _plan(
         max_credits=request.max_credits,
         hint="raise the limit, or cut the clip with `--start T --end T`",
     )
-    _check_target(session, whole, plan, options)
+    _check_target(session, whole, plan)
     return plan
 
 
@@ -306,17 +308,15 @@ def _is_free_for(session: Session, known: Record | None, path: Path) -> bool:
     return known is not None and find_file_at(session, known, Target(path, str(path))) is not None
 
 
-def _check_target(
-    session: Session, whole: PreparedEdit, plan: SplitPlan, options: EditOptions
-) -> None:
+def _check_target(session: Session, whole: PreparedEdit, plan: SplitPlan) -> None:
     if plan.target is None:
         return
     refuse_clip(session, whole.clip_sha256, plan.target.path, video=whole.request.video)
     check_writable(Path(plan.edits[0].output), overwrite=True)
-    is_free = options.overwrite or plan.joined is not None
+    is_free = plan.target.overwrite or plan.joined is not None
     check_writable(plan.target.path, overwrite=is_free)
     joined = plan.joined.sha256 if plan.joined else None
-    check_sidecar(session, plan.target.path, None, sha256=joined, overwrite=options.overwrite)
+    check_sidecar(session, plan.target, None, sha256=joined)
 
 
 def _checked(session: Session, outcome: EditOutcome) -> EditOutcome:
@@ -365,7 +365,7 @@ def _placed(
         copy = copy_result(
             file,
             target.path,
-            overwrite=options.overwrite,
+            overwrite=target.overwrite,
             sleep=session.sleep,
             on_verified=record,
         )

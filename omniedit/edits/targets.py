@@ -25,17 +25,40 @@ _MOST_NAME_BYTES: Final = 240
 
 
 class Target(NamedTuple):
-    """The path of one result: as it is opened, and as the user typed it."""
+    """The file of one result."""
 
-    path: Path
-    shown: str
+    path: Path  # as it is opened
+    shown: str  # as the user typed it
+    sound: Sound = Sound.NEW
+    overwrite: bool = False  # replace an existing file
     is_extra: bool = False  # an extra file beside the requested one, not reported to the user
+
+    @property
+    def as_destination(self) -> "Destination":
+        """This file as the destination of a task, which may have several results."""
+        return Destination(self.shown, overwrite=self.overwrite, is_extra=self.is_extra)
+
+    @property
+    def as_served(self) -> "Target":
+        """The file for the result as served, beside the one with another sound."""
+        shown = served_path(self.shown)
+        path = settled_path(Path(shown))
+        return Target(path, shown, overwrite=self.overwrite, is_extra=True)
+
+    def numbered(self, index: int) -> "Target":
+        """Return the file of a task's result with this index, given that of its first result."""
+        if index == 0:
+            return self
+        path = PurePosixPath(self.shown)
+        shown = str(path.with_name(numbered(path.name, index)))
+        return self._replace(path=settled_path(Path(shown)), shown=shown)
 
 
 class Destination(NamedTuple):
-    """The value of `--output` or `--download`; None for a default name in the current folder."""
+    """Where results go: the value of `--output` or `--download`."""
 
-    text: str | None
+    text: str | None  # None: a default name in the current folder
+    overwrite: bool = False  # see `Target`
     is_extra: bool = False  # see `Target`
 
     @property
@@ -77,10 +100,8 @@ class Destination(NamedTuple):
         """
         if self.is_folder:
             name = f"{clip_stem(video)}-{_end_of_id(task_id or '')}{_sound_suffix(sound)}.mp4"
-            return self._within_folder(file_name(numbered(name, index)))
-        path = PurePosixPath(self.text or "")
-        shown = str(path.with_name(numbered(path.name, index))) if index else str(self.text)
-        return _target(shown, is_extra=self.is_extra)
+            return self._within_folder(file_name(numbered(name, index)), sound=sound)
+        return self._target(str(self.text), sound=sound).numbered(index)
 
     def target_of_edit(
         self,
@@ -93,7 +114,8 @@ class Destination(NamedTuple):
     ) -> Target | None:
         """Return the target of an edit's result; None if its name depends on an unknown task ID."""
         if self.text is None:
-            return self._within_folder(default_name(video, prompt, identity, sound=sound))
+            name = default_name(video, prompt, identity, sound=sound)
+            return self._within_folder(name, sound=sound)
         if self.is_named_folder and task_id is None:
             return None
         return self.target(video, task_id, sound=sound)
@@ -104,14 +126,15 @@ class Destination(NamedTuple):
         """Return the target of a clip that is joined from several results."""
         if self.is_folder:
             return self._within_folder(default_name(video, prompt, identity, sound=sound))
-        return _target(str(self.text))
+        return self._target(str(self.text))
 
-    def _within_folder(self, name: str) -> Target:
-        return _target(name if self.text is None else str(Path(self.text) / name))
+    def _within_folder(self, name: str, *, sound: Sound = Sound.NEW) -> Target:
+        shown = name if self.text is None else str(Path(self.text) / name)
+        return self._target(shown, sound=sound)
 
-
-def _target(shown: str, *, is_extra: bool = False) -> Target:
-    return Target(settled_path(Path(shown)), shown, is_extra=is_extra)
+    def _target(self, shown: str, *, sound: Sound = Sound.NEW) -> Target:
+        path = settled_path(Path(shown))
+        return Target(path, shown, sound, overwrite=self.overwrite, is_extra=self.is_extra)
 
 
 def default_name(
@@ -138,11 +161,6 @@ def default_name(
     room = _MOST_NAME_BYTES - len(rest.encode())
     stem = clip_stem(video).encode()[:room].decode(errors="ignore").rstrip("-.")
     return file_name(stem + rest)
-
-
-def served_destination(target: Target) -> Destination:
-    """Return where to keep the result as served, beside the file with another sound."""
-    return Destination(served_path(target.shown), is_extra=True)
 
 
 def served_path(path: str) -> str:

@@ -17,7 +17,6 @@ class FollowOptions(NamedTuple):
     """How to wait for tasks, and where to save their results."""
 
     destination: Destination | None  # None: do not save them
-    overwrite: bool
     timeout_s: float
     fail_fast: bool = False
 
@@ -36,7 +35,7 @@ def follow(
     if destination is not None:
         destination.check_count(len(records))
         for record in records:
-            check_destination(session, record, destination, overwrite=options.overwrite)
+            check_destination(session, record, destination)
     deadline = session.monotonic() + options.timeout_s
     poller = Poller(session, timeout_s=options.timeout_s)
     for record in records:
@@ -56,8 +55,6 @@ def download_each(
     session: Session,
     found: Sequence[tuple[Record, OmniEditError | None]],
     destination: Destination,
-    *,
-    overwrite: bool,
 ) -> Iterator[tuple[Record, OmniEditError | None]]:
     """Save the result of each task; yield the task once it is saved, or with the error.
 
@@ -71,7 +68,7 @@ def download_each(
             yield record, error
             continue
         try:
-            saved = download(session, record, destination, overwrite=overwrite)
+            saved = download(session, record, destination)
         except (CredentialsError, AuthenticationError):
             # The other tasks would fail in the same way.
             raise
@@ -105,13 +102,7 @@ def _finish(
             latest = max(deadline, session.monotonic() + session.policy.grace_s)
             record = record.with_task(with_results(session, record, deadline=latest))
         else:
-            record = save(
-                session,
-                record,
-                options.destination,
-                overwrite=options.overwrite,
-                deadline=deadline,
-            )
+            record = save(session, record, options.destination, deadline=deadline)
     except OmniEditError as failure:
         return record, failure.about(task_id=record.task_id, request_id=record.request_id)
     return record, None

@@ -146,10 +146,9 @@ def batch(
     name = None if prompts else sources[0]
     report = BatchReport(context, name, has_journal=not no_journal)
     options = EditOptions(
-        destination=Destination(folder),
+        destination=Destination(folder, overwrite=force),
         sound=sound or Sound.NEW,
         again=again,
-        overwrite=force,
         timeout_s=timeout,
     )
     ended_by: BaseException | None = None
@@ -164,14 +163,7 @@ def batch(
         ) as session:
             parsed = _read(context, session, sources, prompts, takes=takes)
             planner = Planner(
-                session,
-                model=context.model(model),
-                sound=options.sound,
-                folder=folder,
-                shard=part,
-                again=again,
-                overwrite=force,
-                max_credits=max_credits,
+                session, options, model=context.model(model), shard=part, max_credits=max_credits
             )
             line_count = len(parsed.lines)
             names = {line.number: line.label for line in parsed.lines if line.label}

@@ -57,7 +57,7 @@ def download(
     if takes_all and tasks:
         msg = "TASK cannot be used with --all or --expiring"
         raise InvalidInputError(msg, code="usage")
-    destination = Destination(output)
+    destination = Destination(output, overwrite=force)
     if destination.is_stdout:
         context.require_free_stdout("--output -")
         refuse_sidecar(sidecar)
@@ -81,7 +81,7 @@ def download(
         )
         for record, _ in found:
             context.board.add(record)
-        for record, error in download_each(session, found, destination, overwrite=force):
+        for record, error in download_each(session, found, destination):
             if error is None:
                 context.board.add(record)
             else:

@@ -77,7 +77,7 @@ def edit(
     from omniedit.edits.targets import Destination
 
     context: Context = ctx.obj
-    destination = Destination(output)
+    destination = Destination(output, overwrite=force)
     if destination.is_stdout:
         context.require_free_stdout("--output -")
         options.refuse_sidecar(sidecar)
@@ -104,7 +104,6 @@ def edit(
         destination=destination,
         sound=sound or (Sound.ORIGINAL if split else Sound.NEW),
         again=again,
-        overwrite=force,
         timeout_s=timeout,
     )
     if split:

@@ -132,7 +132,7 @@ def _make(
     shown_path = plan.target.shown
     session.report(Saved(file=joined, shown_path=shown_path, is_new=plan.joined is None))
     context.printer.path(shown_path)
-    write_joined_sidecar(session, records, joined, overwrite=options.overwrite)
+    write_joined_sidecar(session, records, joined, overwrite=plan.target.overwrite)
     return joined
 
 

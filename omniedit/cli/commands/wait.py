@@ -56,15 +56,13 @@ def wait(
     from omniedit.edits.wait import FollowOptions, follow
 
     context: Context = ctx.obj
-    destination = None if download is None else Destination(download)
+    destination = None if download is None else Destination(download, overwrite=force)
     is_streamed = destination is not None and destination.is_stdout
     if destination is None or is_streamed:
         refuse_sidecar(sidecar)
     if is_streamed:
         context.require_free_stdout("--download -")
-    options = FollowOptions(
-        destination=destination, overwrite=force, timeout_s=timeout, fail_fast=fail_fast
-    )
+    options = FollowOptions(destination=destination, timeout_s=timeout, fail_fast=fail_fast)
     context.board.saves = destination is not None
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED

@@ -45,7 +45,7 @@ def plan(session: BenchSession, *prompts: str) -> Sequence[PlannedEdit]:
         Line(number=number, video=CLIP_URL, prompt=prompt, output=f"{prompt}.mp4")
         for number, prompt in enumerate(prompts, start=1)
     ]
-    return Planner(session, model=MODEL, folder=None).plan(Manifest(lines, (), ()))
+    return Planner(session, OPTIONS, model=MODEL).plan(Manifest(lines, (), ()))
 
 
 def run_batch(

@@ -90,7 +90,7 @@ class EditMachine(RuleBasedStateMachine):
         before = self._files()
         request = EditRequest(video=clip, prompt=prompt, request_id=request_id)
         options = EditOptions(
-            destination=Destination(output), again=again, overwrite=force, timeout_s=1800.0
+            destination=Destination(output, overwrite=force), again=again, timeout_s=1800.0
         )
 
         record = self._run_command(lambda: edit(self.session, request, options))

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 import omniedit.sandbox
+from omniedit.edits.edit import EditOptions
 from omniedit.edits.manifest import Line, Manifest
 from omniedit.edits.planner import PlannedEdit, Planner
 from omniedit.edits.requests import digest_of
+from omniedit.edits.targets import Destination
 from omniedit.errors import LocalError
 from omniedit.models import DEFAULT_MODEL, Sound
 from omniedit.settings import Setting
@@ -40,14 +42,15 @@ def plan(
     overwrite: bool = False,
     writes_sidecars: bool = False,
 ) -> tuple[Sequence[PlannedEdit], list[tuple[int, str]]]:
+    options = EditOptions(
+        destination=Destination(folder, overwrite=overwrite), timeout_s=60.0, sound=sound
+    )
     planner = Planner(
         BenchSession(writes_sidecars=writes_sidecars),
+        options,
         model=model,
-        folder=folder,
         shard=shard,
         system=system,
-        sound=sound,
-        overwrite=overwrite,
     )
     return planner.plan(Manifest([*lines], (), ())), planner.faults
 
@@ -249,7 +252,8 @@ def test_an_invalid_line_is_a_fault(faulty: Line, fault: str) -> None:
 
 
 def test_faults_are_sorted_by_line() -> None:
-    planner = Planner(BenchSession(), model=MODEL, folder=None)
+    options = EditOptions(destination=Destination(None), timeout_s=60.0)
+    planner = Planner(BenchSession(), options, model=MODEL)
 
     planner.plan(Manifest([line(1, prompt=" "), line(3, prompt=" ")], ((2, "is odd"),), ()))
 

@@ -32,7 +32,7 @@ def download_result(
     session.script.video = lambda _: content
     session.journal.record_adopted(completed("task-1"), origin=session.origin)
     record = record_of(completed("task-1"), clip=clip, origin=session.origin)
-    return download(session, record, Destination("out.mp4"), overwrite=False)
+    return download(session, record, Destination("out.mp4"))
 
 
 def messages(session: BenchSession) -> list[str]:
@@ -101,10 +101,10 @@ def test_a_result_identical_to_its_clip_may_be_replaced_but_not_the_clip(
             str(record.request_id), completed(str(record.task_id)), origin=session.origin
         )
 
-    download(session, first, Destination("out.mp4"), overwrite=False)
-    again = download(session, second, Destination("out.mp4"), overwrite=True)
+    download(session, first, Destination("out.mp4"))
+    again = download(session, second, Destination("out.mp4", overwrite=True))
     with pytest.raises(LocalError, match="is the clip being edited"):
-        download(session, second, Destination("clip.mp4"), overwrite=True)
+        download(session, second, Destination("clip.mp4", overwrite=True))
 
     assert [file.path for file in again.saved] == [str(cwd / "out.mp4")]
     assert (cwd / "clip.mp4").read_bytes() == content

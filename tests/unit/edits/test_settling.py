@@ -55,8 +55,10 @@ REQUEST = EditRequest(video=CLIP_URL, prompt="warmer")
 HOUR_S = 3600.0
 
 
-def options(output: str | None = "out.mp4", *, timeout_s: float = 1800.0) -> EditOptions:
-    return EditOptions(destination=Destination(output), timeout_s=timeout_s)
+def options(
+    output: str | None = "out.mp4", *, force: bool = False, timeout_s: float = 1800.0
+) -> EditOptions:
+    return EditOptions(destination=Destination(output, overwrite=force), timeout_s=timeout_s)
 
 
 def lose_replies(session: BenchSession) -> None:
@@ -437,7 +439,7 @@ def test_several_results_are_refused_on_stdout(session: BenchSession) -> None:
     session.script.on_read = with_two_results
 
     with pytest.raises(InvalidInputError, match="2 results"):
-        download(session, record_of(running("task-1")), Destination("-"), overwrite=False)
+        download(session, record_of(running("task-1")), Destination("-"))
 
 
 def save_then_forget(session: BenchSession) -> Record:
@@ -457,7 +459,7 @@ def test_a_finished_task_forgotten_by_the_service_is_gone(session: BenchSession,
         edit(session, REQUEST, options())
 
 
-FOLLOW_OPTIONS = FollowOptions(destination=None, overwrite=False, timeout_s=60.0)
+FOLLOW_OPTIONS = FollowOptions(destination=None, timeout_s=60.0)
 
 
 @pytest.mark.parametrize(
@@ -488,7 +490,7 @@ def test_a_task_forgotten_as_its_link_expires_is_gone(session: BenchSession) -> 
     session.script.on_download = expire_link
 
     with pytest.raises(ResultGoneError, match="no longer knows"):
-        download(session, record_of(running("task-1")), Destination("out.mp4"), overwrite=False)
+        download(session, record_of(running("task-1")), Destination("out.mp4"))
 
 
 @pytest.mark.parametrize("other", ["service", "key"])
@@ -579,7 +581,7 @@ def test_a_result_whose_file_was_replaced_is_unsaved(session: BenchSession, cwd:
     first = edit(session, REQUEST, options())
     session.script.on_submit = lambda _: completed("task-second")
     session.script.on_read = completed
-    edit(session, REQUEST._replace(prompt="other"), options()._replace(overwrite=True))
+    edit(session, REQUEST._replace(prompt="other"), options(force=True))
 
     unsaved = [record.task_id for record, _ in unsaved_results(session)]
 

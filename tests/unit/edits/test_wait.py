@@ -39,7 +39,6 @@ def follow_tasks(
 ) -> dict[str | None, OmniEditError | None]:
     options = FollowOptions(
         destination=Destination(into) if into else None,
-        overwrite=False,
         timeout_s=1800.0,
         fail_fast=fail_fast,
     )
@@ -235,7 +234,7 @@ def test_a_refused_api_key_ends_all_downloads(session: BenchSession) -> None:
     found = [(record, None) for record in records("task-1", "task-2")]
 
     with pytest.raises(AuthenticationError):
-        list(download_each(session, found, Destination("out/"), overwrite=False))
+        list(download_each(session, found, Destination("out/")))
 
 
 def test_downloads_continue_past_an_unfinished_task(session: BenchSession) -> None:
@@ -244,6 +243,6 @@ def test_downloads_continue_past_an_unfinished_task(session: BenchSession) -> No
     )
     found = [(record, None) for record in records("task-1", "task-2")]
 
-    ended = list(download_each(session, found, Destination("out/"), overwrite=False))
+    ended = list(download_each(session, found, Destination("out/")))
 
     assert [error and error.code for _, error in ended] == ["not_finished", None]
