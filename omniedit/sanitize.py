@@ -10,7 +10,8 @@ from typing import Final
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
 )
-_LINE_BREAKS = re.compile(r"[ \t]*[\n\v\f\r\x1c-\x1e\x85\u2028\u2029][\s\x1c-\x1e]*")
+# The lookbehind keeps the search linear: it never starts again within the same blanks.
+_LINE_BREAKS = re.compile(r"(?<![ \t])[ \t]*[\n\v\f\r\x1c-\x1e\x85\u2028\u2029][\s\x1c-\x1e]*")
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 _ESCAPED_BYTES: Final = range(0xDC80, 0xDD00)
 """The surrogates by which `surrogateescape` (PEP 383) represents undecodable bytes."""

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final, NoReturn, Self, cast
 from urllib.parse import urlsplit
 
@@ -316,6 +317,8 @@ class HttpClient:
                 # Loopback never goes through a proxy, whatever the proxy variables say.
                 trust_env=reach is not Reach.LOOPBACK,
                 follow_redirects=False,
+                # A cookie may hold an echoed key, and cookies are sent to every port of a host.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
                 transport=self._transport,
             )
         except OSError as error:  # ssl.SSLError is one

@@ -29,8 +29,10 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _BLOCK_BYTES: Final = 128 * 1024
 _SMALL_BYTES: Final = 4 * _BLOCK_BYTES
 _HEAD_BYTES: Final = 1024
+# A comment ends at its first `-->`: if it could also end later, matching would take exponential time.
 _HTML: Final = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html)", re.IGNORECASE | re.DOTALL
+    rb"(?:\xef\xbb\xbf)?\s*(?:<!--(?:(?!-->).)*-->\s*)*<(?:!doctype html|html)",
+    re.IGNORECASE | re.DOTALL,
 )
 _MARGIN_S: Final = 0.2
 """How long to wait for a reader beyond its own deadline."""

@@ -24,8 +24,12 @@ _EARLIEST_DATE: Final = 1_000_000_000.0  # 2001
 _LATEST_DATE: Final = 4_102_444_800.0  # 2100
 _ESCAPED_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-# Matches Cloudflare's HTML page, plain text and JSON.
-_BLOCKED: Final = re.compile(rb"error[\s_-]*(?:code)?[\"'\s:>]*1010\b", re.IGNORECASE)
+# Matches Cloudflare's HTML pages, plain text and JSON. No two alternatives begin alike and all
+# repetition is bounded, so a hostile body cannot make the search backtrack for long.
+_BLOCKED: Final = re.compile(
+    rb"error(?:[\s_\"':>-]|code|<[^<>]{0,100}>){0,40}1010\b", re.IGNORECASE
+)
+_BLOCKED_WITHIN_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +109,7 @@ def parse_date(text: str) -> float | None:
 
 def is_blocked_client(status: int, body: bytes) -> bool:
     """Return whether a refusal is Cloudflare's error 1010, which concerns this client as such."""
-    return status in range(400, 500) and _BLOCKED.search(body) is not None
+    return status in range(400, 500) and _BLOCKED.search(body, 0, _BLOCKED_WITHIN_BYTES) is not None
 
 
 def map_strings(value: object, change: Callable[[str], str]) -> object:

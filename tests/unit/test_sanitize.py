@@ -1,6 +1,7 @@
 """Sanitized, quoted, truncated and wrapped text is safe to show and loses nothing needlessly."""
 
 import io
+import time
 import unicodedata
 
 import pytest
@@ -62,6 +63,14 @@ def test_quoted_words_are_sanitized_and_free_of_backquotes(text: str) -> None:
 )
 def test_text_is_sanitized(text: str, expected: str) -> None:
     assert sanitize(text) == expected
+
+
+def test_sanitizing_takes_linear_time() -> None:
+    began = time.process_time()
+
+    sanitize("\t" * 20_000 + "\x1b")
+
+    assert time.process_time() - began < 1
 
 
 @given(st.text(st.characters(categories=["L", "N"])), st.integers(0, 30))

@@ -298,6 +298,20 @@ def test_a_key_echoed_by_a_later_reply_is_removed_too() -> None:
     assert found.json == {"url": "https://a/***"}
 
 
+def test_a_cookie_is_never_sent_back() -> None:
+    seen: list[httpx.Request] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={}, headers={"Set-Cookie": f"key={KEY}; Path=/"})
+
+    with client_of(handle) as client:
+        client.request("GET", "http://127.0.0.1:8000/v1/credits")
+        client.request("GET", "http://127.0.0.1:9000/result.mp4")
+
+    assert not any("cookie" in request.headers for request in seen)
+
+
 def test_an_error_never_quotes_the_key() -> None:
     error = httpx.RemoteProtocolError(f"illegal header line: {KEY}")
 

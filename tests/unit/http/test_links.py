@@ -3,6 +3,7 @@
 import io
 import re
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -235,6 +236,16 @@ def test_a_web_page_is_refused(answer: Handler) -> None:
         look(answer, lambda file: file.read(8))
 
     assert "yt-dlp" in (caught.value.hint or "")
+
+
+def test_comments_before_a_page_are_skipped_in_linear_time() -> None:
+    began = time.process_time()
+
+    assert look(Host(b"<!---->" * 24 + b"abc"), lambda file: file.read(1)) == b"<"
+    with pytest.raises(InvalidInputError, match="this is a web page"):
+        look(Host(b"<!---->" * 24 + b"<html>"), lambda file: file.read(8))
+
+    assert time.process_time() - began < 1
 
 
 def test_a_broken_connection_is_incomplete() -> None:

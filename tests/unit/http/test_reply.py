@@ -1,6 +1,7 @@
 """Parsing a reply: every value is read or None, and nothing raises."""
 
 import math
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -135,9 +136,19 @@ def test_a_retry_after_date_is_relative_to_the_servers_clock() -> None:
         b'{"error_code":"1010"}',
         b'<title>Access denied</title><span class="cf-error-code">1010</span>',
         b"<h1>Error 1010</h1> Ray ID: 1010",
+        b'<h1><span data-translate="error">Error</span>\n <span>1010</span></h1>',
     ],
 )
 def test_a_blocked_client_is_distinguished_from_a_refusal(body: bytes) -> None:
     assert is_blocked_client(403, body)
     assert not is_blocked_client(200, body)
     assert not is_blocked_client(403, body.replace(b"1010", b"10100"))
+
+
+@pytest.mark.parametrize("unit", [b" ", b"error ", b"error<", b"error<a", b"error<a>"])
+def test_a_long_refusal_is_searched_in_linear_time(unit: bytes) -> None:
+    began = time.process_time()
+
+    assert not is_blocked_client(403, b"error" + unit * 40_000)
+
+    assert time.process_time() - began < 1
