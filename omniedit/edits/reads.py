@@ -207,8 +207,10 @@ def _tasks_of_model(
     listed: set[str] = set()
     deadline = session.monotonic() + (policy.list_budget_s if budget_s is None else budget_s)
     for page_number in count(1):
-        ask = partial(session.service.list_tasks, model=model, page=page_number)
-        page = session.with_retries(ask, budget_s=budget_s)
+        # A page asked for in time may still arrive.
+        latest = deadline + policy.last_reply_s
+        ask = partial(session.service.list_tasks, model=model, page=page_number, deadline=latest)
+        page = session.with_retries(ask, budget_s=budget_s, deadline=deadline)
         # A new task pushes others onto the next page, where they appear again.
         tasks = {task.task_id: task for task in page.tasks}
         is_over = tasks.keys() <= listed
@@ -224,7 +226,7 @@ def _tasks_of_model(
                 on_missing(f"{counted} but lists {len(listed)}")
             return
         # A service could keep returning pages of new tasks forever.
-        if page_number >= policy.max_list_pages or session.monotonic() > deadline:
+        if page_number >= policy.max_list_pages or session.monotonic() >= deadline:
             msg = f"the account's list continues after {len(seen)} tasks"
             raise UnavailableError(msg, hint=Hint("{} reads the newest", "list --remote --limit N"))
 

@@ -298,13 +298,19 @@ def forget(session: Session, reference: str) -> Record:
 
     Raises:
         NoSuchReferenceError: If the edit is not in the journal, or the reference is ambiguous.
+        WaitTimeoutError: If another process is submitting it.
     """
     attempt = session.journal.find_attempt(reference) or _attempt_ending_with(session, reference)
     if attempt is not None and attempt.task is None:
-        session.journal.forget_attempt(str(attempt.request_id))
+        from omniedit.edits.sending import sending_lock  # noqa: PLC0415 - a listing needs none of it
+
+        # Not while another process sends it: its task would be lost.
+        request_id = str(attempt.request_id)
+        with sending_lock(session, request_id, pays=False, deadline=session.monotonic()):
+            session.journal.forget_attempt(request_id)
         if attempt.is_unsettled:
             session.warn(
-                f"submission {attempt.request_id} is forgotten: the next `edit` of it may pay again"
+                f"submission {request_id} is forgotten: the next `edit` of it may pay again"
             )
         return attempt
     known = attempt or session.journal.find_task(

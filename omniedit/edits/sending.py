@@ -135,7 +135,7 @@ class Sending:
         self._is_in_flight = False
         self._is_settled = False
         self._replays_left = 1
-        self._began = session.monotonic()
+        self._began, self._began_at = session.monotonic(), session.now()
 
     def send(self, *, deadline: float | None = None) -> Record:
         """Send the submission and return its record, with the task.
@@ -160,6 +160,7 @@ class Sending:
                     # Waiting for `--rate` must not use up the time for retries.
                     self._began += rested_s
                     deadline += rested_s
+                self._check_time()
                 try:
                     record, is_replay = self._post(deadline)
                 except OmniEditError as error:
@@ -243,6 +244,18 @@ class Sending:
         if failure:
             session.warn(f"{failure.message}; note the task ID: {task.task_id}")
         return record
+
+    def _check_time(self) -> None:
+        """Refuse to replay after this machine was suspended, or its clock was changed.
+
+        Raises:
+            OutcomeUnknownError: If the service may have forgotten the request ID.
+        """
+        session, policy = self._session, self._session.policy
+        elapsed_s = session.now() - self._began_at
+        if self._is_lost and not -policy.clock_skew_s <= elapsed_s <= policy.replay_window_s:
+            msg = "this machine was suspended, or its clock was changed, before it could ask again"
+            raise self._end(OmniEditError(msg))
 
     def _rest_before_next(self, error: OmniEditError, *, number: int, deadline: float) -> float:
         """Return how long to rest before the next attempt.

@@ -290,7 +290,7 @@ def _replay_unknown(
                 f"{resume_command(request_id)} --yes",
             )
             raise OutcomeUnknownError(msg, hint=hint, request_id=request_id)
-        _check_age(session, record)
+        _check_age(session, record, deadline=deadline)
     # Raise for a missing key here: inside `Sending` it would become "outcome unknown".
     _ = session.service
     return Sending(session, record).send(deadline=deadline)
@@ -311,7 +311,7 @@ def _check_origin(session: Session, record: Record) -> None:
         raise InvalidInputError(msg, code="other_origin", hint=hint, request_id=record.request_id)
 
 
-def _check_age(session: Session, record: Record) -> None:
+def _check_age(session: Session, record: Record, *, deadline: float | None) -> None:
     """Refuse to replay an attempt that the service may have forgotten; show what it may have become.
 
     This machine's clock may have been changed since the attempt, so without a clock offset the
@@ -322,7 +322,7 @@ def _check_age(session: Session, record: Record) -> None:
     """
     age_s = session.now() - record.created_at
     with suppress(OmniEditError):
-        service_now = session.service.get_time()
+        service_now = session.service.get_time(deadline=deadline)
         if service_now is not None and record.clock_offset_s is not None:
             age_s = service_now - record.created_at - record.clock_offset_s
         elif service_now is not None:
@@ -330,7 +330,7 @@ def _check_age(session: Session, record: Record) -> None:
     # If the attempt is dated in the future, its age is unknown: treat it as too old.
     if -session.policy.clock_skew_s <= age_s <= session.policy.replay_window_s:
         return
-    candidates = _show_candidates(session, record)
+    candidates = _show_candidates(session, record, deadline=deadline)
     unsettled = [each for each in session.journal.recent() if each.is_unsettled]
     # Suggest a task only if there is no choice; otherwise only the user can tell.
     is_certain = len(candidates) == len(unsettled) == 1
@@ -349,11 +349,11 @@ def _check_age(session: Session, record: Record) -> None:
     raise OutcomeUnknownError(msg, hint=hint, request_id=request_id)
 
 
-def _show_candidates(session: Session, record: Record) -> list[str]:
+def _show_candidates(session: Session, record: Record, *, deadline: float | None) -> list[str]:
     """Show the account's tasks since an attempt; return those not submitted from here."""
     candidates: list[str] = []
     try:
-        tasks, gap = tasks_since(session, record)
+        tasks, gap = tasks_since(session, record, budget_s=session.left_s(deadline))
     except OmniEditError as error:
         session.warn(f"the account's tasks cannot be read: {error.message}")
         return candidates

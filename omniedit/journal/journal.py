@@ -132,7 +132,11 @@ class Journal(Reader):
     def record_accepted(self, request_id: str, task: Task, *, origin: str) -> None:
         """Record the task that a submission became."""
         with self._database.writing():
-            self._store_task(task, origin=origin)
+            # Even if the attempt is no longer in the journal, listings have to show its task.
+            is_known = any(
+                self._database.rows("select 1 from attempts where request_id = ?", request_id)
+            )
+            self._store_task(task, origin=origin, is_adopted=not is_known)
             self._database.execute(
                 "update attempts set state = 'accepted', task_id = ?, error = null"
                 " where request_id = ?",

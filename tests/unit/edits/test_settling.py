@@ -34,7 +34,7 @@ from omniedit.errors import (
     UnavailableError,
     WaitTimeoutError,
 )
-from omniedit.events import Noted, Warned
+from omniedit.events import Noted, Retrying, Warned
 from omniedit.journal import Journal
 from omniedit.models import MODELS, EditRequest, Record, Task
 from omniedit.policy import DEFAULT
@@ -350,6 +350,72 @@ def test_a_task_of_another_model_settles_nothing(session: BenchSession) -> None:
 
     with pytest.raises(InvalidInputError, match="another model"):
         settle_as(other, request_id, "task-9")
+
+
+def test_a_submission_is_not_forgotten_while_it_is_sent(tmp_path: Path) -> None:
+    session = BenchSession(folder=tmp_path / "private")
+    session.journal = Journal(tmp_path, clock=session.now, sleep=session.sleep)
+    refusals: list[str] = []
+
+    def on_submit(_: str) -> Task:
+        with Journal(tmp_path) as journal:
+            other = BenchSession(folder=tmp_path / "private")
+            other.journal = journal
+            (sending,) = journal.recent()
+            with pytest.raises(WaitTimeoutError, match="still sending") as raised:
+                forget(other, str(sending.request_id))
+            refusals.append(raised.value.message)
+        return completed("task-1")
+
+    session.script.on_submit = on_submit
+
+    record = submit(session, REQUEST)
+
+    assert len(refusals) == 1
+    assert [known.task_id for known in session.journal.recent()] == [record.task_id]
+
+
+def test_a_task_whose_attempt_left_the_journal_is_listed(session: BenchSession) -> None:
+    def on_submit(_: str) -> Task:
+        session.journal.clear()
+        return completed("task-1")
+
+    session.script.on_submit = on_submit
+
+    submit(session, REQUEST)
+
+    assert [known.task_id for known in session.journal.recent()] == ["task-1"]
+
+
+def test_nothing_is_replayed_after_the_machine_was_suspended(session: BenchSession) -> None:
+    lose_replies(session)
+    session.on_report = lambda event: (
+        session.time.advance(2 * HOUR_S) if isinstance(event, Retrying) else None
+    )
+
+    with pytest.raises(OutcomeUnknownError):
+        submit(session, REQUEST)
+
+    assert len(session.script.prompts) == 1
+
+
+def test_settling_an_unknown_submission_keeps_to_the_timeout(session: BenchSession) -> None:
+    submit_with_lost_reply(session)
+    limits: list[float] = []
+
+    def note_limit(request: httpx.Request) -> httpx.Response:
+        limits.append(request.extensions["timeout"]["read"].left_s())
+        return session.script(request)
+
+    other = BenchSession(transport=note_limit)
+    other.journal = session.journal
+    session.script.on_submit = lambda _: running("task-1")
+
+    with pytest.raises(WaitTimeoutError):
+        edit(other, REQUEST, options(timeout_s=3.0))
+
+    policy = session.policy
+    assert max(limits) <= policy.duplicates_budget_s + policy.last_reply_s, limits
 
 
 def test_forgetting_a_submission_warns_of_paying_again(
