@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
+from omniedit.errors import OmniEditError
+
 LINK_LIFETIME_S: Final = 24 * 3600
 """Result links are valid for 24 hours after completion (API reference)."""
 CREDITS_PER_DOLLAR: Final = 68
@@ -125,6 +127,11 @@ class TaskError(NamedTuple):
     kind: str | None = None
     """For a refused submission, the `kind` of its error class (`errors.py`)."""
     http_status: int | None = None
+
+    @classmethod
+    def of(cls, error: OmniEditError, *, suggestion: str | None = None) -> "TaskError":
+        """Return an error of ours in the form that journal and documents hold."""
+        return cls(error.code, error.message, suggestion, error.kind, error.http_status)
 
     @property
     def is_retryable(self) -> bool:

@@ -92,20 +92,15 @@ class BatchReport:
             names: The names of lines that are not in a manifest.
             causes: The errors behind faults that are not the line's own.
         """
-        self._faulty = [
-            _fault_document(number, fault, causes.get(number)) for number, fault in faults
-        ]
-        shown = [
-            (number, f"{names.get(number) or f'{self._manifest}:{number}'}: {fault}")
-            for number, fault in faults[:_SHOWN_FAULTS]
-        ]
-        if rest := faults[_SHOWN_FAULTS:]:
-            shown.append((rest[0][0], f"{len(rest)} more lines are invalid"))
         errors: list[OmniEditError] = []
-        for number, message in shown:
-            error = causes.get(number) or InvalidInputError(message, code=_INVALID)
-            error.message = message
+        for number, fault in faults:
+            error = causes.get(number) or InvalidInputError(fault, code=_INVALID)
+            self._faulty.append(_fault_document(number, TaskError.of(error)))
+            error.message = f"{names.get(number) or f'{self._manifest}:{number}'}: {fault}"
             errors.append(error)
+        if rest := errors[_SHOWN_FAULTS:]:
+            rest[0].message = f"{len(rest)} more lines are invalid"
+            del errors[_SHOWN_FAULTS + 1 :]
         errors[-1].hint = "correct this and run the same command again; nothing was sent"
         return errors
 
@@ -187,7 +182,8 @@ class BatchReport:
             error = self._failures.get(number)
             record = self._record_of(edit, records.get(edit.identity))
             if error is not None and record.error is None:
-                record = record._replace(error=self._shown_error(error))
+                shown_error = TaskError.of(error, suggestion=self._hint_for(error))
+                record = record._replace(error=shown_error)
             shown.append(task_document(record) | self._fields(edit))
         return shown
 
@@ -233,14 +229,6 @@ class BatchReport:
         hint = hint_for(error, command=self._context.command)
         return self._context.rendered(hint) if hint else None
 
-    def _shown_error(self, error: OmniEditError) -> TaskError:
-        return TaskError(
-            code=error.code,
-            message=error.message,
-            suggestion=self._hint_for(error),
-            kind=error.kind,
-        )
-
     def _records(self) -> dict[str | None, Record]:
         """Return the record of each edit that has a task, even if it is unfinished, by identity."""
         return {record.identity: record for record in self._context.board.records if record.task}
@@ -279,12 +267,10 @@ def _status_of(error: OmniEditError | None) -> str:
     return AttemptState.UNKNOWN if is_unknown else AttemptState.REFUSED
 
 
-def _fault_document(number: int, fault: str, cause: OmniEditError | None) -> "Document":
+def _fault_document(number: int, fault: TaskError) -> "Document":
     from omniedit.terminal.documents import task_document
 
-    error = cause or InvalidInputError(fault, code=_INVALID)
-    shown = TaskError(code=error.code, message=fault, kind=error.kind)
     record = Record(
-        request_id=None, task=None, status=AttemptState.REFUSED, created_at=0.0, error=shown
+        request_id=None, task=None, status=AttemptState.REFUSED, created_at=0.0, error=fault
     )
     return task_document(record) | {"line": number, "output": None}

@@ -211,7 +211,6 @@ class Context:
         journal: "JournalUse",
         *,
         observers: "Sequence[Observer]" = (),
-        total_tasks: int = 1,
         shows_progress: bool = True,
         sidecars: bool = False,
         is_batch: bool = False,
@@ -222,7 +221,6 @@ class Context:
         Args:
             journal: What to do if the journal cannot be opened.
             observers: Called with every event, after the board and the progress display.
-            total_tasks: The number of edits to expect; 0 if the command tells the board later.
             shows_progress: Whether the first event of an expected edit starts the progress display.
             sidecars: Whether to write one for each saved result; False leaves it to the settings.
             is_batch: Whether there are many edits, so that notes about single ones are left out.
@@ -265,8 +263,6 @@ class Context:
             opened = closing.enter_context(
                 opened_journal(folder, journal, warn=printer.warn, clock=self.clock)
             )
-            if total_tasks != 1:
-                self.board.expect(total_tasks)
             shown = _Shown(self, closing if shows_progress else None)
             closing.callback(shown.end)
             is_shown = printer.progress is ProgressMode.AUTO and not printer.quiet

@@ -23,21 +23,21 @@ STDIN: Final = "-"
 
 
 def read_request(
+    context: "Context",
     session: "Session",
     request: EditRequest,
     *,
     prompt: str | None,
     prompt_file: str | None,
-    argv: Sequence[str],
 ) -> EditRequest:
     """Return a request with its prompt, and record a refused attempt if that cannot be read.
 
     Args:
+        context: The command's context.
         session: The session.
         request: The request without its prompt.
         prompt: The PROMPT argument.
         prompt_file: The `--prompt-file` option.
-        argv: The command line as typed, for a hint if there is no prompt.
 
     Raises:
         InvalidInputError: If there is no prompt, or if there are two.
@@ -45,9 +45,13 @@ def read_request(
     """
     from omniedit.edits.submit import refusal_recorded
 
+    context.board.request = request
     with refusal_recorded(session, request):
-        text = read_prompt(prompt, prompt_file, argv=argv, note=session.note, policy=session.policy)
-        return request._replace(prompt=text)
+        text = read_prompt(
+            prompt, prompt_file, argv=context.argv, note=session.note, policy=session.policy
+        )
+    context.board.request = request._replace(prompt=text)
+    return context.board.request
 
 
 def read_prompt(

@@ -7,7 +7,6 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
@@ -388,13 +387,7 @@ def _redacted(context: Context, text: str) -> str:
 
 def _flush(context: Context, status: ExitStatus) -> int:
     """Flush standard output; a success that could not be written becomes exit status 10."""
-    try:
-        if not context.printer.stdout.is_closed:
-            sys.stdout.flush()
-    except OSError:
-        # Otherwise the interpreter flushes again on exit, and reports the failure.
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    context.printer.stdout.flush()
     failure = context.printer.stdout.failure
     if failure is not None and status is ExitStatus.DONE:
         context.printer.error(f"cannot write to standard output: {error_reason(failure)}")

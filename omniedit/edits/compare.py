@@ -125,7 +125,7 @@ class _Finder:
             self._add(ComparedVideo(file=_file_at(path)))
             return
         [record] = find_records(
-            self._session, [reference.removeprefix(TASK_PREFIX)], command="compare"
+            self._session, [reference.removeprefix(TASK_PREFIX)], command="compare TASK"
         )
         if record.origin is None and path.suffix:
             msg = f"no such file: {reference}"
@@ -191,7 +191,7 @@ class _Finder:
         return ComparedVideo(file=file, clip=video)
 
     def _parent_result(self, parent: str) -> SavedFile:
-        [record] = find_records(self._session, [parent], command="compare")
+        [record] = find_records(self._session, [parent], command="compare TASK")
         return whole_result(self._session, record) or self._downloaded(record)[1]
 
     def _downloaded(self, record: Record) -> tuple[Record, SavedFile]:

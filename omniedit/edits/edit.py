@@ -90,8 +90,8 @@ def edit(session: Session, request: EditRequest, options: EditOptions) -> Record
     if begun.has_ended:
         report_end(session, begun.record)
         return deliver_edit(session, begun, options)
-    poller = Poller(session, timeout_s=session.left_s(begun.deadline) or 0.0)
-    poller.add(begun.record, is_fresh=begun.is_fresh)
+    poller = Poller(session, timeout_s=options.timeout_s)
+    poller.add(begun.record, is_fresh=begun.is_fresh, deadline=begun.deadline)
     for record, error in poller.to_the_end():
         if error is not None:
             raise error.about(task_id=record.task_id, request_id=record.request_id)
@@ -209,9 +209,9 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
         for each in targets:
             record = find_saved(session, record, each) or record
         return record
-    record = _deliver_as_served(session, begun, target.as_served, options)
+    record = _deliver_as_served(session, begun, target.served, options)
     for index, each in enumerate(_targets_like(target, record)):
-        served = find_file_at(session, record, target.as_served.numbered(index))
+        served = find_file_at(session, record, target.served.numbered(index))
         if served is not None:
             record = save_with_sound(session, begun.edit, record, served, each)
     return record
@@ -226,12 +226,11 @@ def _targets_like(target: Target, record: Record) -> list[Target]:
 def _deliver_as_served(
     session: Session, begun: BegunEdit, target: Target | None, options: EditOptions
 ) -> Record:
-    record, destination = begun.record, options.destination
+    record = begun.record
     if target is not None:
         saved = save_local_copy(session, record, target)
         if saved is not None:
             return saved
-        destination = target.as_destination
     if record.is_result_gone and target is not None:
         _refuse_taken(session, record, target)
     if not begun.is_fresh:
@@ -246,7 +245,7 @@ def _deliver_as_served(
     return save(
         session,
         record,
-        destination,
+        target,
         deadline=begun.deadline,
         stream_out=None if options.sound is Sound.NEW else stream_with_sound,
     )
@@ -331,19 +330,19 @@ def _check_target(
 
     A known edit that failed or lost its result is not checked: it is reported as such later.
     """
-    destination = options.destination
-    if destination.is_stdout or (known and (known.is_result_gone or known.has_failed)):
+    unnamed = options.destination.target(edit.request.shown_video, None)
+    if unnamed is None or (known and (known.is_result_gone or known.has_failed)):
         return
     target = options.target_of(edit, known)
     if target is None:
         # The file name will include the task ID; for now, check that the folder can be written.
-        check_writable(destination.target(edit.request.shown_video, None).path, overwrite=True)
+        check_writable(unnamed.path, overwrite=True)
         return
     checked = [target]
     if target.sound is not Sound.NEW:
         is_there = known is not None and find_file_at(session, known, target) is not None
         if not is_there:
-            checked.append(target.as_served)
+            checked.append(target.served)
     for each in checked:
         refuse_clip(session, edit.clip_sha256, each.path, video=edit.request.video)
         if known is None:

@@ -26,17 +26,12 @@ class PlannedEdit:
     """One edit of many, checked and ready to be made."""
 
     number: int  # of the manifest line or the piece, from 1
+    name: str  # in messages: `line 7`, `clip.mp4, take 2`, `piece 2 of 4`
     request: EditRequest
     identity: str
     output: str  # the path as shown to the user, including the requested folder
     is_due: bool = True  # must be submitted and paid for, as far as known
     estimated_credits: float | None = None
-    label: str | None = None  # `clip.mp4`, `piece 2 of 4`
-
-    @property
-    def name(self) -> str:
-        """The name in messages: the label, if the edit does not come from a manifest."""
-        return self.label or f"line {self.number}"
 
 
 class Planner:
@@ -68,7 +63,7 @@ class Planner:
         folder = options.destination.text
         self._folder = None if folder is None else str(Path(folder))
         self._model = model
-        self._sound = options.sound
+        self._sound, self._overwrite = options.sound, options.destination.overwrite
         check_sound(options.sound)
         self._base = str(real_path(Path(folder or ".")))
         if os.path.lexists(self._base) and not is_folder(self._base):
@@ -77,7 +72,6 @@ class Planner:
         self._shard = shard
         self._line_of_edit: dict[str, Line] = {}
         self._line_of_output: dict[int, int] = {}
-        self._overwrite = options.destination.overwrite
         self._line_of_clip: dict[int, int] = {}
         self._resolved_folders: dict[str, str] = {}
         self._named: set[int] = set()  # the lines that specify their output
@@ -164,7 +158,7 @@ class Planner:
         is_due = edit.identity not in self._known
         return PlannedEdit(
             number=line.number,
-            label=line.label,
+            name=line.name,
             request=request,
             identity=edit.identity,
             output=output,

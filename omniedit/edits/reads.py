@@ -63,9 +63,14 @@ def read_task(
             raise
         ended = forgotten_task_error(session, known, missing)
         raise (error if ended is missing else ended) from None
-    seen = [(task, None)]
-    session.write_journal(lambda: session.journal.record_tasks(seen, origin=session.origin))
+    record_seen(session, [task])
     return task
+
+
+def record_seen(session: Session, tasks: Iterable[Task]) -> None:
+    """Record the tasks that were just read, as far as the journal knows them."""
+    seen = [(task, None) for task in tasks]
+    session.write_journal(lambda: session.journal.record_tasks(seen, origin=session.origin))
 
 
 def may_lag(session: Session, record: Record) -> bool:
@@ -148,8 +153,7 @@ def read_open_tasks(
                     found[task.task_id] = task
     except OmniEditError as error:
         failure = error
-    seen = [(task, None) for task in found.values()]
-    session.write_journal(lambda: session.journal.record_tasks(seen, origin=session.origin))
+    record_seen(session, found.values())
     return found, failure
 
 
@@ -273,6 +277,5 @@ def _read_batch(session: Session, records: Sequence[Record]) -> dict[str, Task]:
         found = session.with_retries(lambda: session.service.get_tasks(task_ids))
     except (EndpointMissingError, TaskNotFoundError, UnavailableError):
         return {}
-    seen = [(task, None) for task in found.values()]
-    session.write_journal(lambda: session.journal.record_tasks(seen, origin=session.origin))
+    record_seen(session, found.values())
     return found

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from omniedit.edits.reads import account_tasks, read_all, read_open_tasks
+from omniedit.edits.reads import account_tasks, read_all, read_open_tasks, record_seen
 from omniedit.edits.session import Session
 from omniedit.errors import (
     Hint,
@@ -28,17 +28,14 @@ SHORTEST_END: Final = 6
 _MOST_PARENTS: Final = 1000
 
 
-def find_records(
-    session: Session, references: Sequence[str], *, command: str, options: str = ""
-) -> list[Record]:
+def find_records(session: Session, references: Sequence[str], *, command: str) -> list[Record]:
     """Return the records of the referenced tasks, without duplicates.
 
     A task that is not in the journal gets a record with nothing but its ID.
 
     Args:
         references: Task IDs, ends of IDs, or `last`; an empty sequence means `last`.
-        command: The calling command, for hints.
-        options: The options of that command, for hints.
+        command: The calling command with `TASK` for the reference, for the hint of `last`.
 
     Raises:
         InvalidInputError: If a reference cannot be a task ID.
@@ -46,7 +43,7 @@ def find_records(
         OmniEditError: If the newest attempt has no task: the error it ended with.
     """
     records = [
-        _find_last(session, command=command, options=options)
+        _find_last(session, command=command)
         if reference == LAST
         else _find_task(session, reference)
         for reference in references or [LAST]
@@ -55,7 +52,7 @@ def find_records(
     return list(unique.values())
 
 
-def _find_last(session: Session, *, command: str, options: str = "") -> Record:
+def _find_last(session: Session, *, command: str) -> Record:
     """Return the newest attempt of this context, which has a task, and name it on stderr.
 
     Raises:
@@ -73,20 +70,18 @@ def _find_last(session: Session, *, command: str, options: str = "") -> Record:
         raise NoSuchReferenceError(msg, hint=Hint("name the task IDs; {} shows them", "list"))
     if record.task is None:
         error = _error_of(record)
-        _add_newest_accepted(session, error, command=command, options=options)
+        _add_newest_accepted(session, error, command=command)
         raise error
     session.note(f"{task_name(record.task_id)} (the newest)")
     return record
 
 
-def _add_newest_accepted(
-    session: Session, error: OmniEditError, *, command: str, options: str
-) -> None:
+def _add_newest_accepted(session: Session, error: OmniEditError, *, command: str) -> None:
     """Add to the error's hint the same command for the newest task that was accepted."""
     accepted = session.journal.last_accepted(session.context) if session.context else None
     if accepted is None:
         return
-    line = f"{command} {accepted.task_id} {options}".rstrip()
+    line = command.replace("TASK", str(accepted.task_id), 1)
     settles = error.hint if isinstance(error, OutcomeUnknownError) else None
     if isinstance(settles, Hint):
         error.hint = Hint(
@@ -314,7 +309,7 @@ def forget(session: Session, reference: str) -> Record:
             )
         return attempt
     known = attempt or session.journal.find_task(
-        str(find_records(session, [reference], command="list --forget")[0].task_id)
+        str(find_records(session, [reference], command="list --forget TASK")[0].task_id)
     )
     if known is None:
         msg = f"{task_name(reference)} is not in the journal"
@@ -419,8 +414,7 @@ def _link_end(record: Record) -> float:
 def _known_or_new(session: Session, task: Task, *, adopt: bool) -> Record:
     known = session.journal.find_task(task.task_id)
     if known is not None:
-        seen = [(task, None)]
-        session.write_journal(lambda: session.journal.record_tasks(seen, origin=session.origin))
+        record_seen(session, [task])
         return known.with_task(task)
     if adopt:
         session.journal.record_adopted(task, origin=session.origin)

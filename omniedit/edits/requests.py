@@ -147,7 +147,7 @@ def with_result(
         shown = accepted.task_id if accepted else "TASK"
         msg = f"`task:last` may be another task in the next run: write `task:{shown}`"
         raise InvalidInputError(msg, code="unstable_reference", hint=f"VIDEO is `task:{shown}`")
-    path, parent = find_result(session, reference, command="edit", deadline=deadline)
+    path, parent = find_result(session, reference, command="edit task:TASK", deadline=deadline)
     session.note(
         "the clip is a result: each further edit means another encoding by the service",
         is_general=True,

@@ -47,8 +47,9 @@ def check_destination(session: Session, record: Record, destination: Destination
         TargetExistsError: If it is taken by anything but this task's verified file.
         LocalError: If it cannot be written.
     """
-    if not destination.is_stdout:
-        check_target(session, record, destination.target(record.video, record.task_id))
+    target = destination.target(record.video, record.task_id)
+    if target is not None:
+        check_target(session, record, target)
 
 
 def check_target(session: Session, record: Record, target: Target) -> None:
@@ -110,19 +111,19 @@ def download(session: Session, record: Record, destination: Destination) -> Reco
         TargetExistsError: If the destination is taken.
         OmniEditError: If the service or the disk refuses.
     """
-    check_destination(session, record, destination)
-    if not destination.is_stdout:
-        target = destination.target(record.video, record.task_id)
+    target = destination.target(record.video, record.task_id)
+    if target is not None:
+        check_target(session, record, target)
         here = save_local_copy(session, record, target)
         if here is not None:
             return here
-    return save(session, refresh(session, record), destination)
+    return save(session, refresh(session, record), target)
 
 
 def save(
     session: Session,
     record: Record,
-    destination: Destination,
+    target: Target | None,
     *,
     deadline: float | None = None,
     stream_out: Callable[[Path], None] | None = None,
@@ -131,7 +132,7 @@ def save(
 
     Args:
         record: The task's record.
-        destination: Where to save the results.
+        target: The file of the first result; None for standard output.
         deadline: A monotonic instant; the next run resumes from what was received by then.
         stream_out: Writes a file to standard output, if that is the destination.
 
@@ -149,12 +150,13 @@ def save(
         deadline = max(deadline, session.monotonic() + session.policy.grace_s)
     try:
         task = with_results(session, record, deadline=deadline)
-        if destination.is_stdout:
-            _stream(session, record.with_task(task), deadline, stream_out or session.stream_out)
+        record = record.with_task(task)
+        if target is None:
+            _stream(session, record, deadline, stream_out or session.stream_out)
             return record
         for index in range(len(task.result_urls)):
-            target = destination.target(record.video, record.task_id, index=index)
-            record = _save_one(session, record, task, index, target, deadline=deadline)
+            named = target.numbered(index)
+            record = _save_one(session, record, index, named, deadline=deadline)
     except UnavailableError as error:
         if deadline is None or session.monotonic() < deadline:
             raise
@@ -217,7 +219,6 @@ def result_file(session: Session, record: Record, *, deadline: float | None = No
         return Path(here.path)
     if task_id not in session.fetched:
         record = refresh(session, record, deadline=deadline)
-        completed_task(record)
         record = record.with_task(with_results(session, record, deadline=deadline))
 
         def fetch(url: str) -> Path:
@@ -291,7 +292,6 @@ def failed_task_error(record: Record) -> TaskFailedError:
 def _save_one(
     session: Session,
     record: Record,
-    task: Task,
     index: int,
     target: Target,
     *,
@@ -302,22 +302,23 @@ def _save_one(
         _report_saved(session, record, existing, target, is_new=False)
         return record
     refuse_clip(session, record.clip_sha256, target.path)
+    task_id = str(record.task_id)
 
     def fetch(url: str) -> SavedFile:
         return session.downloader.download(
             url,
             target.path,
-            task_id=task.task_id,
+            task_id=task_id,
             overwrite=target.overwrite,
             deadline=deadline,
-            on_progress=progress_of(session, target.shown, "download", task_id=task.task_id),
-            on_retry=partial(session.report_retry, task.task_id),
+            on_progress=progress_of(session, target.shown, "download", task_id=task_id),
+            on_retry=partial(session.report_retry, task_id),
             # Record the file before it is placed: a kill must not leave a file unknown here.
-            on_verified=partial(record_saved, session, task.task_id),
+            on_verified=partial(record_saved, session, task_id),
         )
 
     try:
-        file = _with_fresh_link(session, record.with_task(task), index, fetch, deadline)
+        file = _with_fresh_link(session, record, index, fetch, deadline)
     except TargetExistsError:
         # Another process may have saved the same task there in the meantime.
         known = find_saved(session, record, target)

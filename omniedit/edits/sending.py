@@ -269,7 +269,7 @@ class Sending:
                 raise self._end(error)
             self._replays_left -= 1
             # Record this first, in case the process dies during the rest.
-            self._record_unknown(as_task_error(error))
+            self._record_unknown(TaskError.of(error))
         elif not is_transient(error):
             raise self._end(error)
         rest_s = backoff_s(
@@ -294,9 +294,9 @@ class Sending:
                     session.service.get_time(
                         deadline=session.monotonic() + session.policy.last_reply_s
                     )
-            self._record_unknown(as_task_error(ended))
+            self._record_unknown(TaskError.of(ended))
             return ended
-        self._record_refused(as_task_error(error))
+        self._record_refused(TaskError.of(error))
         if isinstance(error, ModelRefusedError) and self._edit is not None:
             error.hint = _other_model_hint(self._edit.request, suggestion=error.hint)
         return error.about(request_id=self._request_id)
@@ -437,13 +437,6 @@ def has_submission(session: Session, task: Task) -> bool:
 def resume_command(request_id: str) -> str:
     """Return the recovery command of a submission, without `omniedit`."""
     return f"submit --resume {request_id}"
-
-
-def as_task_error(error: OmniEditError) -> TaskError:
-    """Convert an error to the form that the journal stores."""
-    return TaskError(
-        code=error.code, message=error.message, kind=error.kind, http_status=error.http_status
-    )
 
 
 def _whole_command(request: EditRequest, attempt: Record) -> str:

@@ -22,7 +22,7 @@ from omniedit.edits.requests import PreparedEdit, digest_of, prepare, with_resul
 from omniedit.edits.save import find_file_at, refuse_clip
 from omniedit.edits.session import Session
 from omniedit.edits.sidecar import check_sidecar
-from omniedit.edits.targets import Destination, Target, default_name, numbered
+from omniedit.edits.targets import Target, default_name, numbered
 from omniedit.edits.upload import check_is_same, preparation_shown, warn_of_lost_marks
 from omniedit.errors import (
     InvalidInputError,
@@ -48,7 +48,7 @@ from omniedit.models import (
     render_count,
     task_name,
 )
-from omniedit.system.files import absolute_path, private_folder
+from omniedit.system.files import absolute_path, private_folder, settled_path
 
 if TYPE_CHECKING:
     from omniedit.media.pieces import Piece
@@ -73,6 +73,8 @@ class SplitPlan:
     """The attempt that each edit continues; None if the edit is to be submitted."""
     target: Target | None
     """The target of the joined clip; None for standard output."""
+    max_credits: float | None
+    """The most that the pieces may newly cost."""
     joined: SavedFile | None
     """The file at the target, if it already is the joined clip of these results."""
 
@@ -138,15 +140,13 @@ def planned_split(
         yield _plan(session, fetched, options, spare_folder=str(spare))
 
 
-def edit_pieces(
-    session: Session, plan: SplitPlan, options: EditOptions, *, max_credits: float | None
-) -> Iterator[EditOutcome]:
+def edit_pieces(session: Session, plan: SplitPlan, options: EditOptions) -> Iterator[EditOutcome]:
     """Make the edits of all pieces, a few at a time; yield the outcome of each."""
     run = BatchRun(
         session,
         options._replace(sound=Sound.NEW),
         concurrency=_CONCURRENCY,
-        max_credits=max_credits,
+        max_credits=plan.max_credits,
     )
     for outcome in run.run(plan.edits):
         yield _checked(session, outcome)
@@ -167,10 +167,7 @@ def join_pieces(
     """
     from omniedit.media.pieces import join  # noqa: PLC0415 - brings PyAV
 
-    results = [
-        absolute_path(_result_path(record, edit))
-        for record, edit in zip(records, plan.edits, strict=True)
-    ]
+    results = [absolute_path(_result_path(edit)) for edit in plan.edits]
     check_is_same(session, plan.source)
     with private_folder(session.private_folder) as private:
         path = private / "joined.mp4"
@@ -233,7 +230,7 @@ def _plan(
         edits.append(
             PlannedEdit(
                 number=number,
-                label=name,
+                name=name,
                 request=own,
                 identity=identity,
                 output=_free_path(session, record, Path(folder), number, count=len(pieces)),
@@ -253,12 +250,13 @@ def _plan(
         edits=tuple(edits),
         known=tuple(known),
         target=target,
+        max_credits=request.max_credits,
         joined=joined,
     )
     check_price(
         render_count(plan.due_count, "piece"),
         plan.due_credits,
-        max_credits=request.max_credits,
+        max_credits=plan.max_credits,
         hint="raise the limit, or cut the clip with `--start T --end T`",
     )
     _check_target(session, whole, plan)
@@ -325,7 +323,7 @@ def _checked(session: Session, outcome: EditOutcome) -> EditOutcome:
     if record is None or outcome.error is not None:
         return outcome
     try:
-        file_facts(session, _result_path(record, outcome.edit))
+        file_facts(session, _result_path(outcome.edit))
     except InvalidInputError as error:
         msg = f"the result of {task_name(record.task_id)} cannot be joined: {error.message}"
         return replace(outcome, error=NotAVideoError(msg, task_id=record.task_id))
@@ -396,5 +394,5 @@ def _joined_digest(records: Sequence[Record], *, sound: Sound) -> str:
     return digest_of([[record.task_id for record in records], kind])
 
 
-def _result_path(record: Record, edit: PlannedEdit) -> Path:
-    return Destination(edit.output).target(record.video, record.task_id).path
+def _result_path(edit: PlannedEdit) -> Path:
+    return settled_path(Path(edit.output))

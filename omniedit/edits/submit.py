@@ -11,7 +11,6 @@ from omniedit.edits.requests import PreparedEdit, check_request_id, is_own_attem
 from omniedit.edits.sending import (
     INTERRUPTED,
     Sending,
-    as_task_error,
     has_submission,
     resume_command,
     sending_lock,
@@ -70,7 +69,7 @@ def refusal_recorded(session: Session, request: EditRequest) -> Generator[str]:
     try:
         yield request_id
     except (OmniEditError, Interrupted) as error:
-        reason = INTERRUPTED if isinstance(error, Interrupted) else as_task_error(error)
+        reason = INTERRUPTED if isinstance(error, Interrupted) else TaskError.of(error)
         with suppress(JournalError):
             session.journal.record_unsent(
                 _unsent(session, request, request_id),

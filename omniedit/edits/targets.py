@@ -34,19 +34,14 @@ class Target(NamedTuple):
     is_extra: bool = False  # an extra file beside the requested one, not reported to the user
 
     @property
-    def as_destination(self) -> "Destination":
-        """This file as the destination of a task, which may have several results."""
-        return Destination(self.shown, overwrite=self.overwrite, is_extra=self.is_extra)
-
-    @property
-    def as_served(self) -> "Target":
-        """The file for the result as served, beside the one with another sound."""
+    def served(self) -> "Target":
+        """The file for the result as served, if this is one with another sound."""
         shown = served_path(self.shown)
         path = settled_path(Path(shown))
         return Target(path, shown, overwrite=self.overwrite, is_extra=True)
 
     def numbered(self, index: int) -> "Target":
-        """Return the file of a task's result with this index, given that of its first result."""
+        """Return the file of the result with this index: `out.mp4`, `out-2.mp4`, and so on."""
         if index == 0:
             return self
         path = PurePosixPath(self.shown)
@@ -59,7 +54,6 @@ class Destination(NamedTuple):
 
     text: str | None  # None: a default name in the current folder
     overwrite: bool = False  # see `Target`
-    is_extra: bool = False  # see `Target`
 
     @property
     def is_stdout(self) -> bool:
@@ -91,17 +85,18 @@ class Destination(NamedTuple):
         video: str | None,
         task_id: str | None,
         *,
-        index: int = 0,
         sound: Sound = Sound.NEW,
-    ) -> Target:
-        """Return the target of a task's result; its second result gets `name-2.mp4`.
+    ) -> Target | None:
+        """Return the target of a task's first result; None if it goes to standard output.
 
         Without a task ID only the folder of the target is final, not the name.
         """
+        if self.is_stdout:
+            return None
         if self.is_folder:
             name = f"{clip_stem(video)}-{_end_of_id(task_id or '')}{_sound_suffix(sound)}.mp4"
-            return self._within_folder(file_name(numbered(name, index)), sound=sound)
-        return self._target(str(self.text), sound=sound).numbered(index)
+            return self._within_folder(file_name(name), sound=sound)
+        return self._target(str(self.text), sound=sound)
 
     def target_of_edit(
         self,
@@ -133,8 +128,7 @@ class Destination(NamedTuple):
         return self._target(shown, sound=sound)
 
     def _target(self, shown: str, *, sound: Sound = Sound.NEW) -> Target:
-        path = settled_path(Path(shown))
-        return Target(path, shown, sound, overwrite=self.overwrite, is_extra=self.is_extra)
+        return Target(settled_path(Path(shown)), shown, sound, overwrite=self.overwrite)
 
 
 def default_name(

@@ -5,7 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from omniedit.edits.poller import EndedTask, Poller
-from omniedit.edits.save import check_destination, completed_task, download, save, with_results
+from omniedit.edits.save import check_destination, download, save, with_results
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination
 from omniedit.edits.workers import WorkerPool
@@ -97,12 +97,12 @@ def _finish(
     try:
         if error is not None:
             raise error
-        completed_task(record)
         if options.destination is None:
             latest = max(deadline, session.monotonic() + session.policy.grace_s)
             record = record.with_task(with_results(session, record, deadline=latest))
         else:
-            record = save(session, record, options.destination, deadline=deadline)
+            target = options.destination.target(record.video, record.task_id)
+            record = save(session, record, target, deadline=deadline)
     except OmniEditError as failure:
         return record, failure.about(task_id=record.task_id, request_id=record.request_id)
     return record, None

@@ -363,9 +363,7 @@ class Board:
 
     def add_error(self, record: Record, error: OmniEditError) -> None:
         """Add a record together with the error that was met while handling it."""
-        cause = TaskError(
-            code=error.code, message=error.message, suggestion=error.hint, kind=error.kind
-        )
+        cause = TaskError.of(error, suggestion=error.hint)
         self.add(record._replace(error=record.error or cause))
 
     def take(self, event: Event) -> None:  # noqa: C901, PLR0912 - one case per event

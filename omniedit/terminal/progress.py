@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple
 
 from omniedit.errors import Interrupted
 from omniedit.events import (
@@ -56,8 +56,6 @@ _SUCCESS: Final = Span("✓", Colour.BOLD_GREEN)
 _FAILURE: Final = Span("✗", Colour.BOLD_RED)
 _SPACE: Final = Span(" ")
 
-_ShowEvent: TypeAlias = Callable[[Event], None]
-
 
 @contextlib.contextmanager
 def watch(
@@ -73,7 +71,7 @@ def watch(
     """
     began_at = board.clock()
     try:
-        with _view(printer, board, is_ticking=is_ticking) as show:
+        with _view(printer, board) as view, _ticking(printer, view, is_on=is_ticking):
 
             def observe(event: Event) -> None:
                 with printer.lock:
@@ -84,7 +82,7 @@ def watch(
                         document = event_document(event, at=printer.clock(), sandbox=sandbox)
                         if document is not None:
                             printer.event(document)
-                    show(event)
+                    view.show(event)
 
             yield observe
     finally:
@@ -95,35 +93,39 @@ def watch(
             printer.stderr.write(printer.stderr.bell)
 
 
+class _View(NamedTuple):
+    """How one event is shown, and what refreshes the display in between."""
+
+    show: Callable[[Event], None] = lambda _: None
+    tick: Callable[[], None] | None = None
+    interval_s: float = math.inf
+
+
 @contextlib.contextmanager
-def _view(printer: Printer, board: Board, *, is_ticking: bool) -> Generator[_ShowEvent]:
+def _view(printer: Printer, board: Board) -> Generator[_View]:
     is_events = printer.mode is OutputMode.EVENTS
     is_auto = printer.progress is ProgressMode.AUTO
     is_animated = printer.stderr.is_animated
     if not printer.shows_progress or (is_auto and is_events and not is_animated):
         # Progress is not wanted, or the events on stdout already tell it.
-        yield lambda _: None
+        yield _View()
         return
     has_bars = is_auto and is_animated and not printer.stderr.is_in_background
     names_saved_files = has_bars or board.total <= MANY
     printer.shows_saved_lines = printer.is_one_terminal and names_saved_files
-    view = _bars if has_bars else _plain_lines
     try:
-        with view(printer, board, is_ticking=is_ticking) as show:
-            yield show
+        if has_bars:
+            with _bars(printer, board) as view:
+                yield view
+        else:
+            lines = PlainLines(printer, board)
+            yield _View(lines.show, lines.tick, _TICK_S)
     finally:
         printer.shows_saved_lines = False
 
 
 @contextlib.contextmanager
-def _plain_lines(printer: Printer, board: Board, *, is_ticking: bool) -> Generator[_ShowEvent]:
-    lines = PlainLines(printer, board)
-    with _ticking(printer, lines.tick, interval_s=_TICK_S, is_on=is_ticking):
-        yield lines.show
-
-
-@contextlib.contextmanager
-def _bars(printer: Printer, board: Board, *, is_ticking: bool) -> Generator[_ShowEvent]:
+def _bars(printer: Printer, board: Board) -> Generator[_View]:
     # Imported only here: a command without bars must not wait for Rich.
     from omniedit.terminal.bars import Bars  # noqa: PLC0415
 
@@ -131,23 +133,21 @@ def _bars(printer: Printer, board: Board, *, is_ticking: bool) -> Generator[_Sho
     lines = _PermanentLines(printer, board)
     interval_s = _FRAME_S if board.is_single else _FRAME_OF_MANY_S
     with bars, printer.showing(bars):
-        with _ticking(printer, bars.refresh, interval_s=interval_s, is_on=is_ticking):
-            yield lines.show
+        yield _View(lines.show, bars.refresh, interval_s)
         lines.finish()
 
 
 @contextlib.contextmanager
-def _ticking(
-    printer: Printer, tick: Callable[[], None], *, interval_s: float, is_on: bool
-) -> Generator[None]:
-    """Call `tick` periodically until the end of the block."""
-    if not is_on:
+def _ticking(printer: Printer, view: _View, *, is_on: bool) -> Generator[None]:
+    """Refresh a view periodically until the end of the block."""
+    tick = view.tick
+    if not is_on or tick is None:
         yield
         return
     is_over = threading.Event()
 
     def tick_until_over() -> None:
-        while not is_over.wait(interval_s):
+        while not is_over.wait(view.interval_s):
             with printer.lock:
                 tick()
 

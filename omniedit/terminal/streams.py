@@ -247,7 +247,8 @@ class OutputStream:
             self._put(buffer, content)
 
     def flush(self) -> None:
-        """Do nothing: every write flushes already."""
+        """Flush what was written past this object; every write of its own flushes already."""
+        self._put(self._stream, "")
 
     def isatty(self) -> bool:
         """Return whether it is a terminal (the file object protocol)."""

@@ -151,12 +151,12 @@ def batch(
         again=again,
         timeout_s=timeout,
     )
+    context.board.expect(0)  # until the plan is made
     ended_by: BaseException | None = None
     try:
         with context.session(
             use,
             observers=[context.saved_files()],
-            total_tasks=0,
             is_batch=True,
             sidecars=sidecar,
             submission_interval_s=rate,

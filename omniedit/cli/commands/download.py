@@ -75,7 +75,7 @@ def download(
             else [
                 (record, None)
                 for record in find_records(
-                    session, tasks or [], command="download", options=options
+                    session, tasks or [], command=f"download TASK {options}".rstrip()
                 )
             ]
         )

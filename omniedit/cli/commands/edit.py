@@ -124,9 +124,6 @@ def edit(
         observers=[context.saved_files()],
         sidecars=sidecar,
     ) as session:
-        request = read_request(
-            session, request, prompt=prompt, prompt_file=prompt_file, argv=context.argv
-        )
-        context.board.request = request
+        request = read_request(context, session, request, prompt=prompt, prompt_file=prompt_file)
         context.board.add(editing.edit(session, request, wanted))
     return Outcome()

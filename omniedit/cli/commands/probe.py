@@ -58,7 +58,7 @@ def probe(
                 from omniedit.edits.requests import find_result
 
                 task = video.removeprefix(TASK_PREFIX)
-                clip = str(find_result(session, task, command="probe")[0])
+                clip = str(find_result(session, task, command="probe task:TASK")[0])
             found = clips.probe(session, clip, find_model(context.model(model).value))
             fields |= _shown(context, video, found)
             if save_prepared is not None and found.error is None:

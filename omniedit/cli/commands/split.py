@@ -65,7 +65,7 @@ def edit_in_pieces(
     with ExitStack() as held:
         with context.session(use, sidecars=sidecars) as session:
             request = read_request(
-                session, request, prompt=prompt, prompt_file=prompt_file, argv=context.argv
+                context, session, request, prompt=prompt, prompt_file=prompt_file
             )
             with refusal_recorded(session, request):
                 plan = held.enter_context(planned_split(session, request, options))
@@ -79,13 +79,10 @@ def edit_in_pieces(
         try:
             with context.session(
                 use,
-                total_tasks=len(plan.edits),
                 is_batch=True,
                 sidecars=sidecars,
             ) as session:
-                joined = _make(
-                    context, session, plan, options, report, max_credits=request.max_credits
-                )
+                joined = _make(context, session, plan, options, report)
         except (Interrupted, OmniEditError) as error:
             ended_by = error
     return Outcome(
@@ -104,8 +101,6 @@ def _make(
     plan: SplitPlan,
     options: EditOptions,
     report: BatchReport,
-    *,
-    max_credits: float | None,
 ) -> "SavedFile | None":
     """Edit and join the pieces; return None if one failed or the result went to stdout."""
     session.journal.record_call(context.settings.context.value, None)
@@ -116,7 +111,7 @@ def _make(
             context.board.add(record)
         context.printer.note("the results are already joined")
     else:
-        records = _edit(session, plan, options, report, max_credits=max_credits)
+        records = _edit(session, plan, options, report)
         if report.errors:
             return None
         context.printer.note("joining the results")
@@ -141,14 +136,12 @@ def _edit(
     plan: SplitPlan,
     options: EditOptions,
     report: BatchReport,
-    *,
-    max_credits: float | None,
 ) -> list["Record"]:
     """Edit the pieces; return the record of each that was saved, in order."""
     records: dict[int, Record] = {}
 
     def outcomes() -> Iterator[EditOutcome]:
-        for outcome in edit_pieces(session, plan, options, max_credits=max_credits):
+        for outcome in edit_pieces(session, plan, options):
             if outcome.error is not None:
                 outcome.error.hint = _hint_for(outcome.error, outcome.edit)
             elif outcome.record is not None:

@@ -28,7 +28,7 @@ def status(ctx: typer.Context, tasks: Tasks = None) -> Outcome:
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     with context.session(use) as session:
-        records = find_records(session, tasks or [], command="status")
+        records = find_records(session, tasks or [], command="status TASK")
         for record, error in read_all(session, records):
             if error is None:
                 context.board.add(record)

@@ -127,9 +127,7 @@ def submit(
     from omniedit.edits import submit as submitting
 
     with context.session(JournalUse.PAYS, observers=[_task_ids(context)]) as session:
-        request = read_request(
-            session, request, prompt=prompt, prompt_file=prompt_file, argv=context.argv
-        )
+        request = read_request(context, session, request, prompt=prompt, prompt_file=prompt_file)
         submitting.submit(session, request, accepts_old=yes)
     context.printer.next_step("wait --download out.mp4")
     return Outcome()

@@ -64,14 +64,13 @@ def wait(
         context.require_free_stdout("--download -")
     options = FollowOptions(destination=destination, timeout_s=timeout, fail_fast=fail_fast)
     context.board.saves = destination is not None
+    context.board.expect(len(tasks or [""]))
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     observers = [context.saved_files()]
-    with context.session(
-        use, observers=observers, total_tasks=len(tasks or [""]), sidecars=sidecar
-    ) as session:
+    with context.session(use, observers=observers, sidecars=sidecar) as session:
         saving = saving_options("--download", download, force=force)
-        records = find_records(session, tasks or [], command="wait", options=saving)
+        records = find_records(session, tasks or [], command=f"wait TASK {saving}".rstrip())
         for record in records:
             context.board.add(record)
         for record, error in follow(session, records, options):

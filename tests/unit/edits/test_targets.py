@@ -96,5 +96,6 @@ def test_a_drive_letter_is_not_a_url_scheme(*, video: str, expected: bool) -> No
 
 def test_a_name_in_a_folder_leaves_room_for_a_sidecar(cwd: Path) -> None:
     target = Destination("out/").target("漢" * 80 + ".mp4", "task-unified-1-01235023")
+    assert target is not None
 
     assert len(f"{target.path.name}.json".encode()) <= 255
