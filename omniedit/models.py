@@ -51,6 +51,10 @@ _RETRYABLE_CODES = frozenset(
     }
 )
 
+_TEMPORARY_KINDS = frozenset(
+    {"network", "not_connected", "rate_limited", "server_error", "unavailable"}
+)
+
 JSONObject: TypeAlias = Mapping[str, Any]
 
 
@@ -137,6 +141,11 @@ class TaskError(NamedTuple):
     def is_retryable(self) -> bool:
         """Whether submitting the edit again may succeed (API reference, task error codes)."""
         return self.code in _RETRYABLE_CODES
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether a submission was refused for a reason that passes, such as a rate limit."""
+        return self.kind in _TEMPORARY_KINDS
 
     @property
     def is_about_input(self) -> bool:
@@ -353,6 +362,13 @@ class Record(NamedTuple):
         return str(self.status) if self.task is None else self.task.shown_status
 
     @property
+    def shown_video(self) -> str | None:
+        """The clip as submitted; once the task has ended, without the query of its URL."""
+        if self.video is None or self.task is None or not self.task.is_terminal:
+            return self.video
+        return self.video if is_local(self.video) else without_query(self.video)
+
+    @property
     def shown_model(self) -> str | None:
         """The model that the service reports, or else the requested one."""
         return (self.task and self.task.model) or self.model
@@ -414,8 +430,13 @@ def clip_name(video: str) -> str:
     """Return the file name at the end of a clip's path or URL."""
     if is_local(video):
         return Path(video).name
-    path = re.split(r"[?#]", video.partition("://")[2], maxsplit=1)[0].partition("/")[2]
+    path = without_query(video.partition("://")[2]).partition("/")[2]
     return unquote(path).rpartition("/")[2]
+
+
+def without_query(url: str) -> str:
+    """Return a URL without query and fragment, which may carry signatures."""
+    return re.split(r"[?#]", url, maxsplit=1)[0]
 
 
 def is_local(video: str) -> bool:

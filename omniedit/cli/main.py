@@ -142,6 +142,7 @@ def _end(context: Context, outcome: Outcome) -> int:
             _print_errors(context, () if outcome.has_shown_errors else outcome.errors)
         case OmniEditError() as error:
             status = exit_status(error)
+            context.board.attach(error)
             _print_errors(context, [error])
         case Interrupted() as interrupted:
             status = exit_status_of_signal(interrupted.signal_number)

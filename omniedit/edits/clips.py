@@ -22,7 +22,7 @@ from omniedit.errors import (
 from omniedit.events import Transferring
 from omniedit.evolink.uploads import ClipDigest, digest_clip
 from omniedit.http.links import Incomplete, look_at_url
-from omniedit.http.urls import check_no_video_page, without_query
+from omniedit.http.urls import check_no_video_page
 from omniedit.media import check_available, is_available
 from omniedit.media.facts import (
     ClipFacts,
@@ -45,6 +45,7 @@ from omniedit.models import (
     is_video_name,
     natural_order,
     render_count,
+    without_query,
 )
 from omniedit.system import error_reason
 from omniedit.system.files import absolute_path, is_file, is_folder

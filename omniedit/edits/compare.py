@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 from omniedit.downloads.placement import saved_file
 from omniedit.edits.clips import is_whole, progress_of
 from omniedit.edits.records import find_records, has_file, parents_of
-from omniedit.edits.save import download, whole_result
+from omniedit.edits.save import whole_result
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination, clip_stem
 from omniedit.edits.upload import preparation_shown
+from omniedit.edits.wait import download
 from omniedit.errors import (
     Hint,
     InvalidInputError,
@@ -197,7 +198,9 @@ class _Finder:
     def _downloaded(self, record: Record) -> tuple[Record, SavedFile]:
         """Save a task's results, and return its record with the first of them."""
         destination = Destination(f"{self._folder or Path()}/")
-        record = download(self._session, record, destination)
+        record, error = download(self._session, record, destination)
+        if error is not None:
+            raise error
         return record, whole_result(self._session, record) or record.saved[-1]
 
     def _local_clip(self, video: str, record: Record) -> SavedFile:

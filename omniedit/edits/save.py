@@ -101,25 +101,6 @@ def refuse_clip(
     raise LocalError(msg, code="target_is_source", hint="choose another name for the result")
 
 
-def download(session: Session, record: Record, destination: Destination) -> Record:
-    """Save the result of a task, from a whole copy on this machine or else from the service.
-
-    Raises:
-        NotFinishedError: If the task is not finished.
-        TaskFailedError: If the task failed or was cancelled.
-        ResultGoneError: If the result is gone.
-        TargetExistsError: If the destination is taken.
-        OmniEditError: If the service or the disk refuses.
-    """
-    target = destination.target(record.video, record.task_id)
-    if target is not None:
-        check_target(session, record, target)
-        here = save_local_copy(session, record, target)
-        if here is not None:
-            return here
-    return save(session, refresh(session, record), target)
-
-
 def save(
     session: Session,
     record: Record,

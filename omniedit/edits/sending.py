@@ -253,7 +253,8 @@ class Sending:
         """
         session, policy = self._session, self._session.policy
         elapsed_s = session.now() - self._began_at
-        if self._is_lost and not -policy.clock_skew_s <= elapsed_s <= policy.replay_window_s:
+        latest_s = policy.replay_window_s + policy.clock_skew_s
+        if self._is_lost and not -policy.clock_skew_s <= elapsed_s <= latest_s:
             msg = "this machine was suspended, or its clock was changed, before it could ask again"
             raise self._end(OmniEditError(msg))
 

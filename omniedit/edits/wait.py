@@ -5,7 +5,8 @@ from functools import partial
 from typing import NamedTuple
 
 from omniedit.edits.poller import EndedTask, Poller
-from omniedit.edits.save import check_destination, download, save, with_results
+from omniedit.edits.reads import refresh
+from omniedit.edits.save import check_destination, save, save_local_copy, with_results
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination
 from omniedit.edits.workers import WorkerPool
@@ -53,9 +54,9 @@ def follow(
 
 def download_each(
     session: Session,
-    found: Sequence[tuple[Record, OmniEditError | None]],
+    found: Sequence[EndedTask],
     destination: Destination,
-) -> Iterator[tuple[Record, OmniEditError | None]]:
+) -> Iterator[EndedTask]:
     """Save the result of each task; yield the task once it is saved, or with the error.
 
     Raises:
@@ -64,18 +65,32 @@ def download_each(
     """
     destination.check_count(len(found))
     for record, error in found:
-        if error is not None:
-            yield record, error
-            continue
-        try:
-            saved = download(session, record, destination)
-        except (CredentialsError, AuthenticationError):
-            # The other tasks would fail in the same way.
-            raise
-        except OmniEditError as failure:
-            yield record, failure.about(task_id=record.task_id, request_id=record.request_id)
-        else:
-            yield saved, None
+        yield download(session, record, destination) if error is None else (record, error)
+
+
+def download(session: Session, record: Record, destination: Destination) -> EndedTask:
+    """Save the result of a task, from a whole copy on this machine or else from the service.
+
+    Returns:
+        The record as last read, with the error if its result could not be saved.
+
+    Raises:
+        CredentialsError: If there is no usable key.
+        AuthenticationError: If the key is not accepted.
+    """
+    try:
+        check_destination(session, record, destination)
+        target = destination.target(record.video, record.task_id)
+        here = None if target is None else save_local_copy(session, record, target)
+        if here is not None:
+            return here, None
+        record = refresh(session, record)
+        return save(session, record, target), None
+    except (CredentialsError, AuthenticationError):
+        # Other tasks would fail in the same way.
+        raise
+    except OmniEditError as failure:
+        return record, failure.about(task_id=record.task_id, request_id=record.request_id)
 
 
 def _finish_in_parallel(

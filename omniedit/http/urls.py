@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from omniedit.errors import InvalidInputError
-from omniedit.models import is_video_name
+from omniedit.models import is_video_name, without_query
 from omniedit.sanitize import quoted
 
 INTERNAL_NAME_CODE: Final = "leads_inside"
@@ -176,11 +176,6 @@ def origin_of(url: str) -> str:
     if parts.port is None or parts.port == _DEFAULT_PORTS.get(parts.scheme):
         return f"{parts.scheme}://{shown}"
     return f"{parts.scheme}://{shown}:{parts.port}"
-
-
-def without_query(text: str) -> str:
-    """Return a URL without query and fragment, which may carry signatures."""
-    return re.split(r"[?#]", text, maxsplit=1)[0]
 
 
 def public_url(text: str) -> str:

@@ -15,11 +15,19 @@ from omniedit.errors import (
     LocalError,
     RequestRefusedError,
 )
-from omniedit.http.urls import without_query
 from omniedit.journal.database import FAILURES, TABLES, check_version, raise_mapped
 from omniedit.journal.reading import Reader
 from omniedit.journal.rows import name_to_stored, render_json, to_stored
-from omniedit.models import AttemptState, Record, SavedFile, Sound, Task, TaskError, UploadedClip
+from omniedit.models import (
+    AttemptState,
+    Record,
+    SavedFile,
+    Sound,
+    Task,
+    TaskError,
+    UploadedClip,
+    without_query,
+)
 from omniedit.system import SYSTEM_CLOCK, Clock
 from omniedit.system.files import hold, make_private_folder
 

@@ -366,6 +366,12 @@ class Board:
         cause = TaskError.of(error, suggestion=error.hint)
         self.add(record._replace(error=record.error or cause))
 
+    def attach(self, error: OmniEditError) -> None:
+        """Add the error that ended the command to the record of its task, if it has one."""
+        record = self._records.get(error.task_id or "")
+        if record is not None:
+            self.add_error(record, error)
+
     def take(self, event: Event) -> None:  # noqa: C901, PLR0912 - one case per event
         """Update the board with an event."""
         now = self.clock()

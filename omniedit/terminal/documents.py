@@ -64,7 +64,7 @@ def task_document(record: Record) -> Document:
         "estimated_seconds": task.estimated_s if task else None,
         "credits_reserved": task.credits_reserved if task else None,
         "credits_used": task.credits_used if task else None,
-        "video": record.video,
+        "video": record.shown_video,
         "prompt": record.prompt,
         "request_id": record.request_id,
         "parent": record.parent,
@@ -72,7 +72,7 @@ def task_document(record: Record) -> Document:
         "results": list(task.result_urls) if task else [],
         "link_valid_until": instant(record.link_valid_until),
         "saved": _saved_documents(record.saved),
-        "error": task_error_document(failure_of(record)),
+        "error": task_error_document(failure_of(record), is_refused=record.is_refused),
         "raw": task.raw if task else None,
     }
 
@@ -111,14 +111,14 @@ def content_document(file: SavedFile) -> Document:
     return {"path": file.path, "bytes": file.size_bytes, "sha256": file.sha256}
 
 
-def task_error_document(error: TaskError | None) -> Document | None:
-    """Return why a task failed or a submission was refused."""
+def task_error_document(error: TaskError | None, *, is_refused: bool = False) -> Document | None:
+    """Return why a task failed, or why a submission was refused if `is_refused`."""
     if error is None:
         return None
     return {
         "code": error.code,
         "message": error.message,
-        "retryable": error.is_retryable,
+        "retryable": error.is_retryable or (is_refused and error.is_temporary),
         "hint": advice_on(error),
     }
 

@@ -13,6 +13,7 @@ from omniedit.cli.options import Force
 from omniedit.cli.parser import OUTPUT
 from omniedit.errors import InvalidInputError, TargetExistsError
 from omniedit.journal import JournalUse
+from omniedit.settings import KEY_VARIABLES
 from omniedit.system.files import absolute_path
 
 if TYPE_CHECKING:
@@ -249,6 +250,9 @@ def _moments(comparison: "Comparison") -> "tuple[Change, ...]":
 def _open(context: Context, page: "SavedFile") -> None:
     import webbrowser
 
+    # The browser inherits the environment, and must not get the key.
+    for name in KEY_VARIABLES:
+        os.environ.pop(name, None)
     if not webbrowser.open(Path(page.path).as_uri()):
         context.printer.warn("no browser was found to open the page")
 

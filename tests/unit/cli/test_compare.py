@@ -228,13 +228,14 @@ def test_a_task_without_a_result_cannot_be_compared(
 
 def test_open_shows_the_page_in_the_browser(edited: CommandLine) -> None:
     script = edited.folder / "browser"
-    script.write_text(f'#!/bin/sh\nprintf %s "$1" > {edited.folder}/opened\n')
+    script.write_text(f'#!/bin/sh\nprintf %s "$1" > {edited.folder}/opened\nenv > environ\n')
     script.chmod(0o755)
 
     ended = edited.installed("compare", "--open", BROWSER=str(script))
 
     assert ended.status == 0, ended
     assert (edited.folder / "opened").read_text().endswith("/night-compare.html")
+    assert "API_KEY" not in (edited.folder / "environ").read_text()
 
 
 def test_a_picture_shows_frames_and_differences_of_each_video(edited: CommandLine) -> None:

@@ -8,9 +8,10 @@ import httpx
 import pytest
 
 from omniedit.edits.edit import EditOptions, edit
-from omniedit.edits.save import download, with_results
+from omniedit.edits.save import with_results
 from omniedit.edits.targets import Destination
-from omniedit.errors import LocalError, ResultGoneError
+from omniedit.edits.wait import download
+from omniedit.errors import ResultGoneError
 from omniedit.events import Noted, Warned
 from omniedit.models import EditRequest, Record, Task, VideoFacts
 from tests.unit.edits.bench import CLIP_URL, BenchSession, completed, record_of, video_of
@@ -32,7 +33,9 @@ def download_result(
     session.script.video = lambda _: content
     session.journal.record_adopted(completed("task-1"), origin=session.origin)
     record = record_of(completed("task-1"), clip=clip, origin=session.origin)
-    return download(session, record, Destination("out.mp4"))
+    saved, error = download(session, record, Destination("out.mp4"))
+    assert error is None
+    return saved
 
 
 def messages(session: BenchSession) -> list[str]:
@@ -102,10 +105,10 @@ def test_a_result_identical_to_its_clip_may_be_replaced_but_not_the_clip(
         )
 
     download(session, first, Destination("out.mp4"))
-    again = download(session, second, Destination("out.mp4", overwrite=True))
-    with pytest.raises(LocalError, match="is the clip being edited"):
-        download(session, second, Destination("clip.mp4", overwrite=True))
+    again, _ = download(session, second, Destination("out.mp4", overwrite=True))
+    _, refusal = download(session, second, Destination("clip.mp4", overwrite=True))
 
+    assert "is the clip being edited" in str(refusal)
     assert [file.path for file in again.saved] == [str(cwd / "out.mp4")]
     assert (cwd / "clip.mp4").read_bytes() == content
 

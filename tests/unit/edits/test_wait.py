@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from omniedit.edits.targets import Destination
-from omniedit.edits.wait import FollowOptions, download_each, follow
+from omniedit.edits.wait import FollowOptions, download, download_each, follow
 from omniedit.errors import (
     AuthenticationError,
     InvalidInputError,
     NotConnectedError,
     OmniEditError,
+    RequestRefusedError,
     ResultGoneError,
 )
 from omniedit.events import Event, Progressed, Retrying, Saved
@@ -235,6 +236,23 @@ def test_a_refused_api_key_ends_all_downloads(session: BenchSession) -> None:
 
     with pytest.raises(AuthenticationError):
         list(download_each(session, found, Destination("out/")))
+
+
+def test_a_failed_download_reports_the_task_as_last_read(session: BenchSession) -> None:
+    def fail_download(_: str) -> None:
+        msg = "gone"
+        raise RequestRefusedError(msg)
+
+    session.script.on_read, session.script.on_download = completed, fail_download
+
+    record, error = download(session, record_of(running("task-1")), Destination("out.mp4"))
+
+    assert isinstance(error, ResultGoneError)
+    assert record.task is not None
+    assert (record.status, record.task.result_urls) == (
+        "completed",
+        completed("task-1").result_urls,
+    )
 
 
 def test_downloads_continue_past_an_unfinished_task(session: BenchSession) -> None:

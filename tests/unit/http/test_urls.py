@@ -19,8 +19,8 @@ from omniedit.http.urls import (
     is_loopback_url,
     origin_of,
     parse_web_url,
-    without_query,
 )
+from omniedit.models import without_query
 
 LOOPBACK = (
     "localhost",
