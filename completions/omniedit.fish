@@ -145,7 +145,7 @@ complete -c omniedit -n '__omniedit_at "status"' -l help -s h -d 'Show this mess
 
 # omniedit download
 complete -c omniedit -n '__omniedit_at "download"' -f -k -a '(__omniedit_known finished; echo last)'
-complete -c omniedit -n '__omniedit_at "download"' -l output -s o -r -F -d 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
+complete -c omniedit -n '__omniedit_at "download"' -l output -s o -r -F -d 'Save the result to PATH, with --all a folder; `-` is stdout'
 complete -c omniedit -n '__omniedit_at "download"' -l all -d 'Save every finished result that is not saved yet'
 complete -c omniedit -n '__omniedit_at "download"' -l sidecar -d 'Also write the provenance to NAME.mp4.json'
 complete -c omniedit -n '__omniedit_at "download"' -l expiring -r -f -d 'Only unsaved results whose link expires within DUR'

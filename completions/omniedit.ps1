@@ -153,8 +153,8 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             commands = [ordered]@{
             }
             options = [ordered]@{
-                '--output' = 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
-                '-o' = 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
+                '--output' = 'Save the result to PATH, with --all a folder; `-` is stdout'
+                '-o' = 'Save the result to PATH, with --all a folder; `-` is stdout'
                 '--all' = 'Save every finished result that is not saved yet'
                 '--sidecar' = 'Also write the provenance to NAME.mp4.json'
                 '--expiring' = 'Only unsaved results whose link expires within DUR'

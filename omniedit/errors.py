@@ -14,6 +14,7 @@ OmniEditError
 ├── ResultGoneError              the link expired, or the result is missing
 │   └── NotAVideoError           the link delivers something else
 ├── OutcomeUnknownError          a submission may or may not have been accepted
+│   └── NotReplayedError         only the user can decide
 ├── LocalError                   this machine's files and disk
 │   ├── TargetExistsError
 │   ├── TargetBusyError
@@ -281,6 +282,12 @@ class OutcomeUnknownError(OmniEditError):
     """A submission may or may not have been accepted."""
 
     kind = "outcome_unknown"
+
+
+class NotReplayedError(OutcomeUnknownError):
+    """A submission with an unknown outcome is not replayed unless the user decides it."""
+
+    kind = "not_replayed"
 
 
 class LocalError(OmniEditError):

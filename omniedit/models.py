@@ -410,7 +410,15 @@ class Record(NamedTuple):
             if known.error is not None and task.error is None and known.status == task.status:
                 kept["error"] = known.error
             task = replace(task, **kept) if kept else task
-        return self._replace(task=task, status=task.status, error=task.error, seen_at=None)
+        return self._replace(
+            task=task,
+            status=task.status,
+            error=task.error,
+            # A fresh link may work.
+            is_result_gone=self.is_result_gone
+            and (known is None or known.result_urls == task.result_urls),
+            seen_at=None,
+        )
 
     @property
     def link_valid_until(self) -> float | None:

@@ -12,6 +12,7 @@ from omniedit.errors import (
     Interrupted,
     InvalidInputError,
     NotFinishedError,
+    NotReplayedError,
     OmniEditError,
     OutcomeUnknownError,
 )
@@ -162,8 +163,12 @@ class BatchReport:
         self._print_recovery_command(
             unstarted=counts[_UNSTARTED],
             submitted=counts[_RUNNING] + counts[_UNSAVED],
-            unknown=counts[_UNKNOWN],
+            unknown=counts[_UNKNOWN]
+            - sum(isinstance(error, NotReplayedError) for error in self._failures.values()),
         )
+        for error in self._failures.values():
+            if isinstance(error, NotFinishedError):
+                error.hint = self.recovery_hint
 
     def print_recovery_hint(self, hint: str) -> None:
         """Print the hint with the recovery command, or keep it for the error of an interrupt."""

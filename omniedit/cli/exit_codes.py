@@ -1,8 +1,10 @@
 """What an error means to a script (exit status) and to a person (hint)."""
 
+import os
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
+from itertools import chain, count
 from typing import Final
 
 from omniedit import errors
@@ -175,8 +177,11 @@ def saving_options(option: str, place: str | None, *, force: bool) -> str:
 
 
 def quoted_place(place: str | None) -> str:
-    """Return where a result goes, quoted for a shell; `out.mp4` if nothing was typed."""
-    return "out.mp4" if place is None else quoted(place)
+    """Return where a result goes, quoted for a shell; a free name if nothing was typed."""
+    if place is not None:
+        return quoted(place)
+    names = chain(["out.mp4"], (f"out-{number}.mp4" for number in count(2)))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def _no_task_hint(error: OmniEditError) -> str:

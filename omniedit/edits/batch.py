@@ -255,7 +255,8 @@ class BatchRun:
         if not isinstance(error, OmniEditError):
             msg = f"a bug in omniedit: {type(error).__name__}: {error}"
             error = OmniEditError(msg, code="bug")
-        error.about(task_id=record.task_id if record else None)
+        if record is not None:
+            error.about(task_id=record.task_id, request_id=record.request_id)
         # A failed task has already been reported by its own event.
         if not isinstance(error, TaskFailedError):
             self._session.report(

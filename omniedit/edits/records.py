@@ -372,10 +372,16 @@ def is_unsaved(record: Record) -> bool:
     )
 
 
-def lost_count(session: Session) -> int:
-    """Return how many results are gone from the service and not on this machine."""
-    records = session.journal.recent()
-    return sum(record.is_result_gone and not has_every_file(record) for record in records)
+def describe_rest(session: Session) -> str:
+    """Return what has no result to save: ` (2 running, 1 with unknown outcome)`, or nothing."""
+    here = [record for record in session.journal.recent() if record.origin == session.origin]
+    counts = {
+        "running": sum(record.is_open for record in here),
+        "with unknown outcome": sum(record.is_unsettled for record in here),
+        "gone": sum(record.is_result_gone and not has_every_file(record) for record in here),
+    }
+    parts = [f"{count} {what}" for what, count in counts.items() if count]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def has_file(record: Record) -> bool:

@@ -253,7 +253,7 @@ def with_results(session: Session, record: Record, *, deadline: float | None) ->
         f"{task_name(task.task_id)} was completed without a result, as happens to clips from"
         " regions where editing is blocked"
     )
-    hint = Hint("{} shows whether it was charged", "usage")
+    hint = Hint("{} shows what it was charged", f"status {task.task_id}")
     raise ResultGoneError(msg, hint=hint, task_id=task.task_id)
 
 

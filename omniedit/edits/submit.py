@@ -24,8 +24,8 @@ from omniedit.errors import (
     InvalidInputError,
     JournalError,
     NoSuchReferenceError,
+    NotReplayedError,
     OmniEditError,
-    OutcomeUnknownError,
     RequestRefusedError,
     restored_error,
 )
@@ -149,8 +149,8 @@ def resume(session: Session, request_id: str, *, accepts_old: bool = False) -> R
 
     Raises:
         NoSuchReferenceError: If the submission is not in the journal.
-        OutcomeUnknownError: If the outcome is still unknown, or the submission is too old to be
-            replayed.
+        OutcomeUnknownError: If the outcome is still unknown.
+        NotReplayedError: If the submission is too old to be replayed.
         OmniEditError: If the submission was refused: the refusal.
     """
     check_request_id(request_id)
@@ -202,8 +202,8 @@ def replay(
     The caller holds `sending_lock` for its request ID.
 
     Raises:
-        OutcomeUnknownError: If the outcome is still unknown, or the attempt is too old to be
-            replayed.
+        OutcomeUnknownError: If the outcome is still unknown.
+        NotReplayedError: If the attempt is too old to be replayed.
         OmniEditError: If the attempt was refused: the refusal.
     """
     request_id = record.request_id or ""
@@ -279,7 +279,7 @@ def _replay_unknown(
             f"{resume_command(request_id)} --as TASK",
             f"list --forget {request_id}",
         )
-        raise OutcomeUnknownError(msg, hint=hint, request_id=request_id)
+        raise NotReplayedError(msg, hint=hint, request_id=request_id)
     if not accepts_old:
         if not is_own_attempt(session, request_id):
             # The account of another key may not know the submission, and would pay again.
@@ -288,7 +288,7 @@ def _replay_unknown(
                 "use that key again; if it was replaced, {} replays it with this one",
                 f"{resume_command(request_id)} --yes",
             )
-            raise OutcomeUnknownError(msg, hint=hint, request_id=request_id)
+            raise NotReplayedError(msg, hint=hint, request_id=request_id)
         _check_age(session, record, deadline=deadline)
     # Raise for a missing key here: inside `Sending` it would become "outcome unknown".
     _ = session.service
@@ -317,7 +317,7 @@ def _check_age(session: Session, record: Record, *, deadline: float | None) -> N
     larger of the two possible ages counts.
 
     Raises:
-        OutcomeUnknownError: If the attempt is too old, or dated in the future.
+        NotReplayedError: If the attempt is too old, or dated in the future.
     """
     age_s = session.now() - record.created_at
     with suppress(OmniEditError):
@@ -345,7 +345,7 @@ def _check_age(session: Session, record: Record, *, deadline: float | None) -> N
         f"{resume_command(request_id)} --as {candidate}",
         f"{resume_command(request_id)} --yes",
     )
-    raise OutcomeUnknownError(msg, hint=hint, request_id=request_id)
+    raise NotReplayedError(msg, hint=hint, request_id=request_id)
 
 
 def _show_candidates(session: Session, record: Record, *, deadline: float | None) -> list[str]:
@@ -357,13 +357,15 @@ def _show_candidates(session: Session, record: Record, *, deadline: float | None
         session.warn(f"the account's tasks cannot be read: {error.message}")
         return candidates
     for task in tasks:
-        is_known = has_submission(session, task)
-        whose = "of another submission from here" if is_known else "not submitted from here"
-        candidates += [] if is_known else [task.task_id]
-        session.warn(f"the account lists {task.task_id} ({task.shown_status}), {whose}")
+        if not has_submission(session, task):
+            candidates.append(task.task_id)
+            session.warn(
+                f"the account lists {task.task_id} ({task.shown_status}), not submitted from here"
+            )
     if gap is not None:
         session.warn(f"the account's list may lack tasks: {gap}")
-    elif not tasks and session.service.clock_offset_s is not None:
+    elif not candidates and session.service.clock_offset_s is not None:
         since = render_oldest_instant(session, record)
-        session.warn(f"the account lists no task since {since}")
+        other = "other " if tasks else ""
+        session.warn(f"the account lists no {other}task since {since}")
     return candidates

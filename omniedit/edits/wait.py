@@ -10,8 +10,14 @@ from omniedit.edits.save import check_destination, save, save_local_copy, with_r
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination
 from omniedit.edits.workers import WorkerPool
-from omniedit.errors import AuthenticationError, CredentialsError, OmniEditError
-from omniedit.models import Record
+from omniedit.errors import (
+    AuthenticationError,
+    CredentialsError,
+    Hint,
+    OmniEditError,
+    ResultGoneError,
+)
+from omniedit.models import Record, task_name
 
 
 class FollowOptions(NamedTuple):
@@ -93,6 +99,18 @@ def download(session: Session, record: Record, destination: Destination) -> Ende
         return record, failure.about(task_id=record.task_id, request_id=record.request_id)
 
 
+def _check_not_gone(record: Record) -> None:
+    """Refuse to hand out a link that is known to be dead.
+
+    Raises:
+        ResultGoneError: If the link failed earlier.
+    """
+    if record.is_result_gone:
+        msg = f"the result of {task_name(record.task_id)} is gone"
+        hint = Hint("{} asks for a fresh link", f"download {record.task_id}")
+        raise ResultGoneError(msg, hint=hint)
+
+
 def _finish_in_parallel(
     session: Session, poller: Poller, options: FollowOptions, deadline: float
 ) -> Iterator[EndedTask]:
@@ -115,6 +133,7 @@ def _finish(
         if options.destination is None:
             latest = max(deadline, session.monotonic() + session.policy.grace_s)
             record = record.with_task(with_results(session, record, deadline=latest))
+            _check_not_gone(record)
         else:
             target = options.destination.target(record.video, record.task_id)
             record = save(session, record, target, deadline=deadline)

@@ -237,4 +237,6 @@ def _link(record: Record, now: float) -> str:
     left_s = link_left_s(record, now)
     if left_s is None:
         return ""
-    return f"link valid for {render_duration(left_s)}" if left_s else "link expired"
+    if left_s:
+        return f"link valid for {render_duration(left_s)}"
+    return "link expired" if record.task and record.task.result_urls else "no result"

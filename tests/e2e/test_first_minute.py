@@ -139,7 +139,36 @@ def test_download_all_counts_results_that_are_gone(omniedit: CommandLine) -> Non
 
     assert gone.status == 7, gone
     assert ended.status == 0, ended
-    assert "note: nothing is left to save; gone: 1 result\n" in ended.stderr
+    assert "note: nothing is left to save (1 gone)\n" in ended.stderr
+
+
+def test_what_cannot_be_saved_yet_is_counted(omniedit: CommandLine) -> None:
+    omniedit("--sandbox", "submit", "https://example.com/clip.mp4", "x [sandbox:stall]")
+
+    downloaded = omniedit("--sandbox", "download", "--all")
+    listed = omniedit("--sandbox", "list", "--unsaved")
+
+    assert downloaded.stderr == "note: nothing is left to save (1 running)\n"
+    assert listed.stderr == "note: nothing to list (1 running)\n"
+
+
+def test_download_all_saves_into_a_folder_even_a_single_result(omniedit: CommandLine) -> None:
+    omniedit("--sandbox", "submit", "https://example.com/clip.mp4", "x [sandbox:seconds=0]")
+
+    ended = omniedit("--sandbox", "download", "--all", "-o", "saved")
+
+    assert ended.status == 0, ended
+    [path] = (omniedit.folder / "saved").iterdir()
+    assert ended.stdout == f"saved/{path.name}\n"
+
+
+def test_a_suggested_name_is_free(omniedit: CommandLine) -> None:
+    (omniedit.folder / "out.mp4").write_bytes(b"mine")
+    omniedit("--sandbox", "submit", "https://example.com/clip.mp4", "x [sandbox:stall]")
+
+    ended = omniedit("--sandbox", "download")
+
+    assert "--download out-2.mp4`" in ended.stderr, ended
 
 
 def test_a_key_typed_as_an_argument_is_not_shown(omniedit: CommandLine) -> None:

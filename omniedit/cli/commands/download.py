@@ -1,6 +1,7 @@
 """`omniedit download`: save finished results."""
 
-from typing import Annotated, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -10,6 +11,11 @@ from omniedit.cli.options import Expiring, Force, Sidecar, Tasks, refuse_sidecar
 from omniedit.cli.parser import OUTPUT
 from omniedit.errors import InvalidInputError, OmniEditError
 from omniedit.journal import JournalUse
+
+if TYPE_CHECKING:
+    from omniedit.edits.poller import EndedTask
+    from omniedit.edits.session import Session
+    from omniedit.edits.targets import Destination
 
 EXAMPLES: Final = """
 omniedit download --output out.mp4
@@ -28,7 +34,7 @@ def download(
             "-o",
             rich_help_panel=OUTPUT,
             metavar="PATH",
-            help="Save the result to PATH; several need a folder (`out/`); `-` is stdout.",
+            help="Save the result to PATH, with --all a folder; `-` is stdout.",
         ),
     ] = None,
     everything: Annotated[
@@ -46,57 +52,72 @@ def download(
 
     An interrupted download is resumed. Existing files are never overwritten without --force.
     """
-    from omniedit.edits.poller import EndedTask
-    from omniedit.edits.records import find_records, lost_count, unsaved_results
-    from omniedit.edits.sidecar import complete_sidecars
-    from omniedit.edits.targets import Destination
-    from omniedit.edits.wait import download_each
+    from omniedit.edits.records import find_records, unsaved_results
+    from omniedit.edits.targets import STDOUT, Destination
 
     context: Context = ctx.obj
     takes_all = everything or expiring is not None
     if takes_all and tasks:
         msg = "TASK cannot be used with --all or --expiring"
         raise InvalidInputError(msg, code="usage")
+    if takes_all and output not in {None, STDOUT}:
+        # One result today, several tomorrow: a folder in any case.
+        output = f"{output}/"
     destination = Destination(output, overwrite=force)
     if destination.is_stdout:
         context.require_free_stdout("--output -")
         refuse_sidecar(sidecar)
-    options = saving_options("--output", output, force=force)
-    errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     with context.session(
         use,
         observers=[context.saved_files()],
         sidecars=sidecar,
     ) as session:
-        found: list[EndedTask] = (
-            list(unsaved_results(session, expiring_s=expiring))
-            if takes_all
-            else [
-                (record, None)
-                for record in find_records(
-                    session, tasks or [], command=f"download TASK {options}".rstrip()
-                )
-            ]
-        )
-        for record, _ in found:
-            context.board.add(record)
-        for record, error in download_each(session, found, destination):
-            if error is None:
-                context.board.add(record)
-            else:
-                errors.append(error)
-                context.board.add_error(record, error)
         if takes_all:
-            errors.extend(complete_sidecars(session))
-            if not found:
-                _note_nothing_left(context, lost_count(session), only_expiring=expiring is not None)
-    return Outcome(errors=errors)
+            found = list(unsaved_results(session, expiring_s=expiring))
+            return Outcome(errors=_save_all(context, session, found, destination, expiring))
+        options = saving_options("--output", output, force=force)
+        command = f"download TASK {options}".rstrip()
+        named = [(record, None) for record in find_records(session, tasks or [], command=command)]
+        return Outcome(errors=_save(context, session, named, destination))
 
 
-def _note_nothing_left(context: Context, lost: int, *, only_expiring: bool) -> None:
-    from omniedit.models import render_count
+def _save(
+    context: Context,
+    session: "Session",
+    found: "Sequence[EndedTask]",
+    destination: "Destination",
+) -> list[OmniEditError]:
+    """Save the results of tasks; return the errors."""
+    from omniedit.edits.wait import download_each
 
-    words = "no unsaved result expires that soon" if only_expiring else "nothing is left to save"
-    gone = f"; gone: {render_count(lost, 'result')}" if lost else ""
-    context.printer.note(f"{words}{gone}")
+    errors: list[OmniEditError] = []
+    for record, _ in found:
+        context.board.add(record)
+    for record, error in download_each(session, found, destination):
+        if error is None:
+            context.board.add(record)
+        else:
+            errors.append(error)
+            context.board.add_error(record, error)
+    return errors
+
+
+def _save_all(
+    context: Context,
+    session: "Session",
+    found: "Sequence[EndedTask]",
+    destination: "Destination",
+    expiring_s: float | None,
+) -> list[OmniEditError]:
+    """Save all unsaved results, and the sidecars that earlier runs left out; return the errors."""
+    from omniedit.edits.records import describe_rest
+    from omniedit.edits.sidecar import complete_sidecars
+
+    errors = _save(context, session, found, destination)
+    errors.extend(complete_sidecars(session))
+    if not found and expiring_s is not None:
+        context.printer.note("no unsaved result expires that soon")
+    elif not found:
+        context.printer.note(f"nothing is left to save{describe_rest(session)}")
+    return errors

@@ -103,7 +103,14 @@ def list_(
                 session, filters, limit=limit, shows_unsent=everything, is_offline=offline
             )
         if forget is None:
-            _show(context, session, found, is_tree=tree, is_filtered=is_filtered or remote)
+            _show(
+                context,
+                session,
+                found,
+                is_tree=tree,
+                is_filtered=is_filtered or remote,
+                shows_unsaved=unsaved,
+            )
 
     def documents() -> "list[Document]":
         from omniedit.terminal.documents import task_document
@@ -114,23 +121,30 @@ def list_(
 
 
 def _show(
-    context: Context, session: "Session", found: "Listing", *, is_tree: bool, is_filtered: bool
+    context: Context,
+    session: "Session",
+    found: "Listing",
+    *,
+    is_tree: bool,
+    is_filtered: bool,
+    shows_unsaved: bool,
 ) -> None:
     """Print the rows, and note how many there are and how old they are."""
     printer = context.printer
-    from omniedit.edits.records import lost_files
+    from omniedit.edits import records as listing
     from omniedit.terminal.human import render_age
     from omniedit.terminal.tables import render_table
 
     if not found.records:
-        printer.note("nothing to list")
+        rest = listing.describe_rest(session) if shows_unsaved else ""
+        printer.note(f"nothing to list{rest}")
         sandbox = context.settings.sandbox_journal_folder / JOURNAL_FILE
         if not (session.is_sandbox or is_filtered) and os.path.lexists(sandbox):
             printer.note("`omniedit --sandbox list` lists the edits of the sandbox")
         return
     width, now = printer.stdout_width, session.now()
     known_ids = session.journal.names() if width is not None else ()
-    lost = lost_files(found.records)
+    lost = listing.lost_files(found.records)
     printer.lines(
         render_table(
             found.records, now, width, known_ids=known_ids, lost_files=lost, is_tree=is_tree

@@ -97,4 +97,6 @@ def _print_links(context: Context, record: Record) -> None:
         return
     end = record.link_valid_until
     until = f"the link works until {render_moment(end)} at least; " if end else ""
+    if end is not None and end <= context.clock.now():
+        until = f"the link may have expired at {render_moment(end)}; "
     context.printer.note(Hint(f"{until}save it: {{}}", f"download {record.task_id}"))

@@ -10,6 +10,7 @@ from omniedit.cli.context import Context
 from omniedit.edits.batch import EditOutcome
 from omniedit.edits.planner import PlannedEdit
 from omniedit.errors import (
+    NotReplayedError,
     OmniEditError,
     OutcomeUnknownError,
     QuotaError,
@@ -112,6 +113,27 @@ def test_the_summary_counts_every_line_and_comes_last() -> None:
             " nothing is paid for twice"
         ),
     ]
+
+
+def test_the_command_that_did_not_settle_an_outcome_is_not_suggested_again() -> None:
+    batch = ReportedBatch(2)
+    batch.fail(1, NotReplayedError("is 20 h old", hint="decide"))
+    batch.fail(2, OutcomeUnknownError("may have been accepted", hint="settle"))
+
+    *_, counts, hint = batch.summary()
+
+    assert counts == "note: 2 with unknown outcome"
+    assert hint.startswith("hint: `omniedit batch m` settles 1 with unknown outcome")
+
+
+def test_an_unfinished_edit_points_to_the_whole_batch() -> None:
+    batch = ReportedBatch(1)
+    error = WaitTimeoutError("t-1 is not finished", task_id="t-1")
+    batch.fail(1, error, batch.submit(1, running("t-1")))
+
+    batch.summary()
+
+    assert str(error.hint).startswith("`omniedit batch m` picks up 1 already submitted")
 
 
 def test_failures_are_in_line_order_and_repeat_no_hint() -> None:

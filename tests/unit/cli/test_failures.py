@@ -45,6 +45,7 @@ EXPECTED = {
     errors.BlockedClientError: 8,
     errors.BrokenDownloadError: 8,
     errors.OutcomeUnknownError: 9,
+    errors.NotReplayedError: 9,
     errors.IdempotencyConflictError: 9,
     errors.LocalError: 10,
     errors.TargetExistsError: 10,

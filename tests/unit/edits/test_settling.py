@@ -25,6 +25,7 @@ from omniedit.errors import (
     InvalidInputError,
     NetworkError,
     NoSuchReferenceError,
+    NotReplayedError,
     OmniEditError,
     OutcomeUnknownError,
     RequestRefusedError,
@@ -178,6 +179,21 @@ def list_two_hours_later(session: BenchSession, *task_ids: str) -> None:
     session.script.headers = {"date": formatdate(NOW + 2 * HOUR_S, usegmt=True)}
     session.script.account_tasks = [replace(running(each), created_at=NOW) for each in task_ids]
     session.time.advance(2 * HOUR_S)
+
+
+def test_tasks_of_other_submissions_are_not_listed_as_candidates(session: BenchSession) -> None:
+    session.script.headers = {"date": formatdate(NOW, usegmt=True)}
+    request_id = submit_with_lost_reply(session)
+    session.script.on_submit = lambda _: completed("task-2")
+    submit(session, REQUEST._replace(prompt="other"))
+    list_two_hours_later(session, "task-2")
+
+    with pytest.raises(NotReplayedError):
+        resume(session, request_id)
+
+    messages = [event.message for event in session.reported(Warned)]
+    assert not any("task-2" in message for message in messages)
+    assert any("lists no other task since" in message for message in messages), messages
 
 
 def test_the_only_possible_task_of_an_old_attempt_is_named(session: BenchSession) -> None:

@@ -83,7 +83,7 @@ def test_a_completed_task_without_a_result_is_read_twice_then_gone(
 
     assert isinstance(error, ResultGoneError)
     assert "regions where editing is blocked" in error.message
-    assert error.hint == "`omniedit usage` shows whether it was charged"
+    assert error.hint == "`omniedit status task-1` shows what it was charged"
     assert len(session.script.single_reads) == 2
 
 
@@ -236,6 +236,27 @@ def test_a_refused_api_key_ends_all_downloads(session: BenchSession) -> None:
 
     with pytest.raises(AuthenticationError):
         list(download_each(session, found, Destination("out/")))
+
+
+def test_a_link_that_is_known_to_be_dead_is_not_handed_out(session: BenchSession) -> None:
+    session.journal.record_adopted(completed("task-1"), origin=session.origin)
+    session.journal.record_result_gone("task-1")
+    options = FollowOptions(destination=None, timeout_s=60.0)
+
+    def follow_known() -> OmniEditError | None:
+        known = session.journal.find_task("task-1")
+        assert known is not None
+        [(_, error)] = follow(session, [known], options)
+        return error
+
+    error = follow_known()
+    session.script.on_read = lambda task_id: replace(
+        completed(task_id), result_urls=("https://results.example/fresh.mp4",)
+    )
+
+    assert isinstance(error, ResultGoneError)
+    assert error.hint == "`omniedit download task-1` asks for a fresh link"
+    assert follow_known() is None
 
 
 def test_a_failed_download_reports_the_task_as_last_read(session: BenchSession) -> None:

@@ -113,7 +113,7 @@ def test_moments_are_shown_in_utc() -> None:
         ),
         pytest.param(
             {"status": "completed", "link_left_s": -1, "saved": "/x/out.mp4"},
-            f"{TASK_ID}  completed  saved /x/out.mp4  credits unknown  link expired",
+            f"{TASK_ID}  completed  saved /x/out.mp4  credits unknown  no result",
             id="saved",
         ),
         pytest.param(
