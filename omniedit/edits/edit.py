@@ -51,6 +51,11 @@ class EditOptions(NamedTuple):
     sound: Sound = Sound.NEW
     again: bool = False  # submit again, even if already done (charged again)
 
+    @property
+    def may_be_known(self) -> bool:
+        """Whether an edit that is known here needs no clip."""
+        return not self.again and self.sound is not Sound.ORIGINAL
+
     def target_of(self, edit: PreparedEdit, known: Record | None) -> Target | None:
         """Return the target of an edit's result.
 
@@ -124,7 +129,13 @@ def begin_edit(
             check_sound(options.sound)
             # A known edit costs nothing, so the limit does not apply yet.
             unlimited = request._replace(max_credits=None)
-            edit = _prepare_unchanged(session, unlimited, planned_identity, deadline)
+            edit = _prepare_unchanged(
+                session,
+                unlimited,
+                planned_identity,
+                deadline,
+                may_be_known=options.may_be_known,
+            )
             _take_edit_lock(session, locks, edit.identity, deadline)
             known = known_edit(session, edit.identity, options)
             # An unsettled submission is settled with its own request ID, not the one of this call.
@@ -133,7 +144,7 @@ def begin_edit(
             known = known or known_submission(session, request_id, edit)
             if known is not None and options.again:
                 session.warn(f"`--again` has no effect: request ID {request_id} is known here")
-            if known is None and request.max_credits is not None:
+            if known is None and (request.max_credits is not None or not edit.has_clip):
                 edit = _prepare_unchanged(session, request, edit.identity, deadline)
             _check_target(session, known, edit, options)
             if known is None and session.requires_journal:
@@ -147,7 +158,12 @@ def begin_edit(
 
 
 def _prepare_unchanged(
-    session: Session, request: EditRequest, identity: str | None, deadline: float
+    session: Session,
+    request: EditRequest,
+    identity: str | None,
+    deadline: float,
+    *,
+    may_be_known: bool = False,
 ) -> PreparedEdit:
     """Prepare an edit, and check that it still has the identity found before.
 
@@ -155,7 +171,7 @@ def _prepare_unchanged(
         LocalError: If the identity differs: the clip has changed.
         OmniEditError: If the request is invalid.
     """
-    edit = prepare(session, request, deadline=deadline)
+    edit = prepare(session, request, deadline=deadline, may_be_known=may_be_known)
     if identity not in {None, edit.identity}:
         # The edit is not the one that was planned: do not pay for it.
         raise clip_changed_error(request.video)

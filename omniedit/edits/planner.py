@@ -64,6 +64,7 @@ class Planner:
         self._folder = None if folder is None else str(Path(folder))
         self._model = model
         self._sound, self._overwrite = options.sound, options.destination.overwrite
+        self._may_be_known = options.may_be_known
         check_sound(options.sound)
         self._base = str(real_path(Path(folder or ".")))
         if os.path.lexists(self._base) and not is_folder(self._base):
@@ -142,7 +143,7 @@ class Planner:
             self._note_edit(line, repr(parts))
             self._note_output(line.number, line.output)
             return None
-        edit = prepare(self._session, request)
+        edit = prepare(self._session, request, may_be_known=self._may_be_known)
         self._note_clip(line.number, edit.request.video)
         is_new = self._note_edit(line, edit.identity)
         if line.output:

@@ -43,6 +43,7 @@ class PreparedEdit(NamedTuple):
     plan: ClipPlan
     identity: str
     """A hash of clip, prompt, cut marks, take and model; never of output, callback or folder."""
+    has_clip: bool = True  # False: known by the clip's digest alone, the result of a task
 
     @property
     def digest(self) -> str:
@@ -79,7 +80,11 @@ class PreparedEdit(NamedTuple):
 
 
 def prepare(
-    session: Session, request: EditRequest, *, deadline: float | None = None
+    session: Session,
+    request: EditRequest,
+    *,
+    deadline: float | None = None,
+    may_be_known: bool = False,
 ) -> PreparedEdit:
     """Check a request and return the edit it asks for, without uploading or submitting anything.
 
@@ -88,6 +93,8 @@ def prepare(
     Args:
         request: The request, as typed.
         deadline: A monotonic instant by which fetching must end.
+        may_be_known: Whether an edit that is known here needs no clip: the result of the task may
+            be gone.
 
     Raises:
         InvalidInputError: If the request is invalid.
@@ -102,6 +109,9 @@ def prepare(
     if request.callback_url is not None:
         check_callback_url(request.callback_url, allow_internal=session.is_sandbox)
     if request.video.startswith(TASK_PREFIX):
+        known = _known_edit_of_result(session, request) if may_be_known else None
+        if known is not None:
+            return known
         request = with_result(session, request, deadline=deadline)
     is_local_clip = is_local(request.video)
     if is_local_clip:
@@ -117,14 +127,37 @@ def prepare(
         # Look at the clip before hashing all of it: a film of hours is refused at once.
         plan = plan_clip(session, request)
     clip = _digest_of_clip(session, request) if is_local_clip else request.video
+    identity = _identity_of(request, clip, plan)
+    plan = plan._replace(start_s=plan.start_s or None)
+    return PreparedEdit(request=request, clip=clip, plan=plan, identity=identity)
+
+
+def _identity_of(request: EditRequest, clip: str, plan: ClipPlan) -> str:
     # `--start 0` is the same as no `--start`.
     marks = [repr(mark) if mark else None for mark in (plan.start_s, plan.end_s)]
     parts = [clip, compared_prompt(request.prompt), *marks, request.model]
     if request.take is not None and request.take != 1:
         parts.append(str(request.take))
-    identity = digest_of(parts)
-    plan = plan._replace(start_s=plan.start_s or None)
-    return PreparedEdit(request=request, clip=clip, plan=plan, identity=identity)
+    return digest_of(parts)
+
+
+def _known_edit_of_result(session: Session, request: EditRequest) -> PreparedEdit | None:
+    """Return the edit of a task's result if the journal knows it, without the result itself."""
+    from omniedit.edits.records import find_records  # noqa: PLC0415 - few clips are results
+
+    reference = request.video.removeprefix(TASK_PREFIX)
+    if request.is_cut or reference == LAST:
+        return None
+    [parent] = find_records(session, [reference], command="edit task:TASK")
+    sha256 = session.journal.digest_of_result(str(parent.task_id))
+    if sha256 is None:
+        return None
+    clip, plan = f"{_SHA256}{sha256}", ClipPlan()
+    identity = _identity_of(request, clip, plan)
+    if session.journal.find_edit(identity, origin=session.origin) is None:
+        return None
+    request = request._replace(parent=parent.task_id)
+    return PreparedEdit(request=request, clip=clip, plan=plan, identity=identity, has_clip=False)
 
 
 def with_result(
@@ -172,6 +205,9 @@ def find_result(
     except NotFinishedError as error:
         # The usual hint would save the result to this command's target, but it is only the clip.
         error.hint = Hint("it continues: {}", f"wait {record.task_id}")
+        raise
+    except ResultGoneError as error:
+        error.hint = "give a saved copy of that result as VIDEO instead"
         raise
 
 

@@ -165,6 +165,15 @@ class Reader:
                 settled.add(identity)
         return frozenset(settled)
 
+    def digest_of_result(self, task_id: str) -> str | None:
+        """Return the SHA-256 of a task's result as it was edited before; None if it never was."""
+        rows = self._rows(
+            "select clip_sha256 from attempts where parent = ? and clip_sha256 is not null"
+            " order by created_at desc limit 1",
+            task_id,
+        )
+        return rows[0]["clip_sha256"] if rows else None
+
     def saved_files(self) -> list[SavedFile]:
         """Return every result that was saved."""
         return [saved_file(row) for row in self._rows("select * from files")]

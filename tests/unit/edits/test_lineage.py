@@ -1,15 +1,18 @@
 """VIDEO may be `task:TASK`, the result of an earlier edit; a repeated chain is recognized."""
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from omniedit.sandbox.clips import BUNDLED_CLIP
 from omniedit.sandbox.server import RunningSandbox
-from tests.commandline import CommandLine, task_ids
+from tests.commandline import CommandLine, sandbox_environ, task_ids
 from tests.contract.test_blocks import service_tasks
 
+CLIP_URL = "https://example.com/clip.mp4"
 NO_DELAY = "[sandbox:seconds=0]"
 
 
@@ -66,6 +69,28 @@ def test_a_missing_result_is_fetched_without_leaving_a_file(
     assert ended.stdout.startswith(f"{first_id[-8:]}-more-")
     assert {path.name for path in served.folder.iterdir()} == {"clip.mp4", ended.stdout.strip()}
     assert not [*served.folder.parent.glob("home/state/**/result.mp4")]
+
+
+@pytest.mark.parametrize("command", ["edit", "batch"])
+def test_a_known_edit_needs_its_clip_no_more(
+    served: CommandLine, start_sandbox: Callable[..., RunningSandbox], command: str
+) -> None:
+    later_s = 0.0
+    service = start_sandbox(link_ttl_s=60.0, clock=lambda: time.time() + later_s)
+    served = CommandLine(served.folder, sandbox_environ(service.url))
+    [first] = served("--json", "edit", CLIP_URL, NO_DELAY, "-o", "first.mp4").document["tasks"]
+    line = {"video": f"task:{first['task_id']}", "prompt": f"more {NO_DELAY}", "output": "2.mp4"}
+    argv, stdin = ["edit", line["video"], line["prompt"], "-o", "2.mp4"], ""
+    if command == "batch":
+        argv, stdin = ["batch", "-"], json.dumps(line)
+    served(*argv, stdin=stdin)
+    (served.folder / "first.mp4").unlink()
+    later_s = 100.0
+
+    ended = served(*argv, stdin=stdin)
+
+    assert (ended.status, ended.stdout) == (0, "2.mp4\n"), ended
+    assert len(service_tasks(service)) == 2
 
 
 def test_force_never_replaces_the_result_being_edited(served: CommandLine, first_id: str) -> None:
