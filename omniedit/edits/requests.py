@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from omniedit.edits.session import Session
-from omniedit.errors import Hint, InvalidInputError, MissingFileError, NotFinishedError
+from omniedit.errors import (
+    Hint,
+    InvalidInputError,
+    MissingFileError,
+    NotFinishedError,
+    ResultGoneError,
+)
 from omniedit.http.urls import check_callback_url, check_clip_url, check_no_video_page
 from omniedit.media import is_available
 from omniedit.models import (

@@ -161,7 +161,8 @@ def parse_task(value: object) -> Task:
         raise UnreadableReplyError(msg)
     status = _status(raw.get("status"))
     usage = as_object(raw.get("usage"))
-    used = usage.get("credits_used")
+    charges = (usage.get("credits_used"), as_object(usage.get("cost")).get("credits"))
+    used = next((charge for charge in charges if charge is not None), raw.get("credits_used"))
     progress = _number(raw.get("progress"))
     return Task(
         task_id=task_id,
@@ -175,7 +176,7 @@ def parse_task(value: object) -> Task:
         created_at=_instant(_first(raw, "created", "created_at")),
         estimated_s=_number(as_object(raw.get("task_info")).get("estimated_time")),
         credits_reserved=_amount(usage.get("credits_reserved")),
-        credits_used=_amount(raw.get("credits_used") if used is None else used),
+        credits_used=_amount(used),
         result_urls=tuple(dict.fromkeys(_result_urls(raw))),
         error=parse_error(raw.get("error")),
         raw=raw if _is_shallow(raw) else None,
