@@ -308,8 +308,8 @@ class Context:
                 if is_text:
                     file.write(text.encode())
         except (OSError, ValueError) as error:
-            msg = f"cannot write the summary to {path}: {error}"
-            raise LocalError(msg) from None
+            msg = f"cannot write the summary to {path}: {error_reason(error)}"
+            raise LocalError(msg, hint="`--summary` names a file in a folder that exists") from None
         if not is_text:
             msg = f"cannot write the summary to {path}: it is not a text file"
             raise LocalError(msg, hint="name a file such as summary.md")

@@ -120,19 +120,27 @@ def read_all(
 ) -> Iterator[tuple[Record, OmniEditError | None]]:
     """Yield each record as the service now reports it, or unchanged with the error.
 
-    Several tasks are read in batches of `BATCH_SIZE` if the service supports it.
+    Several tasks are read in batches of `BATCH_SIZE` if the service supports it. Failing reads
+    share one budget, and once it is used up each further task gets a moment.
     """
+    policy = session.policy
+    deadline = session.monotonic() + policy.read_budget_s
     for start in range(0, len(records), BATCH_SIZE):
         chunk = records[start : start + BATCH_SIZE]
-        found = _read_batch(session, chunk) if len(chunk) > 1 else {}
+        found = _read_batch(session, chunk, deadline=deadline) if len(chunk) > 1 else {}
         for record in chunk:
-            task = found.get(str(record.task_id))
+            task_id = str(record.task_id)
+            latest = max(deadline, session.monotonic() + policy.last_reply_s)
             try:
                 # A task missing from the batch reply is read alone before it counts as unknown.
-                task = task or read_task(session, str(record.task_id), known=record)
-                yield record.with_task(task), None
+                task = found.get(task_id) or read_task(
+                    session, task_id, known=record, deadline=latest
+                )
             except OmniEditError as error:
-                yield record, error.about(task_id=record.task_id)
+                yield record, error.about(task_id=task_id)
+            else:
+                yield record.with_task(task), None
+                deadline = session.monotonic() + policy.read_budget_s
 
 
 def read_open_tasks(
@@ -271,10 +279,12 @@ def _oldest_instant(session: Session, attempt: Record) -> float:
     return attempt.created_at + attempt.clock_offset_s - session.policy.clock_skew_s
 
 
-def _read_batch(session: Session, records: Sequence[Record]) -> dict[str, Task]:
+def _read_batch(session: Session, records: Sequence[Record], *, deadline: float) -> dict[str, Task]:
     task_ids = [str(record.task_id) for record in records]
     try:
-        found = session.with_retries(lambda: session.service.get_tasks(task_ids))
+        found = session.with_retries(
+            lambda: session.service.get_tasks(task_ids, deadline=deadline), deadline=deadline
+        )
     except (EndpointMissingError, TaskNotFoundError, UnavailableError):
         return {}
     record_seen(session, found.values())

@@ -26,6 +26,7 @@ from omniedit.system import error_reason
 from omniedit.system.files import private_folder
 
 _UNHEARD_S: Final = 0.05
+_AS_SERVED: Final = "`--sound new` saves the result as it is"
 
 
 def check_sound(sound: Sound) -> None:
@@ -131,12 +132,16 @@ def with_sound(
         facts = file_facts(session, result, name=name)
     except InvalidInputError as error:
         msg = f"the sound of {name} cannot be changed: {error.message}"
-        raise NotAVideoError(msg, hint="`--sound new` saves it as it is") from error
+        raise NotAVideoError(msg, hint=_AS_SERVED) from error
     with ExitStack() as stack:
         private = stack.enter_context(private_folder(session.private_folder))
         original = None
         if sound is Sound.ORIGINAL:
-            original = stack.enter_context(local_clip(session, edit.request))
+            try:
+                original = stack.enter_context(local_clip(session, edit.request))
+            except InvalidInputError as error:
+                error.hint = _AS_SERVED
+                raise
         what = "muting" if original is None else "replacing sound"
         shown = preparation_shown(session, clip_name(name), what)
         with shown as on_progress:
@@ -150,11 +155,14 @@ def with_sound(
             )
         if original is not None:
             check_is_same(session, original)
+        if original is not None and laid.sound is Sound.NONE:
+            session.note(f"the clip has no sound, so {name} has none")
         if laid.sound is Sound.NONE and not facts.has_audio:
             yield result
             return
         warn_of_lost_marks(session, laid.lost_marks, whose="the result", where=name)
-        _report_difference(session, laid.difference_s)
+        if laid.sound is Sound.ORIGINAL:
+            _report_difference(session, laid.difference_s)
         yield laid.path
 
 

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from typing import Final
 from urllib.parse import quote, urlencode
 
 from omniedit.errors import (
@@ -31,6 +32,9 @@ from omniedit.evolink.replies import (
 from omniedit.http.client import HttpClient
 from omniedit.http.reply import Reply, date_of
 from omniedit.models import BATCH_SIZE, Credits, Task, TaskPage
+
+_PROCESSED: Final = frozenset({HTTPStatus.FOUND, HTTPStatus.SEE_OTHER})
+"""Redirects to the outcome of a POST that was processed (RFC 9110, 15.4.3 and 15.4.4)."""
 
 
 class EvoLinkClient:
@@ -95,6 +99,9 @@ class EvoLinkClient:
             said = f": {refusal.message}" if refusal.message else ""
             msg = f"there is no EvoLink API at {self._base_url} (answered {reply.status}{said})"
             raise WrongBaseURLError(msg, http_status=reply.status)
+        if reply.status in _PROCESSED:
+            msg = f"the service answered with a redirect ({reply.status}), as after accepting it"
+            raise UnreadableReplyError(msg, http_status=reply.status)
         task = parse_task(_value(reply))
         is_replay = reply.headers.get("idempotency-replayed", "").strip().lower() == "true"
         return task, is_replay

@@ -4,14 +4,19 @@ Apart from the sandbox, nothing else imports `av`. The modules `facts` and `time
 the others are imported where they are used, after a check that it is installed.
 """
 
+import importlib
 import importlib.util
 
 from omniedit.errors import MissingExtraError, install_command
 
 
 def is_available() -> bool:
-    """Return whether the extra is installed."""
-    return importlib.util.find_spec("av") is not None
+    """Return whether the extra is installed and can be loaded, which it then is."""
+    try:
+        importlib.import_module("av")
+    except ImportError:
+        return False
+    return True
 
 
 def check_available(*packages: str) -> None:

@@ -171,8 +171,8 @@ def batch(
             if planner.faults:
                 errors = report.faults(planner.faults, names, planner.causes)
                 return Outcome(errors=errors, tasks=report.documents)
-            _confirm(context, session, edits, has_consent=yes)
             report.begin(edits, line_count=line_count)
+            _confirm(context, session, edits, has_consent=yes)
             run = BatchRun(
                 session,
                 options,

@@ -1,10 +1,12 @@
 """Clips are found in folders, probed once, and checked again before submission."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from omniedit import models
@@ -12,13 +14,17 @@ from omniedit.edits.clips import clips_of, file_facts, probe
 from omniedit.edits.edit import EditOptions, edit
 from omniedit.edits.requests import prepare
 from omniedit.edits.targets import Destination
-from omniedit.errors import InvalidInputError, LocalError
-from omniedit.events import Saved
+from omniedit.errors import InvalidInputError, LocalError, OmniEditError
+from omniedit.events import Noted, Saved, Warned
 from omniedit.models import DEFAULT_MODEL, EditRequest, find_model
 from tests.unit.edits.bench import CLIP_URL, RESULTS_URL, BenchSession, completed
 
 pytest.importorskip("av")
 from tests.unit.media.clips import Sound, make_clip
+
+
+def notes_of(session: BenchSession) -> list[str]:
+    return [event.message for kind in (Noted, Warned) for event in session.reported(kind)]
 
 
 def test_a_clip_is_probed_again_only_after_it_changes(
@@ -110,6 +116,47 @@ def test_a_deleted_result_is_restored_when_sound_is_removed(
     assert [event.shown_path for event in session.reported(Saved)] == before
     assert (cwd / name).exists()
     assert len(session.script.prompts) == 1
+
+
+def edit_with_original_sound(
+    folder: Path, clip: Callable[[], httpx.Response]
+) -> tuple[BenchSession, OmniEditError | None]:
+    """Edit the clip of a URL with its original sound; the result is 2 s long."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return clip() if request.url.host == "example.com" else session.script(request)
+
+    session = BenchSession(transport=answer, folder=folder / "private")
+    content = make_clip(folder / "result.mp4", seconds=2, sound=Sound()).read_bytes()
+    session.script.video = lambda _: content
+    options = EditOptions(
+        destination=Destination("out.mp4"), timeout_s=60.0, sound=models.Sound.ORIGINAL
+    )
+    try:
+        edit(session, EditRequest(video=CLIP_URL, prompt="warmer"), options)
+    except OmniEditError as error:
+        return session, error
+    return session, None
+
+
+def test_the_original_sound_of_a_silent_clip_is_none(cwd: Path) -> None:
+    clip = make_clip(cwd / "clip.mp4", seconds=1).read_bytes()
+
+    session, error = edit_with_original_sound(
+        cwd, lambda: httpx.Response(200, stream=httpx.ByteStream(clip))
+    )
+
+    assert error is None
+    assert "the clip has no sound, so out.mp4 has none" in notes_of(session)
+    assert not any("shorter" in message for message in notes_of(session))
+
+
+def test_a_clip_that_is_gone_does_not_lead_to_paying_again(cwd: Path) -> None:
+    _, error = edit_with_original_sound(cwd, lambda: httpx.Response(404))
+
+    assert error is not None
+    assert "cannot be fetched" in error.message
+    assert error.hint == "`--sound new` saves the result as it is"
 
 
 def test_a_clip_changed_after_its_check_is_not_submitted(

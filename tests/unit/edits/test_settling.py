@@ -433,6 +433,22 @@ def test_settling_an_unknown_submission_keeps_to_the_timeout(session: BenchSessi
     assert max(limits) <= policy.duplicates_budget_s + policy.last_reply_s, limits
 
 
+def test_reading_many_tasks_of_a_dead_service_ends_soon(session: BenchSession) -> None:
+    def hang(request: httpx.Request) -> httpx.Response:
+        dead.time.advance(request.extensions["timeout"]["read"].left_s())
+        msg = "timed out"
+        raise httpx.ReadTimeout(msg, request=request)
+
+    dead = BenchSession(transport=hang)
+    records = [record_of(running(f"task-{number}")) for number in range(5)]
+
+    errors = [error for _, error in read_all(dead, records)]
+
+    policy = session.policy
+    assert all(isinstance(error, UnavailableError) for error in errors)
+    assert dead.time.now <= policy.read_budget_s + len(records) * policy.last_reply_s
+
+
 def test_forgetting_a_submission_warns_of_paying_again(
     session: BenchSession,
 ) -> None:

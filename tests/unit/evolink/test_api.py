@@ -22,6 +22,7 @@ from omniedit.errors import (
     RateLimitedError,
     RequestRefusedError,
     ServerError,
+    ServiceError,
     TaskNotFoundError,
     UnreadableReplyError,
     WrongBaseURLError,
@@ -459,6 +460,20 @@ def test_a_failed_task_is_returned_not_raised(serve: Serve) -> None:
 
     assert task.error is not None
     assert (task.error.code, task.error.message) == ("content_policy_violation", "line\nline")
+
+
+@pytest.mark.parametrize(
+    ("status", "is_certain"), [(301, True), (302, False), (303, False), (307, True)]
+)
+def test_a_submission_may_have_been_accepted_if_it_is_redirected_to_its_outcome(
+    serve: Serve, status: int, *, is_certain: bool
+) -> None:
+    service = serve(status, headers={"Location": "https://other.example/v1/tasks"})
+
+    with pytest.raises(ServiceError, match="redirect") as caught:
+        service.api.create_task(BODY, request_id=REQUEST_ID)
+
+    assert is_certainly_not_accepted(caught.value) is is_certain
 
 
 @every_other_call
