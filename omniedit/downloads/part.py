@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Self, cast
 
 from omniedit.errors import LocalError, TargetBusyError
-from omniedit.policy import DEFAULT, Policy
+from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM, System, error_reason
 from omniedit.system.files import read_own_file
 from omniedit.system.mp4 import ReadAt, boxes
@@ -299,11 +299,12 @@ def is_whole_mp4(read_at: ReadAt, size_bytes: int) -> bool:
     return 0 <= size_bytes - end < _BOX_HEADER_BYTES and {b"moov", b"mdat"} <= seen
 
 
-def part_path(target: Path, ident: str) -> Path:
+def part_path(target: Path, ident: str, *, system: System = THIS_SYSTEM) -> Path:
     """Return the path of `target`'s part file."""
     end_of_id = re.sub(r"[^A-Za-z0-9._-]", "_", ident)[-_END_OF_ID_LENGTH:]
     # The note's name, which is the longest, must fit as well.
-    return hidden_path(target, f".{end_of_id}.part{NOTE_SUFFIX}").with_suffix("")
+    name = hidden_path(target, f".{end_of_id}.part{NOTE_SUFFIX}", system=system)
+    return name.with_suffix("")
 
 
 def open_part(
@@ -312,7 +313,7 @@ def open_part(
     *,
     overwrite: bool,
     sleep: Callable[[float], object],
-    policy: Policy = DEFAULT,
+    budget_s: float = DEFAULT.busy_budget_s,
     system: System = THIS_SYSTEM,
 ) -> PartFile | None:
     """Open and lock a part file; return None if the target turns out to be the same file.
@@ -329,7 +330,7 @@ def open_part(
         part = PartFile(path, descriptor := _open(path, system=system), system=system)
         try:
             has_waited |= _wait_for_lock(
-                descriptor, target, sleep=sleep, budget_s=policy.busy_budget_s, system=system
+                descriptor, target, sleep=sleep, budget_s=budget_s, system=system
             )
             is_placed = part.has_name(target)
             if not is_placed and part.has_name(path) and os.fstat(descriptor).st_nlink == 1:
@@ -352,16 +353,16 @@ def open_exclusive_part(target: Path, *, system: System = THIS_SYSTEM) -> PartFi
     Raises:
         LocalError: If the file cannot be created.
     """
-    path = part_path(target, os.urandom(_END_OF_ID_LENGTH // 2).hex())
+    path = part_path(target, os.urandom(_END_OF_ID_LENGTH // 2).hex(), system=system)
     return PartFile(
         path, _open(path, system=system, exclusively=True), is_exclusive=True, system=system
     )
 
 
-def hidden_path(target: Path, suffix: str) -> Path:
+def hidden_path(target: Path, suffix: str, *, system: System = THIS_SYSTEM) -> Path:
     """Return `.<name><suffix>` beside a target, shortening the name if the file system requires it."""
     name = target.name
-    longest_bytes = THIS_SYSTEM.longest_name_bytes(target.parent)
+    longest_bytes = system.longest_name_bytes(target.parent)
     if len(os.fsencode(f".{name}{suffix}")) > longest_bytes:
         # Two long names may differ only at their ends, so add a digest.
         suffix = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}{suffix}"

@@ -7,6 +7,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ from omniedit.downloads.part import (
 )
 from omniedit.errors import LocalError, TargetExistsError
 from omniedit.models import SavedFile
-from omniedit.policy import DEFAULT, Policy
+from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM, System, error_reason
 from omniedit.system.files import absolute_path, hold, settled_path
 
@@ -113,173 +114,187 @@ def make_folder(folder: Path, *, system: System = THIS_SYSTEM) -> None:
         raise disk_error(folder, error) from error
 
 
-def write_target(
-    target: Path,
-    ident: str,
-    fill: Callable[[PartFile], None],
-    *,
-    overwrite: bool,
-    sleep: Callable[[float], object],
-    on_verified: Callable[[SavedFile], None] | None = None,
-    policy: Policy = DEFAULT,
-    system: System = THIS_SYSTEM,
-) -> SavedFile:
-    """Write a file under its final name, completely or not at all.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Writes files under their final names, each completely or not at all.
 
     Args:
-        target: The final path; missing folders are created.
-        ident: The source of the content, such as a task ID; part files are named after it.
-        fill: Completes the part file.
-        overwrite: Replace an existing file.
         sleep: Sleeps while another process is writing the same target.
-        on_verified: Called with the complete, synced file before it is placed, so that a record of
-            it exists even if a kill follows right after the placement.
-        policy: How long to wait for that process.
+        budget_s: How long to wait for that process.
         system: The operating system; injected by tests.
-
-    Raises:
-        TargetExistsError: If another file has that name.
-        TargetBusyError: If another process kept the part file locked.
-        LocalError: If the disk, the folder or the name does not allow it.
-    """
-    target = absolute_path(settled_path(target))
-    part = _open_target(
-        target, ident, overwrite=overwrite, sleep=sleep, policy=policy, system=system
-    )
-    if part is None:
-        return saved_file(target)
-    with part:
-        fill(part)
-        part.sync()
-        saved = SavedFile(path=str(target), size_bytes=part.size_bytes, sha256=part.sha256)
-        if on_verified:
-            on_verified(saved)
-        place(part, target, overwrite=overwrite, sleep=sleep, policy=policy)
-    return saved
-
-
-def write_content(
-    target: Path,
-    ident: str,
-    chunks: Iterable[bytes],
-    *,
-    overwrite: bool,
-    sleep: Callable[[float], object],
-    policy: Policy = DEFAULT,
-) -> SavedFile:
-    """Write given content under its final name, completely or not at all.
-
-    Args:
-        target: The final path; missing folders are created.
-        ident: The source of the content; part files are named after it.
-        chunks: The content.
-        overwrite: Replace an existing file.
-        sleep: Sleeps while another process is writing the same target.
-        policy: How long to wait for that process.
-
-    Raises:
-        TargetExistsError: If another file has that name.
-        LocalError: If the disk, the folder or the name does not allow it.
     """
 
-    def fill(part: PartFile) -> None:
-        part.clear()
-        for chunk in chunks:
-            part.append(chunk)
+    sleep: Callable[[float], object]
+    budget_s: float = DEFAULT.busy_budget_s
+    system: System = THIS_SYSTEM
 
-    return write_target(target, ident, fill, overwrite=overwrite, sleep=sleep, policy=policy)
+    def write(
+        self,
+        target: Path,
+        ident: str,
+        fill: Callable[[PartFile], None],
+        *,
+        overwrite: bool,
+        on_verified: Callable[[SavedFile], None] | None = None,
+    ) -> SavedFile:
+        """Write a file.
 
+        Args:
+            target: The final path; missing folders are created.
+            ident: The source of the content, such as a task ID; part files are named after it.
+            fill: Completes the part file.
+            overwrite: Replace an existing file.
+            on_verified: Called with the complete, synced file before it is placed, so that a record
+                of it exists even if a kill follows right after the placement.
 
-def copy_result(
-    source: SavedFile,
-    target: Path,
-    *,
-    overwrite: bool,
-    sleep: Callable[[float], object],
-    on_verified: Callable[[SavedFile], None] | None = None,
-    system: System = THIS_SYSTEM,
-) -> SavedFile:
-    """Copy a saved result as carefully as if it were downloaded, completely or not at all.
+        Raises:
+            TargetExistsError: If another file has that name.
+            TargetBusyError: If another process kept the part file locked.
+            LocalError: If the disk, the folder or the name does not allow it.
+        """
+        target = absolute_path(settled_path(target))
+        part = self._open(target, ident, overwrite=overwrite)
+        if part is None:
+            return saved_file(target)
+        with part:
+            fill(part)
+            part.sync()
+            saved = SavedFile(path=str(target), size_bytes=part.size_bytes, sha256=part.sha256)
+            if on_verified:
+                on_verified(saved)
+            self.place(part, target, overwrite=overwrite)
+        return saved
 
-    Args:
-        source: The saved file, with its digest when it was saved.
-        target: The path of the copy; missing folders are created.
-        overwrite: Replace an existing file.
-        sleep: Sleeps while another process is writing the same target.
-        on_verified: Called with the complete, synced copy before it is placed.
-        system: The operating system; injected by tests.
+    def write_content(
+        self, target: Path, ident: str, chunks: Iterable[bytes], *, overwrite: bool
+    ) -> SavedFile:
+        """Write given content; arguments and errors are those of `write`."""
 
-    Raises:
-        TargetExistsError: If another file has that name.
-        LocalError: If the disk does not allow it, or the source has changed.
-    """
+        def fill(part: PartFile) -> None:
+            part.clear()
+            for chunk in chunks:
+                part.append(chunk)
 
-    def fill(part: PartFile) -> None:
-        part.clear()
+        return self.write(target, ident, fill, overwrite=overwrite)
+
+    def copy(
+        self,
+        source: SavedFile,
+        target: Path,
+        *,
+        overwrite: bool,
+        on_verified: Callable[[SavedFile], None] | None = None,
+    ) -> SavedFile:
+        """Copy a saved result as carefully as if it were downloaded.
+
+        The arguments are those of `write`; `source` has the digest from when it was saved.
+
+        Raises:
+            TargetExistsError: If another file has that name.
+            LocalError: If the disk does not allow it, or the source has changed.
+        """
+
+        def fill(part: PartFile) -> None:
+            part.clear()
+            try:
+                with Path(source.path).open("rb", buffering=0) as file:
+                    while block := file.read(_BLOCK_BYTES):
+                        part.append(block)
+            except OSError as error:
+                msg = f"cannot read {source.path}: {error_reason(error)}"
+                raise LocalError(msg) from error
+            if part.sha256 != source.sha256:
+                msg = f"{source.path} changed while it was copied"
+                raise LocalError(msg)
+
+        return self.write(target, source.sha256, fill, overwrite=overwrite, on_verified=on_verified)
+
+    def place(
+        self,
+        part: PartFile,
+        target: Path,
+        *,
+        overwrite: bool,
+        link: Callable[[Path, Path], None] = os.link,
+    ) -> None:
+        """Give a part file its final name in one step.
+
+        Args:
+            part: The part file, complete and synced.
+            target: The final path, in the same folder.
+            overwrite: Replace an existing file.
+            link: Creates a hard link.
+
+        Raises:
+            TargetExistsError: If another file has that name; the part file is removed.
+            LocalError: If it cannot be placed.
+        """
+        size_bytes, sha256 = part.size_bytes, part.sha256
         try:
-            with Path(source.path).open("rb", buffering=0) as file:
-                while block := file.read(_BLOCK_BYTES):
-                    part.append(block)
+            if not part.has_name(part.path):
+                raise FileNotFoundError(errno.ENOENT, "the part file has vanished")
+            if overwrite:
+                _rename(part, target)
+            else:
+                self._link_or_rename(part, target, link=link)
+        except FileExistsError as error:
+            part.drop()
+            if not verify(target, size_bytes=size_bytes, sha256=sha256):
+                msg = f"{target} appeared during the download and is another file; the download was discarded"
+                raise TargetExistsError(msg) from error
         except OSError as error:
-            msg = f"cannot read {source.path}: {error_reason(error)}"
-            raise LocalError(msg) from error
-        if part.sha256 != source.sha256:
-            msg = f"{source.path} changed while it was copied"
-            raise LocalError(msg)
-
-    return write_target(
-        target,
-        source.sha256,
-        fill,
-        overwrite=overwrite,
-        sleep=sleep,
-        on_verified=on_verified,
-        system=system,
-    )
-
-
-def place(
-    part: PartFile,
-    target: Path,
-    *,
-    overwrite: bool,
-    sleep: Callable[[float], object],
-    link: Callable[[Path, Path], None] = os.link,
-    policy: Policy = DEFAULT,
-) -> None:
-    """Give a part file its final name in one step.
-
-    Args:
-        part: The part file, complete and synced.
-        target: The final path, in the same folder.
-        overwrite: Replace an existing file.
-        sleep: Sleeps while another process is placing a file of that name.
-        link: Creates a hard link.
-        policy: How long to wait for that process.
-
-    Raises:
-        TargetExistsError: If another file has that name; the part file is removed.
-        LocalError: If it cannot be placed.
-    """
-    size_bytes, sha256 = part.size_bytes, part.sha256
-    try:
-        if not part.has_name(part.path):
-            raise FileNotFoundError(errno.ENOENT, "the part file has vanished")
-        if overwrite:
-            _rename(part, target)
-        else:
-            _link_or_rename(part, target, sleep=sleep, link=link, policy=policy)
-    except FileExistsError as error:
+            raise disk_error(target, error) from error
+        # The new name must be on disk before the old one is removed.
+        self.system.sync_folder(target.parent)
         part.drop()
-        if not verify(target, size_bytes=size_bytes, sha256=sha256):
-            msg = f"{target} appeared during the download and is another file; the download was discarded"
-            raise TargetExistsError(msg) from error
-    except OSError as error:
-        raise disk_error(target, error) from error
-    # The new name must be on disk before the old one is removed.
-    part.system.sync_folder(target.parent)
-    part.drop()
-    part.system.sync_folder(target.parent)
+        self.system.sync_folder(target.parent)
+
+    def _open(self, target: Path, ident: str, *, overwrite: bool) -> PartFile | None:
+        """Check a target, create its folder, open its part file; None if it is already finished."""
+        has_locks, path = True, part_path(target, ident, system=self.system)
+        try:
+            has_locks = check_writable(target, overwrite=overwrite, system=self.system)
+        except TargetExistsError:
+            # If a process was killed right after the placement, the finished file has both names.
+            if not _is_same_file(path, target):
+                raise
+        make_folder(target.parent, system=self.system)
+        if not has_locks:
+            return open_exclusive_part(target, system=self.system)
+        return open_part(
+            path,
+            target,
+            overwrite=overwrite,
+            sleep=self.sleep,
+            budget_s=self.budget_s,
+            system=self.system,
+        )
+
+    def _link_or_rename(
+        self, part: PartFile, target: Path, *, link: Callable[[Path, Path], None]
+    ) -> None:
+        """Place a file under a name that must be free.
+
+        Raises:
+            FileExistsError: If the name is taken.
+        """
+        try:
+            link(part.path, target)
+        except FileExistsError:
+            # NFS reports this as well if it retried a request whose reply was lost.
+            if not part.has_name(target):
+                raise
+        except OSError:
+            # FAT and some network file systems have no links: lock, check, rename.
+            if not part.has_name(part.path):
+                raise
+            lock = hidden_path(target, ".lock", system=self.system)
+            held = hold(lock, sleep=self.sleep, timeout_s=self.budget_s, system=self.system)
+            # Without locks, another process may create the target between the check and the rename.
+            with nullcontext() if part.is_exclusive else held:
+                if os.path.lexists(target):
+                    raise FileExistsError from None
+                _rename(part, target)
 
 
 def remove_leftover_part(target: Path, ident: str) -> None:
@@ -289,62 +304,6 @@ def remove_leftover_part(target: Path, ident: str) -> None:
         for left_over in (path.with_name(path.name + NOTE_SUFFIX), path):
             with suppress(OSError):
                 left_over.unlink(missing_ok=True)
-
-
-def _open_target(
-    target: Path,
-    ident: str,
-    *,
-    overwrite: bool,
-    sleep: Callable[[float], object],
-    policy: Policy,
-    system: System,
-) -> PartFile | None:
-    """Check a target, create its folder and open its part file; None if it is already finished."""
-    has_locks = True
-    try:
-        has_locks = check_writable(target, overwrite=overwrite, system=system)
-    except TargetExistsError:
-        # If a process was killed right after the placement, the finished file has both names.
-        if not _is_same_file(part_path(target, ident), target):
-            raise
-    make_folder(target.parent, system=system)
-    if not has_locks:
-        return open_exclusive_part(target, system=system)
-    path = part_path(target, ident)
-    return open_part(path, target, overwrite=overwrite, sleep=sleep, policy=policy, system=system)
-
-
-def _link_or_rename(
-    part: PartFile,
-    target: Path,
-    *,
-    sleep: Callable[[float], object],
-    link: Callable[[Path, Path], None],
-    policy: Policy,
-) -> None:
-    """Place a file under a name that must be free.
-
-    Raises:
-        FileExistsError: If the name is taken.
-    """
-    try:
-        link(part.path, target)
-    except FileExistsError:
-        # NFS reports this as well if it retried a request whose reply was lost.
-        if not part.has_name(target):
-            raise
-    except OSError:
-        # FAT and some network file systems have no links: lock, check, rename.
-        if not part.has_name(part.path):
-            raise
-        lock, timeout_s = hidden_path(target, ".lock"), policy.busy_budget_s
-        held = hold(lock, sleep=sleep, timeout_s=timeout_s, system=part.system)
-        # Without locks, another process may create the target between the check and the rename.
-        with nullcontext() if part.is_exclusive else held:
-            if os.path.lexists(target):
-                raise FileExistsError from None
-            _rename(part, target)
 
 
 def _rename(part: PartFile, target: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from omniedit.downloads.part import MP4_HEAD_BYTES, PartFile, Version, is_mp4
-from omniedit.downloads.placement import write_target
+from omniedit.downloads.placement import Placement
 from omniedit.errors import (
     BlockedClientError,
     BrokenDownloadError,
@@ -74,7 +74,7 @@ class Downloader:
         self._sleep = sleep
         self._jitter = jitter
         self._public_only = public_only
-        self._system = system
+        self._placement = Placement(sleep=sleep, budget_s=http.policy.busy_budget_s, system=system)
 
     def download(
         self,
@@ -127,15 +127,8 @@ class Downloader:
             except OmniEditError as error:
                 raise error.about(task_id=task_id) from error.__cause__
 
-        return write_target(
-            target,
-            task_id or what,
-            fill,
-            overwrite=overwrite,
-            sleep=self._sleep,
-            on_verified=on_verified,
-            policy=self._http.policy,
-            system=self._system,
+        return self._placement.write(
+            target, task_id or what, fill, overwrite=overwrite, on_verified=on_verified
         )
 
     @contextmanager

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from omniedit.downloads.placement import check_writable, copy_result, remove_leftover_part
+from omniedit.downloads.placement import check_writable, remove_leftover_part
 from omniedit.edits.clips import digest_of_clip, is_whole, probe_result, progress_of
 from omniedit.edits.reads import read_task, refresh
 from omniedit.edits.session import Session
@@ -163,11 +163,10 @@ def save_local_copy(session: Session, record: Record, target: Target) -> Record 
         return record
     for file in record.saved:
         if file.is_served and is_whole(session, file):
-            copy = copy_result(
+            copy = session.placement.copy(
                 file,
                 target.path,
                 overwrite=target.overwrite,
-                sleep=session.sleep,
                 on_verified=partial(record_saved, session, str(record.task_id)),
             )
             copy = copy._replace(facts=file.facts)

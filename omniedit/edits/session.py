@@ -17,6 +17,7 @@ from omniedit.system import SYSTEM_CLOCK, Clock
 from omniedit.system.files import absolute_path
 
 if TYPE_CHECKING:
+    from omniedit.downloads.placement import Placement
     from omniedit.downloads.transfer import Downloader
     from omniedit.edits.sending import RateLimiter
     from omniedit.events import Event, Observer
@@ -171,9 +172,16 @@ class Session:
         return RateLimiter(self.monotonic, self.sleep, least_interval_s=interval_s)
 
     @property
+    def placement(self) -> "Placement":
+        """Writes files under their final names."""
+        from omniedit.downloads.placement import Placement  # noqa: PLC0415 - few commands save
+
+        return Placement(sleep=self.sleep, budget_s=self.policy.busy_budget_s)
+
+    @property
     def downloader(self) -> "Downloader":
         """A downloader for results and clips."""
-        from omniedit.downloads.transfer import Downloader  # noqa: PLC0415 - few commands save
+        from omniedit.downloads.transfer import Downloader  # noqa: PLC0415 - as above
 
         return Downloader(
             self.http,

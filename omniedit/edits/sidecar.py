@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from omniedit import __version__
-from omniedit.downloads.placement import check_writable, remove_leftover_part, write_content
+from omniedit.downloads.placement import check_writable, remove_leftover_part
 from omniedit.edits.clips import file_facts, is_whole
 from omniedit.edits.records import parents_of
 from omniedit.edits.session import Session
@@ -141,7 +141,7 @@ def _write(
     content = json.dumps(fields, indent=2).encode() + b"\n"
     # A sidecar of the same task may be replaced: it describes the result with another sound.
     is_own = written_sha256 is not None
-    write_content(path, file.sha256, [content], overwrite=overwrite or is_own, sleep=session.sleep)
+    session.placement.write_content(path, file.sha256, [content], overwrite=overwrite or is_own)
 
 
 def _facts_of(session: Session, file: SavedFile) -> dict[str, object]:

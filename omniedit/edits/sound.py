@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from omniedit.downloads.placement import copy_result, saved_file
+from omniedit.downloads.placement import saved_file
 from omniedit.edits.clips import file_facts, local_clip
 from omniedit.edits.requests import PreparedEdit
 from omniedit.edits.save import find_saved, record_placed, record_saved
@@ -83,11 +83,10 @@ def save_with_sound(
             )
 
         try:
-            file = copy_result(
+            file = session.placement.copy(
                 saved_file(path) if is_changed else served,
                 target.path,
                 overwrite=target.overwrite,
-                sleep=session.sleep,
                 on_verified=lambda file: record_saved(session, task_id, variant(file)),
             )
         except TargetExistsError:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from omniedit.downloads.placement import (
     check_writable,
-    copy_result,
     remove_leftover_part,
     saved_file,
 )
@@ -360,11 +359,10 @@ def _placed(
         session.write_journal(lambda: session.journal.record_saved(digest, known))
 
     try:
-        copy = copy_result(
+        copy = session.placement.copy(
             file,
             target.path,
             overwrite=target.overwrite,
-            sleep=session.sleep,
             on_verified=record,
         )
         return file._replace(path=copy.path)

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from omniedit.downloads.placement import copy_result, saved_file
+from omniedit.downloads.placement import saved_file
 from omniedit.edits.clips import digest_of_clip, local_clip, plan_clip, progress_of
 from omniedit.edits.requests import PreparedEdit, digest_of
 from omniedit.edits.session import Session
@@ -106,7 +106,7 @@ def save_prepared(
             _check_frames(session, request)
             done = "copied"
             session.note(done)
-        saved = copy_result(saved_file(path), target, overwrite=False, sleep=session.sleep)
+        saved = session.placement.copy(saved_file(path), target, overwrite=False)
     return saved, done
 
 

@@ -79,7 +79,6 @@ def compare(
     The page is one file beside its videos, and needs no network. A clip behind a URL, or an unsaved
     result, is fetched once to make it.
     """
-    from omniedit.downloads.placement import write_content
     from omniedit.edits.compare import find_videos, measured
 
     context: Context = ctx.obj
@@ -103,14 +102,7 @@ def compare(
         else:
             comparison = measured(session, comparison)
             chunks = _page(comparison, target, embeds=embed)
-        written = write_content(
-            target,
-            "compare",
-            chunks,
-            overwrite=force,
-            sleep=session.sleep,
-            policy=session.policy,
-        )
+        written = session.placement.write_content(target, "compare", chunks, overwrite=force)
     context.printer.path(output or str(target))
     if shows:
         _show(context, sheet)

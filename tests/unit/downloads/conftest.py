@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol
 import httpx
 import pytest
 
+from omniedit.downloads.placement import Placement
 from omniedit.downloads.transfer import Downloader
 from omniedit.http.client import HttpClient
 from omniedit.models import SavedFile
@@ -129,6 +130,9 @@ class Bench:
         )
         self.downloader = Downloader(
             self.http, sleep=self.slept.append, jitter=lambda: 0.0, system=system
+        )
+        self.placement = Placement(
+            sleep=self.slept.append, budget_s=policy.busy_budget_s, system=system
         )
 
     def clock(self) -> float:

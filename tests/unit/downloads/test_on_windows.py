@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from omniedit.downloads.part import PartFile, Version, open_part
-from omniedit.downloads.placement import check_writable, copy_result, place, saved_file
+from omniedit.downloads.placement import check_writable, saved_file
 from omniedit.errors import LocalError, TargetExistsError
 from omniedit.system.windows import PATIENCE_S
 from tests.systems import windows
@@ -123,7 +123,7 @@ def test_a_result_is_placed_with_or_without_hard_links(
     bench: Bench, origin: Origin, link: Callable[[Path, Path], None]
 ) -> None:
     with _complete(bench) as part:
-        place(part, bench.target, overwrite=False, sleep=bench.slept.append, link=link)
+        bench.placement.place(part, bench.target, overwrite=False, link=link)
 
     assert bench.target.read_bytes() == origin.content
     assert bench.names == ["out.mp4"]
@@ -137,7 +137,7 @@ def test_an_existing_target_is_not_overwritten(
     bench.target.write_bytes(b"mine")
 
     with part, pytest.raises(TargetExistsError):
-        place(part, bench.target, overwrite=False, sleep=bench.slept.append, link=link)
+        bench.placement.place(part, bench.target, overwrite=False, link=link)
 
     assert bench.target.read_bytes() == b"mine"
     assert bench.names == ["out.mp4"]
@@ -151,7 +151,7 @@ def test_waiting_for_another_download_of_the_target_succeeds(bench: Bench, origi
         waits.append(seconds)
         if len(waits) == 3:
             with other:
-                place(other, bench.target, overwrite=False, sleep=sleep)
+                bench.placement.place(other, bench.target, overwrite=False)
 
     part = open_part(
         bench.folder / bench.PART, bench.target, overwrite=False, sleep=sleep, system=WINDOWS
@@ -168,9 +168,7 @@ def test_a_saved_result_is_copied(bench: Bench, origin: Origin) -> None:
     bench.download()
     copy = bench.folder / "copy.mp4"
 
-    copy_result(
-        saved_file(bench.target), copy, overwrite=False, sleep=bench.slept.append, system=WINDOWS
-    )
+    bench.placement.copy(saved_file(bench.target), copy, overwrite=False)
 
     assert copy.read_bytes() == origin.content
     assert bench.names == ["copy.mp4", "out.mp4"]

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from omniedit.downloads.part import (
     open_part,
     part_path,
 )
-from omniedit.downloads.placement import check_writable, copy_result, make_folder, place, verify
+from omniedit.downloads.placement import check_writable, make_folder, verify
 from omniedit.downloads.transfer import Downloader
 from omniedit.errors import LocalError, TargetBusyError, TargetExistsError
 from omniedit.policy import DEFAULT
@@ -178,6 +179,12 @@ def test_a_long_name_is_shortened_to_fit_and_stays_unique(tmp_path: Path, name: 
     assert short.startswith(f".{name[0]}")
     assert short.endswith(".part")
     assert short != other
+
+
+def test_a_hidden_name_is_as_short_as_the_given_system_requires(tmp_path: Path) -> None:
+    system = linux(name_limit=lambda _: 100)
+
+    assert len(hidden_path(tmp_path / ("x" * 99), ".part", system=system).name) == 100
 
 
 @pytest.mark.parametrize(
@@ -344,7 +351,7 @@ def test_waiting_for_another_download_of_the_target_succeeds(
         if len(waits) == 3:
             with other:
                 other.append(origin.content)
-                place(other, bench.target, overwrite=overwrite, sleep=sleep)
+                bench.placement.place(other, bench.target, overwrite=overwrite)
 
     downloader = Downloader(bench.http, sleep=sleep, jitter=random.random)
     saved = downloader.download(
@@ -400,7 +407,7 @@ def _no_hard_links(source: Path, target: Path) -> None:
 
 def test_without_hard_links_a_result_is_renamed(bench: Bench, origin: Origin) -> None:
     with _complete_part(bench) as part:
-        place(part, bench.target, overwrite=False, sleep=bench.slept.append, link=_no_hard_links)
+        bench.placement.place(part, bench.target, overwrite=False, link=_no_hard_links)
 
     assert bench.target.read_bytes() == origin.content
     assert bench.names == ["out.mp4"]
@@ -411,7 +418,7 @@ def test_without_hard_links_an_existing_target_is_kept(bench: Bench) -> None:
     bench.target.write_bytes(b"mine")
 
     with part, pytest.raises(TargetExistsError):
-        place(part, bench.target, overwrite=False, sleep=bench.slept.append, link=_no_hard_links)
+        bench.placement.place(part, bench.target, overwrite=False, link=_no_hard_links)
 
     assert bench.target.read_bytes() == b"mine"
     assert bench.names == ["out.mp4"]
@@ -423,7 +430,7 @@ def test_a_hard_link_created_despite_an_error_is_success(bench: Bench, origin: O
         raise FileExistsError
 
     with _complete_part(bench) as part:
-        place(part, bench.target, overwrite=False, sleep=bench.slept.append, link=link)
+        bench.placement.place(part, bench.target, overwrite=False, link=link)
 
     assert bench.target.read_bytes() == origin.content
 
@@ -434,7 +441,7 @@ def test_a_part_that_was_moved_away_is_not_placed(bench: Bench) -> None:
     (bench.folder / bench.PART).rename(bench.folder / "elsewhere")
 
     with part, pytest.raises(LocalError, match="vanished"):
-        place(part, bench.target, overwrite=False, sleep=bench.slept.append)
+        bench.placement.place(part, bench.target, overwrite=False)
 
     assert not bench.target.exists()
 
@@ -498,7 +505,7 @@ def test_a_failed_sync_is_an_error_and_keeps_the_part(bench: Bench) -> None:
 
 
 def _copy(bench: Bench, source: SavedFile, target: Path, *, overwrite: bool = False) -> SavedFile:
-    return copy_result(source, target, overwrite=overwrite, sleep=bench.slept.append)
+    return bench.placement.copy(source, target, overwrite=overwrite)
 
 
 def test_a_saved_file_is_copied_whole(bench: Bench) -> None:
@@ -657,8 +664,9 @@ def test_the_folder_is_synced_before_and_after_the_part_is_removed(
 ) -> None:
     recorder = SyncRecorder(bench, monkeypatch)
 
+    placement = replace(bench.placement, system=recorder.system)
     with _complete_part(bench, recorder.system) as part:
-        place(part, bench.target, overwrite=overwrite, sleep=bench.slept.append)
+        placement.place(part, bench.target, overwrite=overwrite)
 
     before_removal = ["out.mp4"] if overwrite else [bench.PART, bench.NOTE, "out.mp4"]
     assert recorder.seen == [before_removal, ["out.mp4"]]
@@ -682,11 +690,10 @@ def test_a_copy_is_announced_before_it_gets_its_name(bench: Bench, origin: Origi
     saved, copy = bench.download(), bench.folder / "copy.mp4"
     seen: list[tuple[str, bool]] = []
 
-    copy_result(
+    bench.placement.copy(
         saved,
         copy,
         overwrite=False,
-        sleep=bench.slept.append,
         on_verified=lambda file: seen.append((file.sha256, copy.exists())),
     )
 

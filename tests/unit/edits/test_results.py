@@ -7,13 +7,16 @@ from pathlib import Path
 import httpx
 import pytest
 
+from omniedit.downloads.part import BUSY_PAUSE_S, open_part, part_path
+from omniedit.downloads.placement import saved_file
 from omniedit.edits.edit import EditOptions, edit
 from omniedit.edits.save import with_results
 from omniedit.edits.targets import Destination
 from omniedit.edits.wait import download
-from omniedit.errors import ResultGoneError
+from omniedit.errors import ResultGoneError, TargetBusyError
 from omniedit.events import Noted, Warned
 from omniedit.models import EditRequest, Record, Task, VideoFacts
+from omniedit.policy import DEFAULT
 from tests.unit.edits.bench import CLIP_URL, BenchSession, completed, record_of, video_of
 from tests.unit.media.clips import make_clip, with_manifest
 
@@ -144,3 +147,16 @@ def test_an_unreadable_result_link_is_not_recorded_as_gone() -> None:
     found = session.journal.find_task("task-1")
     assert found
     assert not found.is_result_gone
+
+
+def test_copying_a_result_waits_for_another_process_as_long_as_the_policy_says() -> None:
+    session = BenchSession(policy=DEFAULT._replace(busy_budget_s=5.0))
+    Path("saved.mp4").write_bytes(video_of("task-1"))
+    saved, target = saved_file(Path("saved.mp4")), Path("copy.mp4").absolute()
+    part = open_part(part_path(target, saved.sha256), target, overwrite=False, sleep=session.sleep)
+    assert part is not None
+
+    with part, pytest.raises(TargetBusyError):
+        session.placement.copy(saved, target, overwrite=False)
+
+    assert sum(session.time.rests) == pytest.approx(5.0, abs=BUSY_PAUSE_S + 0.01)
