@@ -261,7 +261,13 @@ class Context:
 
         with closing:
             opened = closing.enter_context(
-                opened_journal(folder, journal, warn=printer.warn, clock=self.clock)
+                opened_journal(
+                    folder,
+                    journal,
+                    warn=printer.warn,
+                    clock=self.clock,
+                    timeout_s=self.policy.journal_timeout_s,
+                )
             )
             shown = _Shown(self, closing if shows_progress else None)
             closing.callback(shown.end)

@@ -272,7 +272,7 @@ def remind(context: Context) -> None:
     shown = {record.task_id for record in context.board.records}
     try:
         # Nobody waits for a reminder.
-        with Journal(folder, policy=context.policy._replace(journal_timeout_s=0.1)) as journal:
+        with Journal(folder, timeout_s=0.1) as journal:
             ends = [
                 end
                 for record in journal.recent()

@@ -18,7 +18,7 @@ from omniedit.errors import (
     TargetBusyError,
     upgrade_command,
 )
-from omniedit.policy import DEFAULT, Policy
+from omniedit.policy import DEFAULT
 from omniedit.system import error_reason
 from omniedit.system.files import (
     check_own_path,
@@ -165,7 +165,7 @@ MAGIC: Final = b"SQLite format 3\0"
 _USER_VERSION: Final = slice(60, 64)
 """The bytes of the file header that hold the version (https://sqlite.org/fileformat.html, 1.3)."""
 _READ_VERSION: Final = "pragma user_version"
-FAILURES: Final = (LocalError, OSError, UnicodeDecodeError, sqlite3.Error)
+_FAILURES: Final = (LocalError, OSError, UnicodeDecodeError, sqlite3.Error)
 """The errors raised by SQLite, the file system and `omniedit.system.files`."""
 TABLES: Final = (
     "attempts",
@@ -208,7 +208,7 @@ class Database:
     Args:
         path: The file; None keeps everything in memory.
         shown_path: The path that errors name, if `path` is a copy.
-        policy: How long to wait while another process is writing.
+        timeout_s: How long to wait while another process is writing.
 
     Raises:
         JournalError: If it cannot be opened.
@@ -217,17 +217,21 @@ class Database:
     """
 
     def __init__(
-        self, path: Path | None, *, shown_path: Path | None = None, policy: Policy = DEFAULT
+        self,
+        path: Path | None,
+        *,
+        shown_path: Path | None = None,
+        timeout_s: float = DEFAULT.journal_timeout_s,
     ) -> None:
         self.path = path
         self.shown_path = shown_path or path
         self._lock = threading.RLock()
-        try:
+        with mapped_errors(self.shown_path):
             if path is not None:
                 _check_files(path, shown_path or path)
             self._connection = sqlite3.connect(
                 path or ":memory:",
-                timeout=policy.journal_timeout_s,
+                timeout=timeout_s,
                 isolation_level=None,
                 check_same_thread=False,  # guarded by the lock
             )
@@ -238,8 +242,6 @@ class Database:
                 # Windows cannot rename an open file.
                 self._connection.close()
                 raise
-        except FAILURES as error:
-            raise_mapped(self.shown_path, error)
 
     def check(self) -> None:
         """Check every page of the file, and that its tables have the columns of this version.
@@ -262,11 +264,8 @@ class Database:
 
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         """Return the rows of a query."""
-        try:
-            with self._lock:
-                return self._connection.execute(sql, values).fetchall()
-        except FAILURES as error:
-            raise_mapped(self.shown_path, error)
+        with mapped_errors(self.shown_path), self._lock:
+            return self._connection.execute(sql, values).fetchall()
 
     def columns(self, table: str) -> dict[str, tuple[object, ...]]:
         """Return a table's columns by name: number, name, type, not null, default, key."""
@@ -299,7 +298,7 @@ class Database:
     @contextmanager
     def attached(self, path: Path) -> Generator[None]:
         """Attach another file as the schema `other` for a block."""
-        with self._lock, mapped_errors(self.path):
+        with mapped_errors(self.path), self._lock:
             # The path need not be valid UTF-8.
             self._connection.execute("attach database ? as other", (os.fsencode(path),))
             try:
@@ -314,15 +313,12 @@ class Database:
         The write lock is taken first: a deferred transaction that begins with a read fails at
         once, whatever the time-out, if another process is writing.
         """
-        try:
-            # The connection commits at the end of the block, or rolls back after any exception.
-            with self._lock, self._connection:
-                # A signal that arrives during the wait for the lock is raised once it is held.
-                self._connection.execute("begin immediate")
-                self._check_not_replaced()
-                yield
-        except FAILURES as error:
-            raise_mapped(self.path, error)
+        # The connection commits at the end of the block, or rolls back after any exception.
+        with mapped_errors(self.path), self._lock, self._connection:
+            # A signal that arrives during the wait for the lock is raised once it is held.
+            self._connection.execute("begin immediate")
+            self._check_not_replaced()
+            yield
 
     def _check_not_replaced(self) -> None:
         """Refuse to write to a file that is no longer the one at its path."""
@@ -439,11 +435,11 @@ def mapped_errors(path: Path | None) -> Generator[None]:
     """Raise SQLite and file system errors as `JournalError`."""
     try:
         yield
-    except FAILURES as error:
-        raise_mapped(path, error)
+    except _FAILURES as error:
+        _raise_mapped(path, error)
 
 
-def raise_mapped(path: Path | None, error: Exception) -> NoReturn:
+def _raise_mapped(path: Path | None, error: Exception) -> NoReturn:
     """Raise a SQLite or file system error as `JournalError`, and any other error unchanged."""
     hint = None
     match error:

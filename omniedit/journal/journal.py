@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,8 @@ from omniedit.errors import (
     LocalError,
     RequestRefusedError,
 )
-from omniedit.journal.database import FAILURES, TABLES, check_version, raise_mapped
-from omniedit.journal.reading import Reader
+from omniedit.journal.database import TABLES, check_version
+from omniedit.journal.reading import Reader, held_lock
 from omniedit.journal.rows import name_to_stored, render_json, to_stored
 from omniedit.models import (
     AttemptState,
@@ -28,8 +28,8 @@ from omniedit.models import (
     UploadedClip,
     without_query,
 )
+from omniedit.policy import DEFAULT
 from omniedit.system import SYSTEM_CLOCK, Clock
-from omniedit.system.files import hold, make_private_folder
 
 _NEWER_STATE: Final = """
     on conflict (task_id) do update set
@@ -295,10 +295,10 @@ class Journal(Reader):
         Raises:
             TargetBusyError: If another process is still doing it after `timeout_s`.
         """
-        if self._locks is None:
+        path = self._lock_path(action, name)
+        if path is None:
             return nullcontext()
-        # The action is part of the name, so that no request ID collides with another kind of lock.
-        return held_lock(self._locks, f"{action}-{name}", sleep=self._sleep, timeout_s=timeout_s)
+        return held_lock(path, sleep=self._sleep, timeout_s=timeout_s)
 
     def _store_attempt(self, attempt: Record) -> None:
         row = {
@@ -392,32 +392,13 @@ class Journal(Reader):
 
 
 @contextmanager
-def held_lock(
-    folder: Path, name: str, *, sleep: Callable[[float], object], timeout_s: float | None = None
-) -> Generator[None]:
-    """Hold a lock in `folder` for a block.
-
-    Raises:
-        TargetBusyError: If another process still holds it after `timeout_s`.
-        JournalError: If the lock cannot be created.
-    """
-    with ExitStack() as stack:
-        try:
-            make_private_folder(folder)
-            path = folder / f"{name}.lock"
-            stack.enter_context(hold(path, sleep=sleep, timeout_s=timeout_s))
-        except FAILURES as error:
-            raise_mapped(folder, error)
-        yield
-
-
-@contextmanager
 def opened_journal(
     folder: Path,
     use: JournalUse,
     *,
     warn: Callable[[str], None],
     clock: Clock = SYSTEM_CLOCK,
+    timeout_s: float = DEFAULT.journal_timeout_s,
 ) -> Generator[Journal]:
     """Open the journal for a block; if `use` allows, fall back to one that is kept in memory.
 
@@ -425,18 +406,20 @@ def opened_journal(
         JournalError: If `use` does not allow that, or damage is found later; a damaged journal is
             set aside.
     """
-    with _open(folder, use, warn, clock) as journal:
+    with _open(folder, use, warn=warn, clock=clock, timeout_s=timeout_s) as journal:
         try:
             yield journal
         except JournalDamagedError as error:
             # The damage was found only during use.
             journal.close()
-            _recover(folder, error)
+            _recover(folder, error, timeout_s=timeout_s)
             raise
 
 
-def _open(folder: Path, use: JournalUse, warn: Callable[[str], None], clock: Clock) -> Journal:
-    opened = partial(Journal, clock=clock.now, sleep=clock.sleep)
+def _open(
+    folder: Path, use: JournalUse, *, warn: Callable[[str], None], clock: Clock, timeout_s: float
+) -> Journal:
+    opened = partial(Journal, clock=clock.now, sleep=clock.sleep, timeout_s=timeout_s)
     if use is JournalUse.DECLINED:
         check_version(folder)
     if use in {JournalUse.DECLINED, JournalUse.NONE}:
@@ -445,7 +428,7 @@ def _open(folder: Path, use: JournalUse, warn: Callable[[str], None], clock: Clo
         try:
             return opened(folder)
         except JournalDamagedError as error:
-            _recover(folder, error)
+            _recover(folder, error, timeout_s=timeout_s)
             if use is JournalUse.REQUIRED:
                 raise
             warn(error.message)
@@ -458,10 +441,10 @@ def _open(folder: Path, use: JournalUse, warn: Callable[[str], None], clock: Clo
         return opened(None)
 
 
-def _recover(folder: Path, error: JournalDamagedError) -> None:
+def _recover(folder: Path, error: JournalDamagedError, *, timeout_s: float) -> None:
     from omniedit.journal.recovery import recover  # noqa: PLC0415 - rarely needed
 
-    recovery = recover(folder)
+    recovery = recover(folder, timeout_s=timeout_s)
     error.hint = "run the command again"
     if recovery is not None:
         error.message += f"; {recovery.summary}"

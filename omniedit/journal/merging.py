@@ -20,7 +20,7 @@ from omniedit.journal.database import (
 )
 from omniedit.journal.reading import Reader, is_present
 from omniedit.journal.rows import parse_row, saved_file
-from omniedit.policy import DEFAULT, Policy
+from omniedit.policy import DEFAULT
 from omniedit.system.files import private_folder
 
 _TASKS: Final = f"""
@@ -100,7 +100,9 @@ class Merged:
     conflicts: tuple[str, ...]
 
 
-def merge(into: Path, folder: Path, *, private: Path, policy: Policy = DEFAULT) -> Merged:
+def merge(
+    into: Path, folder: Path, *, private: Path, timeout_s: float = DEFAULT.journal_timeout_s
+) -> Merged:
     """Merge the journal in `folder` into the journal in `into`.
 
     The merge is one transaction, and repeating it changes nothing. If the journals contradict each
@@ -110,14 +112,14 @@ def merge(into: Path, folder: Path, *, private: Path, policy: Policy = DEFAULT) 
         into: The state folder of this journal.
         folder: The state folder of the other journal.
         private: The folder for a temporary copy of the other journal.
-        policy: How long to wait while a process is writing to either journal.
+        timeout_s: How long to wait while a process is writing to either journal.
 
     Raises:
         JournalError: If either journal is damaged, of a newer version, or cannot be used.
     """
     with (
-        _copied(folder / JOURNAL_FILE, private, policy) as copy,
-        closing(Database(into / JOURNAL_FILE, policy=policy)) as database,
+        _copied(folder / JOURNAL_FILE, private, timeout_s) as copy,
+        closing(Database(into / JOURNAL_FILE, timeout_s=timeout_s)) as database,
         database.attached(copy),
         database.writing(),
     ):
@@ -160,7 +162,7 @@ def merge(into: Path, folder: Path, *, private: Path, policy: Policy = DEFAULT) 
 
 
 @contextmanager
-def _copied(path: Path, private: Path, policy: Policy) -> Generator[Path]:
+def _copied(path: Path, private: Path, timeout_s: float) -> Generator[Path]:
     """Provide a copy of a journal, migrated to the current version, for a block.
 
     Raises:
@@ -173,7 +175,7 @@ def _copied(path: Path, private: Path, policy: Policy) -> Generator[Path]:
                 if path.stat().st_size == 0:
                     # SQLite would take an empty file for a database without rows.
                     raise damage(path, "the file is empty")
-                _copy(path, copy, policy)
+                _copy(path, copy, timeout_s)
             # Opening the copy also migrates it.
             with Reader(folder, shown_path=path) as theirs:
                 theirs.check()
@@ -194,11 +196,11 @@ def _copied(path: Path, private: Path, policy: Policy) -> Generator[Path]:
         yield copy
 
 
-def _copy(path: Path, copy: Path, policy: Policy) -> None:
+def _copy(path: Path, copy: Path, timeout_s: float) -> None:
     uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
         with (
-            closing(sqlite3.connect(uri, uri=True, timeout=policy.journal_timeout_s)) as theirs,
+            closing(sqlite3.connect(uri, uri=True, timeout=timeout_s)) as theirs,
             closing(sqlite3.connect(copy)) as new,
         ):
             # Read first: `backup` itself would wait forever for a process that holds the lock.

@@ -3,12 +3,21 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from omniedit.errors import Hint, JournalError
-from omniedit.journal.database import ENDED, JOURNAL_FILE, TABLES, Database, Recovery, damage
+from omniedit.journal.database import (
+    ENDED,
+    JOURNAL_FILE,
+    TABLES,
+    Database,
+    Recovery,
+    damage,
+    mapped_errors,
+)
 from omniedit.journal.rows import (
     UNPARSABLE,
     ParsedRow,
@@ -24,8 +33,10 @@ from omniedit.models import (
     TaskStatus,
     UploadedClip,
 )
-from omniedit.policy import DEFAULT, Policy
-from omniedit.system.files import is_held
+from omniedit.policy import DEFAULT
+from omniedit.system.files import hold, is_held, make_private_folder
+
+LOCKS_FOLDER: Final = "locks"
 
 _COLUMNS: Final = """
     a.request_id, a.identity, a.state, a.video, a.prompt, a.body, a.body_digest,
@@ -61,7 +72,7 @@ class Reader:
         shown_path: The path that errors name, if the file is a copy.
         clock: Returns the Unix time.
         sleep: Sleeps between two attempts to get a lock.
-        policy: How long to wait while another process is writing.
+        timeout_s: How long to wait while another process is writing.
 
     Raises:
         JournalError: If it cannot be opened.
@@ -74,13 +85,13 @@ class Reader:
         shown_path: Path | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], object] = time.sleep,
-        policy: Policy = DEFAULT,
+        timeout_s: float = DEFAULT.journal_timeout_s,
     ) -> None:
         self.is_persistent = folder is not None
         """Whether the journal outlives this process."""
         path = folder / JOURNAL_FILE if folder else None
-        self._database = Database(path, shown_path=shown_path, policy=policy)
-        self._locks = folder / "locks" if folder else None
+        self._database = Database(path, shown_path=shown_path, timeout_s=timeout_s)
+        self._locks = folder / LOCKS_FOLDER if folder else None
         self._clock = clock
         self._sleep = sleep
 
@@ -378,10 +389,31 @@ class Reader:
         state = str(row["state"])
         if state != AttemptState.SENDING:
             return state
-        is_alive = self._locks is not None and is_held(
-            self._locks / f"sending-{row['request_id']}.lock"
-        )
+        lock = self._lock_path("sending", row["request_id"])
+        is_alive = lock is not None and is_held(lock)
         return AttemptState.SENDING if is_alive else AttemptState.UNKNOWN
+
+    def _lock_path(self, action: str, name: str) -> Path | None:
+        """Return the path of a lock; None if everything is kept in memory."""
+        # The action is part of the name, so that no request ID collides with another kind of lock.
+        return self._locks / f"{action}-{name}.lock" if self._locks else None
+
+
+@contextmanager
+def held_lock(
+    path: Path, *, sleep: Callable[[float], object], timeout_s: float | None = None
+) -> Generator[None]:
+    """Hold a lock for a block, creating its folder if it is missing.
+
+    Raises:
+        TargetBusyError: If another process still holds it after `timeout_s`.
+        JournalError: If the lock cannot be created.
+    """
+    with ExitStack() as stack:
+        with mapped_errors(path.parent):
+            make_private_folder(path.parent)
+            stack.enter_context(hold(path, sleep=sleep, timeout_s=timeout_s))
+        yield
 
 
 def is_present(file: SavedFile) -> bool:

@@ -26,10 +26,10 @@ from omniedit.journal.database import (
     Recovery,
     mapped_errors,
 )
-from omniedit.journal.journal import Journal, held_lock
+from omniedit.journal.reading import LOCKS_FOLDER, Reader, held_lock
 from omniedit.journal.rows import RESTORED, UNPARSABLE, parse_row
 from omniedit.models import TaskStatus
-from omniedit.policy import DEFAULT, Policy
+from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM, System
 
 Value: TypeAlias = str | bytes | int | float | None
@@ -68,7 +68,7 @@ def recover(
     folder: Path,
     *,
     sleep: Callable[[float], object] = time.sleep,
-    policy: Policy = DEFAULT,
+    timeout_s: float = DEFAULT.journal_timeout_s,
     system: System = THIS_SYSTEM,
 ) -> Recovery | None:
     """Replace a damaged journal with a new one that holds all readable rows.
@@ -79,7 +79,7 @@ def recover(
     Args:
         folder: The state folder.
         sleep: Sleeps between two attempts to get the lock.
-        policy: How long to wait for another process.
+        timeout_s: How long to wait for another process.
         system: The operating system; injected by tests.
 
     Returns:
@@ -90,19 +90,19 @@ def recover(
         TargetBusyError: If another process is still recovering it.
         JournalError: If it cannot be read or replaced.
     """
-    timeout_s = policy.journal_timeout_s
-    with held_lock(folder / "locks", "recovering", sleep=sleep, timeout_s=timeout_s):
+    lock = folder / LOCKS_FOLDER / "recovering.lock"
+    with held_lock(lock, sleep=sleep, timeout_s=timeout_s):
         try:
-            with Journal(folder, policy=policy) as journal:
+            with Reader(folder, timeout_s=timeout_s) as journal:
                 journal.check()
         except JournalDamagedError:
             path = folder / JOURNAL_FILE
             with mapped_errors(path):
-                return _replace(path, policy=policy, system=system)
+                return _replace(path, timeout_s=timeout_s, system=system)
     return None
 
 
-def _replace(path: Path, *, policy: Policy, system: System) -> Recovery:
+def _replace(path: Path, *, timeout_s: float, system: System) -> Recovery:
     """Build the new journal beside the damaged one, which a kill before the end leaves in place."""
     new = path.with_name(f"{path.stem}.recovering{path.suffix}")
     now = time.time()
@@ -113,10 +113,10 @@ def _replace(path: Path, *, policy: Policy, system: System) -> Recovery:
     with ExitStack() as damaged:
         # Closed last: closing any descriptor of the file drops SQLite's lock on it (POSIX).
         file = damaged.enter_context(path.open("rb"))
-        damaged.enter_context(_locked(path, policy))
+        damaged.enter_context(_locked(path, timeout_s))
         found = _Salvage(file)
         found.read()
-        restored = _restore(new, found, damaged_file=aside, now=now, policy=policy)
+        restored = _restore(new, found, damaged_file=aside, now=now, timeout_s=timeout_s)
         _link_or_copy(file, path, aside)
         if not system.moves_open_files:
             damaged.close()
@@ -126,9 +126,8 @@ def _replace(path: Path, *, policy: Policy, system: System) -> Recovery:
 
 
 @contextmanager
-def _locked(path: Path, policy: Policy) -> Generator[None]:
+def _locked(path: Path, timeout_s: float) -> Generator[None]:
     """Keep processes that still use the damaged file from writing to it, if SQLite can lock it."""
-    timeout_s = policy.journal_timeout_s
     with closing(sqlite3.connect(path, timeout=timeout_s, isolation_level=None)) as connection:
         try:
             connection.execute("begin exclusive")
@@ -152,9 +151,9 @@ def _link_or_copy(file: BinaryIO, path: Path, aside: Path) -> None:
 
 
 def _restore(
-    new: Path, found: "_Salvage", *, damaged_file: Path, now: float, policy: Policy
+    new: Path, found: "_Salvage", *, damaged_file: Path, now: float, timeout_s: float
 ) -> Recovery:
-    with closing(Database(new, policy=policy)) as database, database.writing():
+    with closing(Database(new, timeout_s=timeout_s)) as database, database.writing():
         for table in found.rows:
             _insert(database, table, found)
         database.execute(ADOPT_ORPHANS)

@@ -43,13 +43,14 @@ def merge(
     found: list[dict[str, object]] = []
     errors: list[OmniEditError] = []
     # Opening our own journal sets it aside if it is damaged, as in other commands.
-    with opened_journal(into, JournalUse.REQUIRED, warn=context.printer.warn):
+    timeout_s = context.policy.journal_timeout_s
+    with opened_journal(into, JournalUse.REQUIRED, warn=context.printer.warn, timeout_s=timeout_s):
         for folder in folders:
             source = Path(folder)
             if into == context.settings.sandbox_journal_folder:
                 source /= into.name
             try:
-                merged = merge_journal(into, source, private=into / "tmp", policy=context.policy)
+                merged = merge_journal(into, source, private=into / "tmp", timeout_s=timeout_s)
             except LocalError as error:
                 # The other folders are still merged.
                 errors.append(error)
@@ -75,7 +76,7 @@ def recover(ctx: typer.Context) -> Outcome:
     # A journal that cannot be examined must not be called sound.
     check_own_path(folder / JOURNAL_FILE)
     if os.path.lexists(folder / JOURNAL_FILE):
-        found = recover_journal(folder, policy=context.policy)
+        found = recover_journal(folder, timeout_s=context.policy.journal_timeout_s)
         with Journal(folder) as opened:
             recoveries = opened.recoveries()
             if found is not None and found.is_complete:

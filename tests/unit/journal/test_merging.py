@@ -15,7 +15,6 @@ from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewErro
 from omniedit.journal import Journal
 from omniedit.journal.merging import Merged, merge
 from omniedit.models import AttemptState, SavedFile, Task, TaskError, VideoFacts
-from omniedit.policy import Policy
 from tests.journals import ORIGIN, attempt
 
 
@@ -424,7 +423,7 @@ def test_merging_gives_up_on_a_locked_journal(ours: Path, theirs: Path) -> None:
         other.execute("begin exclusive")
 
         with pytest.raises(JournalError, match="locked"):
-            merge(ours, theirs, private=ours / "tmp", policy=Policy(journal_timeout_s=0.01))
+            merge(ours, theirs, private=ours / "tmp", timeout_s=0.01)
 
 
 def test_a_settled_recovery_is_not_merged_again(ours: Path, theirs: Path) -> None:

@@ -17,7 +17,6 @@ from omniedit.journal.database import _VERSION_1, _VERSION_2, TABLES, VERSION
 from omniedit.journal.recovery import recover
 from omniedit.journal.rows import RESTORED
 from omniedit.models import Task
-from omniedit.policy import Policy
 from omniedit.system.files import hold
 from tests.journals import attempt
 from tests.systems import windows
@@ -284,7 +283,7 @@ def test_waiting_for_another_recovery_times_out(folder: Path, filled: bytes) -> 
         hold(folder / "locks" / "recovering.lock", sleep=lambda _: None),
         pytest.raises(TargetBusyError),
     ):
-        recover(folder, sleep=lambda _: None, policy=Policy(journal_timeout_s=1.0))
+        recover(folder, sleep=lambda _: None, timeout_s=1.0)
 
 
 @pytest.mark.posix
