@@ -271,6 +271,11 @@ class Settings(NamedTuple):
         return self.sandbox_journal_folder if self.is_sandbox else self.state_dir.value
 
     @property
+    def enclosing_folder(self) -> Path | None:
+        """The state folder, if the journal is in a folder inside it: it must be safe as well."""
+        return self.state_dir.value if self.is_sandbox else None
+
+    @property
     def sandbox_journal_folder(self) -> Path:
         """The folder of the sandbox's journal."""
         return self.state_dir.value / "sandbox"

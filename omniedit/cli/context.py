@@ -265,6 +265,7 @@ class Context:
                     folder,
                     journal,
                     warn=printer.warn,
+                    enclosing=settings.enclosing_folder,
                     clock=self.clock,
                     timeout_s=self.policy.journal_timeout_s,
                 )

@@ -265,14 +265,14 @@ def remind(context: Context) -> None:
     from omniedit.models import render_count
     from omniedit.terminal.human import render_duration
 
-    folder = context.settings.journal_folder
+    folder, enclosing = context.settings.journal_folder, context.settings.enclosing_folder
     if not os.path.lexists(folder / JOURNAL_FILE):
         return
     now = context.clock.now()
     shown = {record.task_id for record in context.board.records}
     try:
         # Nobody waits for a reminder.
-        with Journal(folder, timeout_s=0.1) as journal:
+        with Journal(folder, enclosing=enclosing, timeout_s=0.1) as journal:
             ends = [
                 end
                 for record in journal.recent()

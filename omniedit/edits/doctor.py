@@ -124,7 +124,7 @@ def _checks_of_settings(
         yield _warning("service", "not checked without a key")
     yield check_folder("config folder", settings.config_dir.value)
     yield check_folder("state folder", settings.state_dir.value, used=settings.journal_folder)
-    yield _journal(settings.journal_folder)
+    yield _journal(settings.journal_folder, settings.enclosing_folder)
 
 
 def _key(settings: "Settings") -> Check:
@@ -177,14 +177,14 @@ def check_folder(
     return _ok(name, str(folder))
 
 
-def _journal(folder: Path) -> Check:
+def _journal(folder: Path, enclosing: Path | None) -> Check:
     from omniedit.journal import JOURNAL_FILE, Journal  # noqa: PLC0415 - brings SQLite
 
     # If the folder cannot be read at all, `check_folder` reports it.
     if not os.path.lexists(folder / JOURNAL_FILE):
         return _ok("journal", f"none yet: {folder / JOURNAL_FILE}")
     try:
-        with Journal(folder) as journal:
+        with Journal(folder, enclosing=enclosing) as journal:
             journal.check()
             count = journal.count(skips_unsent=True)
             edits = render_count(count, "edit")

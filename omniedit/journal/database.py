@@ -28,8 +28,6 @@ from omniedit.system.files import (
 )
 
 JOURNAL_FILE: Final = "journal.db"
-SANDBOX_FOLDER: Final = "sandbox"
-"""The folder of the sandbox's journal, inside the state folder."""
 
 ENDED: Final = "('cancelled', 'completed', 'failed')"
 """The final task statuses, as an SQL list."""
@@ -208,6 +206,7 @@ class Database:
     Args:
         path: The file; None keeps everything in memory.
         shown_path: The path that errors name, if `path` is a copy.
+        enclosing: A folder further up that others must not be able to write to either.
         timeout_s: How long to wait while another process is writing.
 
     Raises:
@@ -221,6 +220,7 @@ class Database:
         path: Path | None,
         *,
         shown_path: Path | None = None,
+        enclosing: Path | None = None,
         timeout_s: float = DEFAULT.journal_timeout_s,
     ) -> None:
         self.path = path
@@ -228,7 +228,7 @@ class Database:
         self._lock = threading.RLock()
         with mapped_errors(self.shown_path):
             if path is not None:
-                _check_files(path, shown_path or path)
+                _check_files(path, shown_path or path, enclosing)
             self._connection = sqlite3.connect(
                 path or ":memory:",
                 timeout=timeout_s,
@@ -356,13 +356,13 @@ def check_version(folder: Path) -> None:
         raise _too_new(path, version)
 
 
-def _check_files(path: Path, shown_path: Path) -> None:
+def _check_files(path: Path, shown_path: Path, enclosing: Path | None) -> None:
     """Create missing files and folders as private, and refuse any that others may have written."""
     make_private_folder(path.parent)
     check_own_path(path.parent, is_folder=True)
-    state = path.parent.parent
-    if path.parent.name == SANDBOX_FOLDER and not state.stat().st_mode & stat.S_ISVTX:
-        check_own_path(state, is_folder=True)
+    # In a sticky folder, such as /tmp, others cannot replace what is ours.
+    if enclosing is not None and not enclosing.stat().st_mode & stat.S_ISVTX:
+        check_own_path(enclosing, is_folder=True)
     check_own_path(path)
     if not path.exists():
         refuse_dangling_link(path)

@@ -397,6 +397,7 @@ def opened_journal(
     use: JournalUse,
     *,
     warn: Callable[[str], None],
+    enclosing: Path | None = None,
     clock: Clock = SYSTEM_CLOCK,
     timeout_s: float = DEFAULT.journal_timeout_s,
 ) -> Generator[Journal]:
@@ -406,7 +407,10 @@ def opened_journal(
         JournalError: If `use` does not allow that, or damage is found later; a damaged journal is
             set aside.
     """
-    with _open(folder, use, warn=warn, clock=clock, timeout_s=timeout_s) as journal:
+    opened = partial(
+        Journal, enclosing=enclosing, clock=clock.now, sleep=clock.sleep, timeout_s=timeout_s
+    )
+    with _open(folder, use, opened, warn=warn, timeout_s=timeout_s) as journal:
         try:
             yield journal
         except JournalDamagedError as error:
@@ -417,9 +421,13 @@ def opened_journal(
 
 
 def _open(
-    folder: Path, use: JournalUse, *, warn: Callable[[str], None], clock: Clock, timeout_s: float
+    folder: Path,
+    use: JournalUse,
+    opened: Callable[[Path | None], Journal],
+    *,
+    warn: Callable[[str], None],
+    timeout_s: float,
 ) -> Journal:
-    opened = partial(Journal, clock=clock.now, sleep=clock.sleep, timeout_s=timeout_s)
     if use is JournalUse.DECLINED:
         check_version(folder)
     if use in {JournalUse.DECLINED, JournalUse.NONE}:

@@ -70,6 +70,7 @@ class Reader:
     Args:
         folder: The state folder, which also holds the locks; None keeps everything in memory.
         shown_path: The path that errors name, if the file is a copy.
+        enclosing: A folder further up that others must not be able to write to either.
         clock: Returns the Unix time.
         sleep: Sleeps between two attempts to get a lock.
         timeout_s: How long to wait while another process is writing.
@@ -83,6 +84,7 @@ class Reader:
         folder: Path | None,
         *,
         shown_path: Path | None = None,
+        enclosing: Path | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], object] = time.sleep,
         timeout_s: float = DEFAULT.journal_timeout_s,
@@ -90,7 +92,9 @@ class Reader:
         self.is_persistent = folder is not None
         """Whether the journal outlives this process."""
         path = folder / JOURNAL_FILE if folder else None
-        self._database = Database(path, shown_path=shown_path, timeout_s=timeout_s)
+        self._database = Database(
+            path, shown_path=shown_path, enclosing=enclosing, timeout_s=timeout_s
+        )
         self._locks = folder / LOCKS_FOLDER if folder else None
         self._clock = clock
         self._sleep = sleep

@@ -67,6 +67,7 @@ _DECISIVE: Final = frozenset({"identity", "task_id", "body"})
 def recover(
     folder: Path,
     *,
+    enclosing: Path | None = None,
     sleep: Callable[[float], object] = time.sleep,
     timeout_s: float = DEFAULT.journal_timeout_s,
     system: System = THIS_SYSTEM,
@@ -78,6 +79,7 @@ def recover(
 
     Args:
         folder: The state folder.
+        enclosing: See `Reader`.
         sleep: Sleeps between two attempts to get the lock.
         timeout_s: How long to wait for another process.
         system: The operating system; injected by tests.
@@ -93,7 +95,7 @@ def recover(
     lock = folder / LOCKS_FOLDER / "recovering.lock"
     with held_lock(lock, sleep=sleep, timeout_s=timeout_s):
         try:
-            with Reader(folder, timeout_s=timeout_s) as journal:
+            with Reader(folder, enclosing=enclosing, timeout_s=timeout_s) as journal:
                 journal.check()
         except JournalDamagedError:
             path = folder / JOURNAL_FILE

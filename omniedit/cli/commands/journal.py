@@ -44,7 +44,13 @@ def merge(
     errors: list[OmniEditError] = []
     # Opening our own journal sets it aside if it is damaged, as in other commands.
     timeout_s = context.policy.journal_timeout_s
-    with opened_journal(into, JournalUse.REQUIRED, warn=context.printer.warn, timeout_s=timeout_s):
+    with opened_journal(
+        into,
+        JournalUse.REQUIRED,
+        warn=context.printer.warn,
+        enclosing=context.settings.enclosing_folder,
+        timeout_s=timeout_s,
+    ):
         for folder in folders:
             source = Path(folder)
             if into == context.settings.sandbox_journal_folder:
@@ -71,13 +77,14 @@ def recover(ctx: typer.Context) -> Outcome:
     for already. The damaged file is kept.
     """
     context: Context = ctx.obj
-    folder = context.settings.journal_folder
+    folder, enclosing = context.settings.journal_folder, context.settings.enclosing_folder
     recoveries: list[Recovery] = []
     # A journal that cannot be examined must not be called sound.
     check_own_path(folder / JOURNAL_FILE)
     if os.path.lexists(folder / JOURNAL_FILE):
-        found = recover_journal(folder, timeout_s=context.policy.journal_timeout_s)
-        with Journal(folder) as opened:
+        timeout_s = context.policy.journal_timeout_s
+        found = recover_journal(folder, enclosing=enclosing, timeout_s=timeout_s)
+        with Journal(folder, enclosing=enclosing, timeout_s=timeout_s) as opened:
             recoveries = opened.recoveries()
             if found is not None and found.is_complete:
                 recoveries.append(found)

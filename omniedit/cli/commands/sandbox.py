@@ -106,7 +106,8 @@ def reset(ctx: typer.Context) -> Outcome:
 
         removed = remove(settings.sandbox_folder)
         # The journal's entries would name tasks that are gone.
-        with Journal(settings.sandbox_journal_folder) as journal:
+        folder, enclosing = settings.sandbox_journal_folder, settings.state_dir.value
+        with Journal(folder, enclosing=enclosing) as journal:
             journal.clear()
     context.printer.line(f"removed {render_count(removed, 'task')}")
     return Outcome(fields={"removed": removed})

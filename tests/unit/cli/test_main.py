@@ -585,3 +585,21 @@ def test_several_clips_get_a_hint_to_use_batch(
         2,
         f"hint: to edit several clips with the same prompt: `omniedit {pasteable}`",
     )
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize(
+    ("argv", "state", "status"),
+    [
+        pytest.param(["list"], "shared", 10, id="state-folder-writable-by-others"),
+        pytest.param(["--sandbox", "list"], "shared", 10, id="sandbox-inside-it"),
+        pytest.param(["list"], "shared/sandbox", 0, id="own-folder-inside-it-named-sandbox"),
+    ],
+)
+def test_a_journal_is_refused_only_if_others_may_write_to_the_state_folder(
+    tmp_path: Path, argv: list[str], state: str, status: int
+) -> None:
+    (tmp_path / "shared" / "sandbox").mkdir(mode=0o700, parents=True)
+    (tmp_path / "shared").chmod(0o777)
+
+    assert main.run([*argv, "--offline"], {"OMNIEDIT_STATE_DIR": str(tmp_path / state)}) == status

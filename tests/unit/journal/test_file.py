@@ -240,7 +240,16 @@ def test_a_state_folder_writable_by_others_is_refused(folder: Path, journal: str
     folder.chmod(0o777)
 
     with pytest.raises(JournalError, match="state is not safe to use: other users may write"):
-        Journal(folder / journal)
+        Journal(folder / journal, enclosing=folder)
+
+
+@pytest.mark.posix
+def test_a_sticky_folder_around_the_journals_is_accepted(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    folder.chmod(0o1777)
+
+    with Journal(folder / "sandbox", enclosing=folder) as journal:
+        assert journal.is_persistent
 
 
 @pytest.mark.posix
