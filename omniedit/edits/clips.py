@@ -154,10 +154,10 @@ def file_facts(session: Session, path: Path, *, name: str | None = None) -> Clip
     Raises:
         InvalidInputError: If the content is certainly not a clip.
     """
-    from omniedit.media.probing import probe  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.probing import probe_file  # noqa: PLC0415 - brings PyAV
 
     name = name or str(path)
-    return session.remember(f"facts of {name}", path, lambda: probe(path, name=name))
+    return session.remember(f"facts of {name}", path, lambda: probe_file(path, name=name))
 
 
 def _read_facts(
@@ -172,14 +172,14 @@ def _read_facts(
     Raises:
         InvalidInputError: If the content is certainly not a clip.
     """
-    from omniedit.media.probing import probe  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.probing import probe_remote  # noqa: PLC0415 - brings PyAV
 
     if source is not None or is_local(video):
         return file_facts(session, Path(source or video), name=video)
     return look_at_url(
         session.http,
         video,
-        lambda file: probe(file, name=without_query(video), reads_all=file.is_small),
+        lambda file: probe_remote(file, name=without_query(video), reads_all=file.is_small),
         allow_internal=session.allows_internal_clips,
     )
 
@@ -196,11 +196,11 @@ def probe_result(
     """
     if not session.looks_at_results or not is_available():
         return None
-    from omniedit.media.probing import probe  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.probing import probe_file  # noqa: PLC0415 - brings PyAV
 
     try:
         # Not by `session.remember`: a batch may have thousands of results, each probed only once.
-        result = probe(Path(path), name=name).video_facts
+        result = probe_file(Path(path), name=name).video_facts
     except OmniEditError as error:
         session.warn(f"{name} may not be playable: {error.message}")
         return None

@@ -178,9 +178,9 @@ def join_pieces(
                 plan.pieces,
                 results,
                 path,
-                original=None if options.sound is Sound.NONE else plan.source,
+                original=plan.source,
+                sound=options.sound,
                 original_start_s=plan.pieces[0].cut_start_s,
-                new_audio=options.sound is Sound.NEW,
                 on_progress=on_progress,
             )
         warn_of_lost_marks(session, joined.lost_marks, whose="the results", where="the joined clip")

@@ -99,7 +99,7 @@ def replace_audio(
     """
     part = read_clip(result)
     length_s = part.span.length_s
-    copies_video = copyable_frames(part) is not None
+    copies_video = bool(copyable_frames(part))
     sources: list[PacketSource] = [
         partial(copied_video, parts=[part]) if copies_video else VideoEncoding([part]).packets
     ]
@@ -107,9 +107,8 @@ def replace_audio(
     if original is not None:
         sent = read_clip(original).cut(original_start_s, original_end_s)
         difference_s = float(sent.span.length_s - length_s)
-        if sent.facts.has_audio:
-            sound = Sound.ORIGINAL
-            sources.append(partial(original_audio, part=sent, length_s=length_s))
+        sound = Sound.ORIGINAL if sent.facts.has_audio else Sound.NONE
+        sources.append(partial(original_audio, part=sent, length_s=length_s))
     write_mp4(
         target,
         sources,
@@ -123,7 +122,7 @@ def replace_audio(
 
 
 def original_audio(container: "OutputContainer", *, part: Part, length_s: Fraction) -> Packets:
-    """Return the audio packets of a clip from where a part of it begins.
+    """Return the audio packets of a clip from where a part of it begins; none without audio.
 
     Args:
         container: The file that gets the stream.

@@ -80,10 +80,6 @@ def plan_split(
 class Joined:
     """The joined clip that was written."""
 
-    path: Path
-    duration_s: float
-    is_video_copied: bool
-    sound: Sound
     largest_gap_s: float
     """The largest amount by which a result is shorter (negative: longer) than its piece."""
     lost_marks: tuple[str, ...]
@@ -95,23 +91,23 @@ def join(
     results: Sequence[Path],
     target: Path,
     *,
-    original: Path | None,
-    new_audio: bool = False,
+    original: Path,
+    sound: Sound,
     original_start_s: float | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> Joined:
     """Join the results of pieces into one clip.
 
-    Unless `new_audio` is true, each result begins where its piece did, so that video and original
-    audio stay in sync: the last frame of a shorter result is held, and the end of a longer one is
-    dropped. With their own audio, results follow one another at full length.
+    With their own audio, cross-faded over 20 ms, results follow one another at full length.
+    Otherwise each result begins where its piece did, so that video and original audio stay in sync:
+    the last frame of a shorter result is held, and the end of a longer one is dropped.
 
     Args:
         pieces: The pieces, in order.
         results: The result of each piece.
         target: Appears once it is complete; its folder must belong to the caller.
-        original: The clip whose audio to use; None for a silent result.
-        new_audio: Keep the results' own audio instead, cross-faded over 20 ms.
+        original: The clip that the pieces come from.
+        sound: The audio to use: the results' own, the original's, or none.
         original_start_s: Where the first piece begins in the original; None for its beginning.
         on_progress: Called after each frame.
 
@@ -127,9 +123,10 @@ def join(
         piece.duration_s - float(part.span.length_s)
         for piece, part in zip(pieces, parts, strict=True)
     ]
-    parts = _end_to_end(parts) if new_audio else _at_piece_starts(parts, pieces)
+    is_new = sound is Sound.NEW
+    parts = _end_to_end(parts) if is_new else _at_piece_starts(parts, pieces)
     first, last = parts[0].facts, parts[-1]
-    length_s = last.at_s + (last.span.length_s if new_audio else Fraction(pieces[-1].duration_s))
+    length_s = last.at_s + (last.span.length_s if is_new else Fraction(pieces[-1].duration_s))
     copies_video = _can_copy(parts)
     size = FrameSize(width=first.shown_width & ~1, height=first.shown_height & ~1)
     sources: list[PacketSource] = [
@@ -137,15 +134,11 @@ def join(
         if copies_video
         else VideoEncoding(parts, size=size).packets
     ]
-    sound = Sound.NONE
-    if new_audio:
-        sound = Sound.NEW
+    if is_new:
         sources.append(partial(crossfaded_audio, parts=parts))
-    elif original is not None:
+    elif sound is Sound.ORIGINAL:
         clip = read_clip(original).cut(original_start_s, None)
-        if clip.facts.has_audio:
-            sound = Sound.ORIGINAL
-            sources.append(partial(original_audio, part=clip, length_s=length_s))
+        sources.append(partial(original_audio, part=clip, length_s=length_s))
     write_mp4(
         target,
         sources,
@@ -154,10 +147,6 @@ def join(
         on_progress=on_progress,
     )
     return Joined(
-        path=target,
-        duration_s=float(length_s),
-        is_video_copied=copies_video,
-        sound=sound,
         largest_gap_s=max(gaps_s, key=abs),
         lost_marks=tuple(sorted({mark for part in parts for mark in part.facts.marks})),
     )
@@ -193,7 +182,7 @@ def _can_copy(parts: list[Part]) -> bool:
     last_dts: int | None = None
     for part in parts:
         frames = copyable_frames(part)
-        if frames is None:
+        if not frames:
             return False
         shift = round(part.at_s / part.timeline.tick_s) - part.span.start
         for frame in frames:

@@ -30,12 +30,6 @@ class Prepared:
     """The clip that was written."""
 
     path: Path
-    start_s: float
-    """Where the clip begins in the source."""
-    duration_s: float
-    is_video_copied: bool
-    is_audio_copied: bool | None
-    """None if there is no audio."""
     done: str
     """What was done, on one line: `copied`, `cut (copied)`, `re-encoded: VP9, 640x360 → …`."""
     check: FrameCheck
@@ -85,13 +79,12 @@ def prepare(
     copies_video = (
         _can_copy_video(facts, keeps_hdr=keeps_hdr)
         and (facts.size_bytes or 0) * share <= largest_bytes
-        and copyable_frames(part) is not None
+        and bool(copyable_frames(part))
     )
     encoding = VideoEncoding([part], keeps_hdr=keeps_hdr and facts.hdr is not None)
-    copies_audio = can_copy_audio(part)
     silenced: list[int] = []
     audio = partial(copied_audio, part=part, length_s=length_s)
-    if not copies_audio:
+    if not can_copy_audio(part):
         audio = partial(encoded_audio, part=part, length_s=length_s, on_damage=silenced.append)
     write_mp4(
         target,
@@ -113,10 +106,6 @@ def prepare(
         done = _described(facts, encoding)
     return Prepared(
         path=target,
-        start_s=float((part.span.start - part.timeline.start) * part.timeline.tick_s),
-        duration_s=float(length_s),
-        is_video_copied=copies_video,
-        is_audio_copied=copies_audio if facts.has_audio else None,
         done=done,
         check=check,
         silenced_packets=len(silenced),

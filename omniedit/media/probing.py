@@ -79,23 +79,39 @@ _COLLECT_EVERY: Final = 16
 _PROBES: Final = itertools.count(1)
 
 
-def probe(source: Path | Readable, *, name: str, reads_all: bool = True) -> ClipFacts:
-    """Return the facts about a clip.
+def probe_file(path: Path, *, name: str) -> ClipFacts:
+    """Return the facts about a local clip, after reading every packet.
 
     Args:
-        source: A local file, or a file object at its beginning.
+        path: The clip.
+        name: The clip, for messages.
+
+    Raises:
+        MissingFileError: If it cannot be read.
+        InvalidInputError: If it is certainly not a clip.
+    """
+    _collect_garbage()
+    return read_clip(path, name=name).facts
+
+
+def probe_remote(file: Readable, *, name: str, reads_all: bool) -> ClipFacts:
+    """Return the facts about a clip behind a URL.
+
+    Args:
+        file: The clip, at its beginning.
         name: The clip, for messages.
         reads_all: Read every packet to measure the length, instead of trusting the header.
 
     Raises:
-        MissingFileError: If a local file cannot be read.
         InvalidInputError: If it is certainly not a clip.
     """
+    _collect_garbage()
+    return _probe(file, name=name, is_local=False, reads_all=reads_all)[0]
+
+
+def _collect_garbage() -> None:
     if next(_PROBES) % _COLLECT_EVERY == 0:
         gc.collect()
-    if isinstance(source, Path):
-        return read_clip(source, name=name).facts
-    return _probe(source, name=name, is_local=False, reads_all=reads_all)[0]
 
 
 def read_clip(path: Path, *, name: str | None = None) -> Part:

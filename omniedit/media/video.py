@@ -64,8 +64,8 @@ _HUGE_PIXELS: Final = 3840 * 2160
 _RATE_DENOMINATOR: Final = 1001  # of 29.97 fps (30000/1001)
 
 
-def copyable_frames(part: Part) -> tuple[CodedFrame, ...] | None:
-    """Return the packets that make up exactly a part; None if it cannot be copied.
+def copyable_frames(part: Part) -> tuple[CodedFrame, ...]:
+    """Return the packets that make up exactly a part; none if it cannot be copied.
 
     A part can be copied if its frames are a single run of packets that begins with a keyframe:
     then no frame in it depends on one outside.
@@ -73,12 +73,12 @@ def copyable_frames(part: Part) -> tuple[CodedFrame, ...] | None:
     timeline, span = part.timeline, part.span
     is_inside = [span.start <= frame.pts < span.end for frame in timeline.frames]
     if timeline.has_hidden or timeline.shown_at(span.start) != span.start:
-        return None
+        return ()
     first, count = is_inside.index(True), sum(is_inside)
     kept = timeline.frames[first : first + count]
     if not all(is_inside[first : first + count]) or not kept[0].is_key:
-        return None
-    return None if any(frame.dts is None for frame in kept) else kept
+        return ()
+    return () if any(frame.dts is None for frame in kept) else kept
 
 
 def copied_video(container: "OutputContainer", *, parts: Sequence[Part]) -> Packets:
@@ -95,13 +95,13 @@ def _shifted(
     clip: "InputContainer", stream: "VideoStream", target: "VideoStream", part: Part
 ) -> Packets:
     shift = round(part.at_s / part.timeline.tick_s) - part.span.start
-    frames = copyable_frames(part) or ()
-    packets = _packets_from(clip, stream, frames[0] if frames else None, name=str(part.source))
+    frames = copyable_frames(part)
+    packets = _packets_from(clip, stream, frames[0], name=str(part.source))
     for frame, packet in zip(frames, (each for each in packets if each.size), strict=False):
         packet.duration = min(packet.duration or 0, part.span.end - frame.pts)
         packet.pts = frame.pts + shift
         # Matroska stores no decoding times, and FFmpeg guesses different ones after a seek.
-        packet.dts = None if frame.dts is None else frame.dts + shift
+        packet.dts = (frame.dts or 0) + shift
         packet.stream = target
         yield packet
 

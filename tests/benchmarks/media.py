@@ -57,6 +57,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from omniedit.media.pieces import join, plan_split
 from omniedit.media.preparing import prepare
+from omniedit.models import Sound
 
 source, target = Path(sys.argv[1]), Path(sys.argv[2])
 pieces = plan_split(source, longest_s=10)
@@ -68,7 +69,7 @@ def written(numbered):
 
 with ThreadPoolExecutor(8) as pool:
     results = list(pool.map(written, enumerate(pieces)))
-join(pieces, results, target, original=source)
+join(pieces, results, target, original=source, sound=Sound.ORIGINAL)
 """
 
 

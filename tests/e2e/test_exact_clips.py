@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from omniedit.media.facts import PQ
-from omniedit.media.probing import probe
+from omniedit.media.probing import probe_file
 from tests.commandline import CommandLine, Ended
 from tests.e2e.equipment import Bench
 from tests.e2e.faulty import Endpoint, Exchange, answered
@@ -98,7 +98,7 @@ def test_interlaced_video_is_sent_progressive(bench: Bench, folder: Path) -> Non
     ended, out = make_edit(bench, "a.avi", PROMPT)
 
     assert "interlaced → H.264, 64x64, progressive" in ended.stderr
-    assert not probe(out, name="out.mp4").is_interlaced
+    assert not probe_file(out, name="out.mp4").is_interlaced
 
 
 def test_conversion_progress_goes_to_stderr(bench: Bench, folder: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_clip_is_trimmed_to_the_length_of_its_video(bench: Bench, folder: Path
     ended, out = make_edit(bench, "clip.mp4", PROMPT)
 
     assert "note: copied\n" in ended.stderr
-    assert probe(out, name="out.mp4").container_s == pytest.approx(9.9, abs=0.001)
+    assert probe_file(out, name="out.mp4").container_s == pytest.approx(9.9, abs=0.001)
 
 
 def test_a_cut_is_exact_even_if_the_audio_outlasts_the_video(bench: Bench, folder: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_cut_is_exact_even_if_the_audio_outlasts_the_video(bench: Bench, folde
 
     _, out = make_edit(bench, "clip.mp4", PROMPT, "--end", "10")
 
-    assert probe(out, name="out.mp4").container_s == pytest.approx(10, abs=0.001)
+    assert probe_file(out, name="out.mp4").container_s == pytest.approx(10, abs=0.001)
 
 
 def test_keep_hdr_does_not_reuse_an_sdr_upload(bench: Bench, folder: Path) -> None:
@@ -200,7 +200,10 @@ def test_keep_hdr_does_not_reuse_an_sdr_upload(bench: Bench, folder: Path) -> No
     ]
 
     assert [ended.status for ended in kept] == [0, 0], kept
-    assert [probe(folder / name, name=name).hdr for name in ("out.mp4", "cut.mp4")] == [None, "PQ"]
+    assert [probe_file(folder / name, name=name).hdr for name in ("out.mp4", "cut.mp4")] == [
+        None,
+        "PQ",
+    ]
     assert (folder / "whole.mp4").read_bytes() == clip.read_bytes()
     assert bench.faulty.count(Endpoint.UPLOAD) == 3
 
@@ -225,7 +228,7 @@ def test_a_lost_manifest_is_a_warning(
     ended, out = make_edit(bench, "clip.mp4", PROMPT, *marks)
 
     assert (f"warning: {LOST_MANIFEST}\n" in ended.stderr) == is_lost
-    assert probe(out, name="out.mp4").marks == (() if is_lost else ("c2pa",))
+    assert probe_file(out, name="out.mp4").marks == (() if is_lost else ("c2pa",))
 
 
 def test_manifests_lost_by_joining_are_one_warning(
@@ -244,7 +247,7 @@ def test_manifests_lost_by_joining_are_one_warning(
     assert ended.stderr.count(LOST_MANIFEST) == 1
     joined = "warning: the C2PA manifest of the results is lost in the joined clip\n"
     assert ended.stderr.count(joined) == 1
-    assert probe(out, name="out.mp4").marks == ()
+    assert probe_file(out, name="out.mp4").marks == ()
 
 
 def test_a_split_reports_each_piece_and_the_joining(bench: Bench, folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from omniedit.media.facts import find_problems
-from omniedit.media.probing import probe
+from omniedit.media.probing import probe_file
 from tests.e2e.equipment import Bench
 from tests.e2e.faulty import Endpoint, silence_before
 from tests.unit.media.clips import Sound, make_clip, see, set_matrix
@@ -54,7 +54,7 @@ def test_a_clip_in_another_format_is_sent_as_an_mp4_that_fits(
 
     out = make_edit(bench, name, PROMPT)
 
-    facts, seen = probe(out, name="out.mp4"), see(out)
+    facts, seen = probe_file(out, name="out.mp4"), see(out)
     assert (find_problems(facts, longest_s=10), facts.has_audio) == ((), sound is not None)
     assert facts.audio_channels == (CHANNELS[sound.layout] if sound else None)
     assert seen.numbers == list(range(40))
@@ -103,7 +103,7 @@ def test_a_cut_of_a_long_clip_is_sent_with_its_sound(bench: Bench, folder: Path)
 def test_a_rotated_clip_is_sent_upright(bench: Bench, folder: Path) -> None:
     set_matrix(make_clip(folder / "a.mov", codec="mpeg4"), (0, 1, -1, 0))
 
-    facts = probe(make_edit(bench, "a.mov", PROMPT), name="out.mp4")
+    facts = probe_file(make_edit(bench, "a.mov", PROMPT), name="out.mp4")
 
     assert (facts.shown_width, facts.shown_height, facts.rotation) == (48, 64, 0)
 
@@ -112,7 +112,7 @@ def test_a_clip_with_a_very_long_name_is_converted(bench: Bench, folder: Path) -
     name = "\N{CJK UNIFIED IDEOGRAPH-4E2D}" * 83 + ".mov"
     make_clip(folder / "a.mov").rename(folder / name)
 
-    assert probe(make_edit(bench, name, PROMPT), name="out.mp4").frames == 20
+    assert probe_file(make_edit(bench, name, PROMPT), name="out.mp4").frames == 20
 
 
 SIGNALS = [

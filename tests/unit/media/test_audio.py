@@ -6,7 +6,7 @@ import pytest
 
 from omniedit.media.audio import replace_audio
 from omniedit.media.preparing import prepare
-from omniedit.media.probing import probe
+from omniedit.media.probing import probe_file
 from omniedit.models import Sound as Audio
 from tests.unit.media.clips import Sound, make_clip, packets, see, with_manifest
 
@@ -63,7 +63,7 @@ def test_original_audio_is_trimmed_or_padded_to_the_result(
 
     replaced = replace_audio(result, tmp_path / "out.mp4", original=original)
 
-    facts = probe(replaced.path, name="out")
+    facts = probe_file(replaced.path, name="out")
     assert replaced.difference_s == pytest.approx(difference_s)
     assert facts.audio_s == pytest.approx(4, abs=0.025)
     assert facts.container_s == pytest.approx(4, abs=0.001)
@@ -79,7 +79,7 @@ def test_without_original_audio_the_result_is_silent(
     replaced = replace_audio(result, tmp_path / "out.mp4", original=original)
 
     assert replaced.sound is Audio.NONE
-    assert not probe(replaced.path, name="out").has_audio
+    assert not probe_file(replaced.path, name="out").has_audio
     assert packets(replaced.path) == packets(result)
 
 

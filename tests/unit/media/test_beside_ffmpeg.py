@@ -8,7 +8,7 @@ import pytest
 
 from omniedit.media.audio import replace_audio
 from omniedit.media.preparing import prepare
-from omniedit.media.probing import probe
+from omniedit.media.probing import probe_file
 from tests.unit.media.clips import Seen, Sound, make_clip, see
 
 pytestmark = [
@@ -95,7 +95,7 @@ def test_the_container_length_agrees_with_ffprobe(source: Path, tmp_path: Path) 
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     assert float(shown) == pytest.approx(5.0, abs=0.045)
-    assert probe(path, name="out").container_s == pytest.approx(float(shown), abs=0.001)
+    assert probe_file(path, name="out").container_s == pytest.approx(float(shown), abs=0.001)
 
 
 def test_replaced_audio_stays_in_sync(source: Path, tmp_path: Path) -> None:

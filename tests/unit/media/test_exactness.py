@@ -12,7 +12,7 @@ from omniedit.errors import InvalidInputError
 from omniedit.media.facts import HLG, PQ, find_problems, needs_conversion
 from omniedit.media.filters import _pq_to_light, hald_planes
 from omniedit.media.preparing import check_frames, prepare, refuse_damage
-from omniedit.media.probing import probe
+from omniedit.media.probing import probe_file
 from tests.unit.media.clips import (
     Sound,
     combing,
@@ -38,7 +38,7 @@ def test_no_copied_cut_begins_at_a_false_keyframe(tmp_path: Path, name: str) -> 
 
     prepared = prepare(source, tmp_path / "out.mp4", start_s=1.0, end_s=2.0)
 
-    assert not prepared.is_video_copied
+    assert prepared.done.startswith("re-encoded")
     assert see(prepared.path).numbers == list(range(10, 20))
 
 
@@ -81,7 +81,7 @@ def test_a_cut_decodes_from_the_keyframe_before_it(
 
 def test_audio_beyond_the_end_of_the_video_is_trimmed(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=9.9, sound=Sound(seconds=11.5))
-    facts = probe(source, name="a.mp4")
+    facts = probe_file(source, name="a.mp4")
 
     prepared = prepare(source, tmp_path / "out.mp4")
 
@@ -90,7 +90,7 @@ def test_audio_beyond_the_end_of_the_video_is_trimmed(tmp_path: Path) -> None:
     ]
     assert needs_conversion(facts, longest_s=10)
     assert (facts.duration_s, facts.container_s) == pytest.approx((9.9, 11.5), abs=0.002)
-    after = probe(prepared.path, name="out")
+    after = probe_file(prepared.path, name="out")
     assert find_problems(after, longest_s=10) == ()
     assert after.container_s == pytest.approx(9.9, abs=0.001)
     assert packets(prepared.path) == packets(source)
@@ -98,7 +98,7 @@ def test_audio_beyond_the_end_of_the_video_is_trimmed(tmp_path: Path) -> None:
 
 def test_an_empty_edit_list_entry_counts_as_container_length(tmp_path: Path) -> None:
     source = _with_delay(make_clip(tmp_path / "a.mp4"), delay_s=1000)
-    facts = probe(source, name="a.mp4")
+    facts = probe_file(source, name="a.mp4")
 
     prepared = prepare(source, tmp_path / "out.mp4")
 
@@ -107,7 +107,7 @@ def test_an_empty_edit_list_entry_counts_as_container_length(tmp_path: Path) -> 
     assert [problem.code for problem in find_problems(facts, longest_s=10)] == [
         "container_too_long"
     ]
-    assert probe(prepared.path, name="out").container_s == pytest.approx(2)
+    assert probe_file(prepared.path, name="out").container_s == pytest.approx(2)
 
 
 def _with_delay(path: Path, *, delay_s: int) -> Path:
@@ -131,7 +131,7 @@ def test_a_ten_second_cut_is_exactly_ten_seconds(
 ) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=11, fps=25, sound=Sound())
 
-    facts = probe(
+    facts = probe_file(
         prepare(source, tmp_path / "out.mp4", start_s=start_s, end_s=end_s).path, name="out"
     )
 
@@ -151,9 +151,9 @@ def test_the_pixel_aspect_of_the_container_is_kept(
 ) -> None:
     source = with_aspect(make_clip(tmp_path / f"b{name[1:]}", codec=codec), tmp_path / name)
 
-    facts = probe(prepare(source, tmp_path / "out.mp4", start_s=start_s).path, name="out")
+    facts = probe_file(prepare(source, tmp_path / "out.mp4", start_s=start_s).path, name="out")
 
-    assert probe(source, name=name).pixel_aspect == Fraction(4, 3)
+    assert probe_file(source, name=name).pixel_aspect == Fraction(4, 3)
     assert facts.display_aspect == Fraction(16, 9)
 
 
@@ -163,8 +163,8 @@ def test_interlaced_video_becomes_progressive(tmp_path: Path, start_s: float | N
 
     prepared = prepare(source, tmp_path / "out.mp4", start_s=start_s)
 
-    assert probe(source, name="a").is_interlaced
-    assert not probe(prepared.path, name="out").is_interlaced
+    assert probe_file(source, name="a").is_interlaced
+    assert not probe_file(prepared.path, name="out").is_interlaced
     assert prepared.check.bad_frames == 0
     assert len(packets(prepared.path)) == 20 - round(10 * (start_s or 0))
     assert combing(prepared.path) < combing(source) / 3
@@ -173,11 +173,11 @@ def test_interlaced_video_becomes_progressive(tmp_path: Path, start_s: float | N
 
 def test_hdr_becomes_sdr(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", codec="libx265", colours=HDR, pixel_format="yuv420p10le")
-    facts = probe(source, name="a")
+    facts = probe_file(source, name="a")
 
     prepared = prepare(source, tmp_path / "out.mp4")
 
-    after = probe(prepared.path, name="out")
+    after = probe_file(prepared.path, name="out")
     assert (facts.hdr, facts.bit_depth, facts.chroma) == ("PQ", 10, "4:2:0")
     assert [problem.code for problem in find_problems(facts, longest_s=10)] == ["hdr"]
     assert prepared.done == (
@@ -194,10 +194,11 @@ def test_hdr_is_kept_on_request(tmp_path: Path) -> None:
     whole = prepare(source, tmp_path / "whole.mp4", keeps_hdr=True)
     cut = prepare(source, tmp_path / "cut.mp4", start_s=0.5, keeps_hdr=True)
 
-    assert find_problems(probe(source, name="a"), longest_s=10, keeps_hdr=True) == ()
-    assert (whole.is_video_copied, cut.is_video_copied) == (True, False)
+    assert find_problems(probe_file(source, name="a"), longest_s=10, keeps_hdr=True) == ()
+    assert whole.done == "copied"
+    assert cut.done.startswith("re-encoded")
     for prepared in (whole, cut):
-        facts = probe(prepared.path, name="out")
+        facts = probe_file(prepared.path, name="out")
         assert (facts.hdr, facts.bit_depth, facts.video_codec) == ("PQ", 10, "hevc")
     assert see(cut.path).numbers == list(range(5, 20))
 
@@ -231,7 +232,7 @@ def test_the_default_audio_track_is_used(tmp_path: Path) -> None:
 
         seen = see(prepare(source, tmp_path / "out.mp4", start_s=0.5).path)
 
-        assert [track.is_used for track in probe(source, name="a").audio_tracks] == [
+        assert [track.is_used for track in probe_file(source, name="a").audio_tracks] == [
             default == 0,
             default == 1,
         ]
@@ -265,7 +266,7 @@ def test_an_avi_keeps_every_frame_and_its_audio_in_sync(
     whole = see(prepare(source, tmp_path / "whole.mp4").path)
     cut = see(prepare(source, tmp_path / "cut.mp4", start_s=1.0, end_s=2.0).path)
 
-    assert probe(source, name="a").frame_rate == pytest.approx(25)
+    assert probe_file(source, name="a").frame_rate == pytest.approx(25)
     assert whole.numbers == list(range(100))
     assert whole.beeps == pytest.approx([0, 1, 2, 3], abs=0.003)
     assert cut.numbers == list(range(25, 50))
@@ -325,7 +326,7 @@ def test_older_containers_are_converted(
 
     prepared = prepare(source, tmp_path / "out.mp4")
 
-    assert probe(source, name=name).container == container
+    assert probe_file(source, name=name).container == container
     seen = see(prepared.path)
     assert seen.numbers == list(range(50))
     if sound is not None:
@@ -336,7 +337,7 @@ def test_a_gif_of_one_frame_is_refused_as_an_image(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.gif", codec="gif", pixel_format="gray", seconds=0.1)
 
     with pytest.raises(InvalidInputError, match="a GIF image, not a video"):
-        probe(source, name="a.gif")
+        probe_file(source, name="a.gif")
 
 
 @pytest.mark.parametrize("timescale", [0, 1, 100, 250])
@@ -348,7 +349,7 @@ def test_a_damaged_timescale_is_refused(tmp_path: Path, timescale: int) -> None:
     source.write_bytes(content)
 
     with pytest.raises(InvalidInputError, match="is damaged: it"):
-        probe(source, name="a.mp4")
+        probe_file(source, name="a.mp4")
 
 
 def test_a_lost_c2pa_manifest_is_reported(tmp_path: Path) -> None:
@@ -356,9 +357,9 @@ def test_a_lost_c2pa_manifest_is_reported(tmp_path: Path) -> None:
 
     prepared = prepare(source, tmp_path / "out.mp4", end_s=1.0)
 
-    assert probe(source, name="a").marks == ("c2pa",)
+    assert probe_file(source, name="a").marks == ("c2pa",)
     assert prepared.lost_marks == ("c2pa",)
-    assert probe(prepared.path, name="out").marks == ()
+    assert probe_file(prepared.path, name="out").marks == ()
 
 
 def test_a_conversion_is_described_in_one_line(tmp_path: Path) -> None:

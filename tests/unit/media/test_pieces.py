@@ -12,7 +12,7 @@ from omniedit.media.facts import find_problems
 from omniedit.media.mux import Progress
 from omniedit.media.pieces import Piece, join, plan_split
 from omniedit.media.preparing import prepare
-from omniedit.media.probing import probe
+from omniedit.media.probing import probe_file
 from omniedit.models import Sound as Audio
 from tests.unit.media.clips import Sound, make_clip, packets, see
 
@@ -55,6 +55,11 @@ def make_results(pieces: Sequence[Piece], folder: Path, **changes: object) -> li
     return results
 
 
+def together(results: Sequence[Path]) -> list[bytes]:
+    """Return the video packets of all results."""
+    return [packet for result in results for packet in packets(result)]
+
+
 @pytest.mark.parametrize(
     ("name", "codec"), [("a.mp4", "libx264"), ("a.webm", "libvpx-vp9"), ("a.ts", "mpeg2video")]
 )
@@ -79,7 +84,7 @@ def test_every_frame_is_in_exactly_one_piece(
     assert [number for each in seen for number in each.numbers] == [n % 256 for n in range(count)]
     assert count == (254 if fps == 25 else 120)
     for piece, path, each in zip(pieces, paths, seen, strict=True):
-        assert find_problems(probe(path, name="piece"), longest_s=10) == ()
+        assert find_problems(probe_file(path, name="piece"), longest_s=10) == ()
         assert each.duration_s == pytest.approx(piece.duration_s, abs=0.002)
         assert piece.duration_s <= 10
         assert len(each.samples) / each.rate == pytest.approx(piece.duration_s, abs=0.045)
@@ -141,7 +146,7 @@ def test_a_slide_show_may_not_be_one_long_frame_too_long(tmp_path: Path) -> None
     pieces = plan_split(source, longest_s=10)
 
     assert [piece.duration_s for piece in pieces] == pytest.approx([6.0, 6.0])
-    [problem] = find_problems(probe(source, name="slides"), longest_s=10)
+    [problem] = find_problems(probe_file(source, name="slides"), longest_s=10)
     assert problem.code == "clip_too_long"
 
 
@@ -151,26 +156,24 @@ def test_results_of_one_format_are_joined_without_reencoding(tmp_path: Path, fol
         pieces := plan_split(source, longest_s=2), folder, sound=Sound(seconds=0.5)
     )
 
-    joined = join(pieces, results, tmp_path / "out.mp4", original=source)
+    out = tmp_path / "out.mp4"
+    join(pieces, results, out, original=source, sound=Audio.ORIGINAL)
 
-    assert joined.is_video_copied
-    assert joined.sound is Audio.ORIGINAL
-    together = [packet for result in results for packet in packets(result)]
-    assert packets(joined.path) == together
-    assert packets(joined.path, "audio") == packets(source, "audio")
-    seen = see(joined.path)
+    assert packets(out) == together(results)
+    assert packets(out, "audio") == packets(source, "audio")
+    seen = see(out)
     assert seen.numbers == FOUR_SECONDS
     assert seen.times == pytest.approx([index / 10 for index in FOUR_SECONDS], abs=0.001)
     assert seen.duration_s == pytest.approx(4, abs=0.002)
     assert seen.beeps == pytest.approx(list(range(4)), abs=0.001)
     assert seen.level(1.01, 1.09) == pytest.approx(see(source).level(1.01, 1.09), abs=0.1)
-    content = joined.path.read_bytes()
+    content = out.read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")
 
 
-@pytest.mark.parametrize("new_audio", [False, True])
+@pytest.mark.parametrize("sound", [Audio.ORIGINAL, Audio.NEW])
 def test_results_of_different_sizes_are_reencoded(
-    tmp_path: Path, folder: Path, *, new_audio: bool
+    tmp_path: Path, folder: Path, sound: Audio
 ) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
     pieces = plan_split(source, longest_s=2)
@@ -178,15 +181,16 @@ def test_results_of_different_sizes_are_reencoded(
     (folder / "b").mkdir()
     results += make_results(pieces[1:], folder / "b", size=(96, 72))
 
-    joined = join(pieces, results, tmp_path / "out.mp4", original=source, new_audio=new_audio)
+    out = tmp_path / "out.mp4"
+    join(pieces, results, out, original=source, sound=sound)
 
-    seen = see(joined.path)
-    assert not joined.is_video_copied
+    seen = see(out)
+    assert packets(out) != together(results)
     assert seen.size == (64, 48)
     assert seen.numbers == FOUR_SECONDS
     assert seen.duration_s == pytest.approx(4, abs=0.01)
     # Audio that fades in at a join is heard slightly later.
-    assert seen.beeps == pytest.approx(list(range(4)), abs=0.02 if new_audio else 0.001)
+    assert seen.beeps == pytest.approx(list(range(4)), abs=0.02 if sound is Audio.NEW else 0.001)
 
 
 @pytest.mark.parametrize(
@@ -210,12 +214,12 @@ def test_results_of_unexpected_length_stay_in_sync_with_the_audio(
     options = changes | {"codec_options": {"bf": "2"}}
     results = make_results(pieces := plan_split(source, longest_s=2), folder, **options)
 
-    joined = join(pieces, results, tmp_path / "out.mp4", original=source)
+    out = tmp_path / "out.mp4"
+    joined = join(pieces, results, out, original=source, sound=Audio.ORIGINAL)
 
-    seen = see(joined.path)
+    seen = see(out)
     assert joined.largest_gap_s == pytest.approx(gap_s, abs=0.001)
-    assert joined.duration_s == pytest.approx(4)
-    assert joined.is_video_copied is copied or not copied
+    assert packets(out) == together(results) or not copied
     assert seen.duration_s == pytest.approx(4, abs=0.45 if copied else 0.11)
     # The second result begins where the second piece did.
     assert any(abs(time - 2) < 0.001 for time in seen.times)
@@ -228,11 +232,11 @@ def test_generated_audio_is_faded_without_a_shift(tmp_path: Path, folder: Path) 
     pieces = plan_split(source, longest_s=1)
     results = make_results(pieces, folder)
 
-    joined = join(pieces, results, tmp_path / "out.mp4", original=source, new_audio=True)
+    out = tmp_path / "out.mp4"
+    join(pieces, results, out, original=source, sound=Audio.NEW)
 
-    seen = see(joined.path)
-    assert joined.sound is Audio.NEW
-    assert joined.is_video_copied
+    seen = see(out)
+    assert packets(out) == together(results)
     assert seen.beeps == pytest.approx(list(range(5)), abs=0.025)
     assert len(seen.samples) / seen.rate == pytest.approx(5, abs=0.045)
     # Beeps are as loud as in the source, and no step is steeper than the tone itself.
@@ -248,10 +252,10 @@ def test_generated_audio_follows_results_of_any_length(tmp_path: Path, folder: P
     ]
     results = make_results(pieces, folder, times=range(30), sound=Sound(seconds=3))
 
-    joined = join(pieces, results, tmp_path / "out.mp4", original=None, new_audio=True)
+    out = tmp_path / "out.mp4"
+    join(pieces, results, out, original=tmp_path / "a.mp4", sound=Audio.NEW)
 
-    seen = see(joined.path)
-    assert joined.duration_s == pytest.approx(6)
+    seen = see(out)
     assert seen.times == pytest.approx([index / 10 for index in range(60)], abs=0.001)
     assert seen.beeps == pytest.approx(list(range(6)), abs=0.025)
 
@@ -260,9 +264,10 @@ def test_results_without_audio_are_joined_with_silence(tmp_path: Path, folder: P
     pieces = [Piece(start_s=float(2 * i), duration_s=2.0) for i in range(2)]
     results = make_results(pieces, folder, sound=None)
 
-    joined = join(pieces, results, tmp_path / "out.mp4", original=None, new_audio=True)
+    out = tmp_path / "out.mp4"
+    join(pieces, results, out, original=tmp_path / "a.mp4", sound=Audio.NEW)
 
-    seen = see(joined.path)
+    seen = see(out)
     assert seen.beeps == []
     assert len(seen.samples) / seen.rate == pytest.approx(4, abs=0.045)
 
@@ -271,10 +276,10 @@ def test_a_silent_original_leaves_the_joined_clip_silent(tmp_path: Path, folder:
     source = make_clip(tmp_path / "a.mp4", seconds=4)
     results = make_results(pieces := plan_split(source, longest_s=2), folder)
 
-    joined = join(pieces, results, tmp_path / "out.mp4", original=source)
+    out = tmp_path / "out.mp4"
+    join(pieces, results, out, original=source, sound=Audio.ORIGINAL)
 
-    assert joined.sound is Audio.NONE
-    assert not probe(joined.path, name="out").has_audio
+    assert not probe_file(out, name="out").has_audio
 
 
 @pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
@@ -284,15 +289,17 @@ def test_the_audio_of_a_cut_original_begins_at_the_cut(
     source = make_clip(tmp_path / "a.mov", seconds=7, sound=Sound(codec=codec))
     pieces = plan_split(source, start_s=1.5, end_s=5.5, longest_s=2)
 
-    joined = join(
+    out = tmp_path / "out.mp4"
+    join(
         pieces,
         make_results(pieces, folder),
-        tmp_path / "out.mp4",
+        out,
         original=source,
+        sound=Audio.ORIGINAL,
         original_start_s=1.5,
     )
 
-    seen = see(joined.path)
+    seen = see(out)
     assert seen.beeps == pytest.approx([second + 0.5 for second in range(4)], abs=0.001)
     assert len(seen.samples) / seen.rate == pytest.approx(4, abs=0.045)
 
@@ -302,16 +309,17 @@ def test_audio_begins_with_the_first_frame_after_the_cut(tmp_path: Path, folder:
     pieces = plan_split(source, start_s=1.45, longest_s=3)
     results = write_pieces(source, pieces, folder)
 
-    joined = join(pieces, results, tmp_path / "out.mp4", original=source, original_start_s=1.45)
+    out = tmp_path / "out.mp4"
+    join(pieces, results, out, original=source, sound=Audio.ORIGINAL, original_start_s=1.45)
 
-    seen = see(joined.path)
+    seen = see(out)
     assert seen.numbers[0] == 8
     assert seen.beeps == pytest.approx([second + 0.4 for second in range(4)], abs=0.001)
 
 
 def test_joining_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="nothing to join"):
-        join([], [], tmp_path / "out.mp4", original=None)
+        join([], [], tmp_path / "out.mp4", original=tmp_path / "a.mp4", sound=Audio.NEW)
 
 
 def test_an_interrupted_join_leaves_no_file(tmp_path: Path, folder: Path) -> None:
@@ -328,8 +336,8 @@ def test_an_interrupted_join_leaves_no_file(tmp_path: Path, folder: Path) -> Non
             pieces,
             results,
             private / "out.mp4",
-            original=None,
-            new_audio=True,
+            original=tmp_path / "a.mp4",
+            sound=Audio.NEW,
             on_progress=interrupt,
         )
 

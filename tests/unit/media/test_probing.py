@@ -15,12 +15,12 @@ import pytest
 from omniedit.errors import InvalidInputError, LocalError, MissingFileError, OmniEditError
 from omniedit.media.demux import opened_media
 from omniedit.media.facts import ClipFacts, find_problems
-from omniedit.media.probing import probe
+from omniedit.media.probing import probe_file, probe_remote
 from tests.unit.media.clips import Sound, draw, make_clip, move_pictures, number_of, set_matrix
 
 
 def probed(path: Path) -> ClipFacts:
-    return probe(path, name=path.name)
+    return probe_file(path, name=path.name)
 
 
 def refusal(path: Path) -> OmniEditError:
@@ -102,7 +102,7 @@ def test_the_header_of_a_fragmented_clip_gives_no_length(tmp_path: Path) -> None
     options = {"movflags": "frag_keyframe+empty_moov"}
     clip = make_clip(tmp_path / "a.mp4", seconds=3, options=options, codec_options={"g": "10"})
 
-    facts = probe(io.BytesIO(clip.read_bytes()), name="a.mp4", reads_all=False)
+    facts = probe_remote(io.BytesIO(clip.read_bytes()), name="a.mp4", reads_all=False)
 
     assert facts.duration_s is None
     assert facts.is_fragmented
@@ -114,7 +114,7 @@ def test_the_header_gives_the_length_without_further_reading(tmp_path: Path) -> 
     content = clip.read_bytes()
     beginning = content[: content.index(b"mdat") + 600]
 
-    facts = probe(io.BytesIO(beginning), name="a.mp4", reads_all=False)
+    facts = probe_remote(io.BytesIO(beginning), name="a.mp4", reads_all=False)
 
     assert facts.duration_s == pytest.approx(3.0)
     assert not facts.is_measured
@@ -388,7 +388,7 @@ def test_probing_many_clips_keeps_few_frames_in_memory(tmp_path: Path) -> None:
 
     try:
         for _ in range(40):
-            probe(source, name="a.mp4")
+            probe_file(source, name="a.mp4")
         alive = [each for each in gc.get_objects() if isinstance(each, av.VideoFrame)]
     finally:
         gc.enable()
