@@ -20,13 +20,9 @@ from omniedit.http.urls import is_loopback_url, origin_of, parse_web_url
 from omniedit.models import DEFAULT_MODEL
 from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM, System, error_reason
-from omniedit.system.files import (
-    absolute_path,
-    decode_text,
-    hold,
-    make_private_folder,
-    read_own_file,
-)
+from omniedit.system.files import absolute_path, decode_text, read_own_file
+from omniedit.system.folders import make_private_folder
+from omniedit.system.locks import hold
 
 DEFAULT_BASE_URL: Final = "https://api.evolink.ai"
 DEFAULT_FILES_URL: Final = "https://files-api.evolink.ai"

@@ -24,7 +24,8 @@ from omniedit.errors import LocalError, TargetExistsError
 from omniedit.models import SavedFile
 from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM, System, error_reason
-from omniedit.system.files import absolute_path, hold, settled_path
+from omniedit.system.files import absolute_path, settled_path
+from omniedit.system.locks import hold
 
 _BLOCK_BYTES: Final = 1024 * 1024
 _ELSEWHERE: Final = "choose another place for it"

@@ -30,7 +30,7 @@ from omniedit.http.urls import INTERNAL_NAME_CODE
 from omniedit.models import SavedFile
 from omniedit.policy import Retry
 from omniedit.system import THIS_SYSTEM, System
-from omniedit.system.files import private_folder
+from omniedit.system.folders import private_folder
 
 if TYPE_CHECKING:
     from omniedit.http.client import HttpClient, StreamedReply

@@ -23,7 +23,7 @@ from omniedit.errors import (
 from omniedit.media import is_available
 from omniedit.models import Record, SavedFile, Sound, clip_name
 from omniedit.system import error_reason
-from omniedit.system.files import private_folder
+from omniedit.system.folders import private_folder
 
 _UNHEARD_S: Final = 0.05
 _AS_SERVED: Final = "`--sound new` saves the result as it is"

@@ -47,7 +47,8 @@ from omniedit.models import (
     render_count,
     task_name,
 )
-from omniedit.system.files import absolute_path, private_folder, settled_path
+from omniedit.system.files import absolute_path, settled_path
+from omniedit.system.folders import private_folder
 
 if TYPE_CHECKING:
     from omniedit.media.pieces import Piece

@@ -20,12 +20,8 @@ from omniedit.errors import (
 )
 from omniedit.policy import DEFAULT
 from omniedit.system import error_reason
-from omniedit.system.files import (
-    check_own_path,
-    make_private_folder,
-    open_own_file,
-    refuse_dangling_link,
-)
+from omniedit.system.files import check_own_path, open_own_file
+from omniedit.system.folders import make_private_folder, refuse_dangling_link
 
 JOURNAL_FILE: Final = "journal.db"
 

@@ -21,7 +21,7 @@ from omniedit.journal.database import (
 from omniedit.journal.reading import Reader, is_present
 from omniedit.journal.rows import parse_row, saved_file
 from omniedit.policy import DEFAULT
-from omniedit.system.files import private_folder
+from omniedit.system.folders import private_folder
 
 _TASKS: Final = f"""
     insert into tasks ({{columns}}) select {{columns}} from other.tasks where true

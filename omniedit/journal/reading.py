@@ -34,7 +34,8 @@ from omniedit.models import (
     UploadedClip,
 )
 from omniedit.policy import DEFAULT
-from omniedit.system.files import hold, is_held, make_private_folder
+from omniedit.system.folders import make_private_folder
+from omniedit.system.locks import hold, is_held
 
 LOCKS_FOLDER: Final = "locks"
 

@@ -1,19 +1,9 @@
-"""Files, folders and locks of this machine.
+"""Files of this machine; only regular ones are read, so that opening one never blocks."""
 
-Only regular files are read, so that opening one never blocks. Private folders are accessible to
-this user alone; temporary ones are removed after use. Locks hold between processes; the system
-releases them when their holder dies.
-"""
-
-import atexit
 import codecs
 import os
 import stat
 import sys
-import threading
-import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -24,14 +14,8 @@ from omniedit.errors import (
     InvalidInputError,
     LocalError,
     MissingFileError,
-    TargetBusyError,
 )
 from omniedit.system import THIS_SYSTEM, System, error_reason
-
-ABANDONED_AFTER_S: Final = 3600.0
-"""The age at which an unlocked folder counts as abandoned; a younger one may yet be locked."""
-PAUSE_S: Final = 0.05
-"""The time between two attempts to get a lock that another process holds."""
 
 _KINDS: Final = (
     (stat.S_ISDIR, "a folder"),
@@ -49,14 +33,6 @@ _FLAGS: Final = (
     | getattr(os, "O_NOCTTY", 0)
     | getattr(os, "O_BINARY", 0)
 )
-
-_PREFIX: Final = "omniedit-"
-_LOCK: Final = ".lock"
-_held: Final[dict[Path, int | None]] = {}
-"""This process's temporary folders, until they are removed, with the descriptors of their locks."""
-_guard: Final = threading.Lock()
-"""Held while `_held` changes, so that no folder is created once the process is ending."""
-_ending: Final = threading.Event()
 
 
 class _IrregularFileError(Exception):
@@ -287,213 +263,3 @@ def _check_owner(
 
 def _unreadable(path: Path, error: OSError | ValueError) -> LocalError:
     return LocalError(f"cannot read {path}: {error_reason(error)}")
-
-
-def make_private_folder(folder: Path) -> None:
-    """Create a folder and its missing parents, accessible to this user alone.
-
-    They are created one by one, because `Path.mkdir` applies its mode only to the last.
-
-    Raises:
-        LocalError: If one of them is a dangling link.
-        OSError: If one of them cannot be created.
-    """
-    for path in reversed((folder, *folder.parents)):
-        if not path.exists():
-            refuse_dangling_link(path)
-            path.mkdir(mode=0o700, exist_ok=True)
-
-
-def refuse_dangling_link(path: Path) -> None:
-    """Refuse a dangling link: someone else may create a file of any mode at its target.
-
-    Raises:
-        LocalError: If `path` is a dangling link.
-    """
-    if path.is_symlink() and not path.exists():
-        msg = f"{path} links to {path.readlink()}, which does not exist"
-        raise LocalError(msg)
-
-
-@contextmanager
-def private_folder(parent: Path, *, now: Callable[[], float] = time.time) -> Generator[Path]:
-    """Provide a temporary private folder, and remove those that killed processes left behind.
-
-    Args:
-        parent: The folder to create it in; created if missing.
-        now: Returns the Unix time.
-
-    Raises:
-        LocalError: If it cannot be created.
-    """
-    import tempfile  # noqa: PLC0415 - every command loads this module, few create a folder
-
-    try:
-        with _guard:
-            if _ending.is_set():
-                msg = "the process is ending"
-                raise LocalError(msg)
-            make_private_folder(parent)
-            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-            _held[folder] = _locked(folder)
-    except OSError as error:
-        msg = f"cannot create a folder in {parent}: {error_reason(error)}"
-        raise LocalError(msg) from error
-    try:
-        _remove_abandoned(parent, now())
-        yield folder
-    finally:
-        _remove(folder)
-
-
-def _locked(folder: Path) -> int | None:
-    """Lock a folder; return the lock's descriptor, or None if that is impossible or it is busy."""
-    try:
-        return open_locked(folder / _LOCK)
-    except LocalError:  # not every file system has locks
-        return None
-
-
-def _remove_abandoned(parent: Path, now: float) -> None:
-    """Remove the folders of killed processes."""
-    for folder in parent.glob(f"{_PREFIX}*"):
-        with suppress(OSError):
-            found = folder.lstat()
-            is_young = now - found.st_mtime < ABANDONED_AFTER_S
-            if folder in _held or is_young or not stat.S_ISDIR(found.st_mode):
-                continue
-            lock = _locked(folder)
-            if lock is not None:
-                os.close(lock)
-                _remove_tree(folder)
-
-
-def _remove(folder: Path) -> None:
-    _unlock(folder)
-    _remove_tree(folder)
-    with _guard:
-        _held.pop(folder, None)
-
-
-def _unlock(folder: Path) -> None:
-    with _guard:
-        lock, _held[folder] = _held.get(folder), None
-    if lock is not None:
-        # Windows cannot remove an open file.
-        os.close(lock)
-
-
-def _remove_tree(folder: Path) -> None:
-    import shutil  # noqa: PLC0415 - as above
-
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@atexit.register
-def _remove_all() -> None:
-    # When the process ends, worker threads may be in the middle of a block or of a removal.
-    with _guard:
-        _ending.set()
-        folders = list(_held)
-    for folder in folders:
-        _unlock(folder)
-        # Once the folder is renamed, a thread can no longer add files to it.
-        renamed = folder.with_name(f"{folder.name}-left")
-        with suppress(OSError):
-            folder.rename(renamed)
-        for each in (renamed, folder):
-            _remove_tree(each)
-
-
-def open_locked(path: Path, *, system: System = THIS_SYSTEM) -> int | None:
-    """Open and lock the file at `path`, creating it if missing; return None if it is busy.
-
-    A lock counts only while its file still has that name: the previous holder may have removed or
-    renamed the file after this process opened it.
-
-    Returns:
-        The file's descriptor; closing it drops the lock.
-
-    Raises:
-        LocalError: If the file cannot be created or locked.
-    """
-    while True:
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise _lock_error(path, error) from error
-        try:
-            is_locked = system.try_lock(descriptor)
-            if is_locked and os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
-        except FileNotFoundError:
-            is_locked = True
-        except OSError as error:
-            os.close(descriptor)
-            raise _lock_error(path, error) from error
-        os.close(descriptor)
-        if not is_locked:
-            return None
-
-
-@contextmanager
-def hold(
-    path: Path,
-    *,
-    sleep: Callable[[float], object],
-    timeout_s: float | None = None,
-    system: System = THIS_SYSTEM,
-) -> Generator[None]:
-    """Hold the lock named by `path` for a block, after waiting for others; then remove its file.
-
-    Args:
-        path: A file with no other use.
-        sleep: Sleeps between two attempts.
-        timeout_s: How long to try; None for as long as it takes.
-        system: The operating system; injected by tests.
-
-    Raises:
-        TargetBusyError: If another process holds it until then.
-        LocalError: If the file cannot be created or locked.
-    """
-    waited_s = 0.0
-    while (descriptor := open_locked(path, system=system)) is None:
-        if timeout_s is not None and waited_s >= timeout_s:
-            msg = f"another omniedit holds {path.name}"
-            raise TargetBusyError(msg)
-        sleep(PAUSE_S)
-        waited_s += PAUSE_S
-    try:
-        yield
-    finally:
-        release(path, descriptor, system=system)
-
-
-def release(path: Path, descriptor: int, *, system: System = THIS_SYSTEM) -> None:
-    """Drop a lock and remove its file."""
-    if not system.moves_open_files:
-        os.close(descriptor)
-    # A leftover file does no harm: nobody holds its lock.
-    with suppress(OSError):
-        system.remove(path)
-    if system.moves_open_files:
-        # Close the file only now: its lock keeps the next holder's file from being removed above.
-        os.close(descriptor)
-
-
-def is_held(path: Path) -> bool:
-    """Return whether a living process holds the lock named by `path`."""
-    if not os.path.lexists(path):
-        return False
-    try:
-        descriptor = open_locked(path)
-    except LocalError:
-        return False
-    if descriptor is None:
-        return True
-    release(path, descriptor)
-    return False
-
-
-def _lock_error(path: Path, error: OSError) -> LocalError:
-    return LocalError(f"cannot lock {path}: {error_reason(error)}")

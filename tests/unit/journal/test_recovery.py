@@ -17,7 +17,7 @@ from omniedit.journal.database import _VERSION_1, _VERSION_2, TABLES, VERSION
 from omniedit.journal.recovery import recover
 from omniedit.journal.rows import RESTORED
 from omniedit.models import Task
-from omniedit.system.files import hold
+from omniedit.system.locks import hold
 from tests.journals import attempt
 from tests.systems import windows
 

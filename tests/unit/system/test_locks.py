@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from omniedit.errors import LocalError, TargetBusyError
-from omniedit.system.files import hold, is_held, open_locked, release
+from omniedit.system.locks import hold, is_held, open_locked, release
 from tests.systems import linux, windows
 
 _HOLDER = """
 import sys
 from pathlib import Path
-from omniedit.system.files import open_locked
+from omniedit.system.locks import open_locked
 assert open_locked(Path(sys.argv[1])) is not None
 print("held", flush=True)
 sys.stdin.read()
