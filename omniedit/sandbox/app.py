@@ -86,8 +86,7 @@ class SandboxApp:
         return json_reply(refusal.envelope, status=refusal.status, headers=refusal.headers)
 
     def _dispatch(self, exchange: Exchange) -> Response:
-        # Read only for its check: a foreign Host header is refused on every path.
-        _ = exchange.link_origin
+        exchange.check_host()
         if not exchange.query_string.isascii():
             raise Refusal(HTTPStatus.BAD_REQUEST, "The query is not percent-encoded")
         route, segments = _find_route(exchange.method, exchange.path)

@@ -104,14 +104,16 @@ class Exchange(Request):
     @property
     def link_origin(self) -> str:
         """The origin that the client used, so that links work even behind a mapped port."""
-        # A foreign name that resolves to this machine is DNS rebinding.
+        return f"http://{self.environ['HTTP_HOST'].lower()}"
+
+    def check_host(self) -> None:
+        """Refuse a foreign Host header: a name that resolves to this machine is DNS rebinding."""
         host = self.environ.get("HTTP_HOST", "")
         if not host:
             raise Refusal(HTTPStatus.BAD_REQUEST, "The Host header is missing")
         if not _LOOPBACK_HOST.fullmatch(host):
             message = "The sandbox only accepts Host headers that name this machine"
             raise Refusal(HTTPStatus.FORBIDDEN, message, code="host_not_allowed")
-        return f"http://{host.lower()}"
 
     def read_json_object(self) -> dict[str, object]:
         """Return the body; refuse it if it is too large or not a JSON object."""

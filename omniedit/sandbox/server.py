@@ -17,8 +17,9 @@ from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Response
 
+from omniedit.sandbox.addresses import loopback_address
 from omniedit.sandbox.app import SandboxApp
-from omniedit.sandbox.callbacks import CallbackSender, loopback_address
+from omniedit.sandbox.callbacks import CallbackSender
 from omniedit.sandbox.clips import Clips
 from omniedit.sandbox.exchange import BrokenConnectionError, Exchange, Refusal, Service, Traffic
 from omniedit.sandbox.store import RequestKeys, Store
@@ -158,13 +159,13 @@ class Handler(WSGIRequestHandler):
         try:
             with contextlib.closing(app.answer(Exchange(environ))) as response:
                 # A client that was waiting for `100 Continue` may or may not send the body now.
-                is_unsure = "Expect" in self.headers and not body.was_read
-                may_stay = body.is_at_end or (not is_unsure and body.drain())
-                self._send(response, environ, may_stay=may_stay)
+                may_send_body = "Expect" in self.headers and not body.was_read
+                keep_alive = body.is_at_end or (not may_send_body and body.drain())
+                self._send(response, environ, keep_alive=keep_alive)
         except BrokenConnectionError:
             self.close_connection = True
             return
-        if not may_stay:
+        if not keep_alive:
             self._linger()
 
     def handle_expect_100(self) -> bool:
@@ -180,14 +181,14 @@ class Handler(WSGIRequestHandler):
         # A request line without a version counts as HTTP/0.9, which has no headers.
         self.request_version, self.command = self.protocol_version, self.command or "GET"
         environ = {"REQUEST_METHOD": self.command}
-        self._send(Response(body, code, content_type="application/json"), environ, may_stay=False)
+        self._send(Response(body, code, content_type="application/json"), environ, keep_alive=False)
         self._linger()
 
-    def _send(self, response: Response, environ: dict[str, Any], *, may_stay: bool) -> None:
+    def _send(self, response: Response, environ: dict[str, Any], *, keep_alive: bool) -> None:
         chunks, status, headers = response.get_wsgi_response(environ)
         code, _, phrase = status.partition(" ")
         # Without a length, only the end of the connection ends the reply.
-        if not may_stay or not ("Content-Length" in dict(headers) or int(code) in _BODILESS):
+        if not keep_alive or not ("Content-Length" in dict(headers) or int(code) in _BODILESS):
             self.close_connection = True
         headers.append(("Connection", "close" if self.close_connection else "keep-alive"))
         headers.append(("Date", self.date_time_string(cast("RunningSandbox", self.server).clock())))

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from werkzeug.wrappers import Response
 
-from omniedit.sandbox.callbacks import is_internal, loopback_address, parse_web_url
+from omniedit.sandbox.addresses import is_internal, loopback_address, parse_web_url
 from omniedit.sandbox.exchange import BrokenConnectionError, Exchange, Refusal, Service, json_reply
 from omniedit.sandbox.store import NotAcceptedError, Upload
 from omniedit.sandbox.tasks import MAX_CLIP_S, MODELS, Edit, Status, price
