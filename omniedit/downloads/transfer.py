@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import chain
 from pathlib import Path
@@ -379,8 +379,10 @@ def _is_at_end(reply: "StreamedReply", part: PartFile) -> bool:
 
 
 def _is_same_version(held: Version | None, answered: Version) -> bool:
-    return held is not None and held == replace(
-        answered, total_bytes=answered.total_bytes if held.total_bytes is not None else None
+    return (
+        held is not None
+        and (held.url_path, held.etag) == (answered.url_path, answered.etag)
+        and held.total_bytes in {None, answered.total_bytes}
     )
 
 

@@ -194,7 +194,7 @@ def parse_error(value: object) -> TaskError | None:
     return TaskError(
         code=str(code) if isinstance(code, str | int) and code != "" else "unknown_error",
         message=_text(raw.get("message")) or "no reason was given",
-        suggestion=_text(_first(raw, "suggestion", "fallback_suggestion")),
+        suggestion=_first_text(raw, "suggestion", "fallback_suggestion"),
     )
 
 
@@ -234,7 +234,7 @@ def parse_uploaded_clip(value: object) -> UploadedClip:
         UnreadableReplyError: If it names no http(s) URL.
     """
     stored = as_object(as_object(value).get("data"))
-    url = _text(stored.get("file_url")) or _text(stored.get("download_url"))
+    url = _first_text(stored, "file_url", "download_url")
     if url is None or not _is_web_url(url):
         msg = "the file service's reply contains no URL of the uploaded clip"
         is_stored = as_object(value).get("success") is True

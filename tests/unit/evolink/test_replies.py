@@ -149,6 +149,11 @@ def test_a_task_id_of_safe_characters_is_accepted(task_id: str) -> None:
             TaskError(code="a", message="line\nline", suggestion="do b"),
             id="suggestion",
         ),
+        pytest.param(
+            {"code": "a", "message": "b", "suggestion": "", "fallback_suggestion": "do c"},
+            TaskError(code="a", message="b", suggestion="do c"),
+            id="empty-suggestion",
+        ),
         pytest.param(["x"], None, id="list"),
     ],
 )  # fmt: skip
