@@ -14,7 +14,7 @@ from typing import Any
 
 from omniedit.policy import Policy
 from omniedit.system import SYSTEM_CLOCK, Clock
-from tests.inprocess import Outcome, needs_process, run_in_process
+from tests.inprocess import needs_process, run_in_process
 from tests.policies import HURRIED
 from tests.schemas import check_schema
 
@@ -77,8 +77,8 @@ class CommandLine:
 
     def _run(
         self, argv: Sequence[str], stdin: bytes, environ: Mapping[str, str], *, timeout_s: float
-    ) -> Outcome:
-        ended = subprocess.run(
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
             [self.command, *argv],
             input=stdin,
             capture_output=True,
@@ -87,7 +87,6 @@ class CommandLine:
             timeout=timeout_s,
             check=False,
         )
-        return Outcome(ended.returncode, ended.stdout, ended.stderr)
 
     @property
     def installed(self) -> "CommandLine":
@@ -110,13 +109,13 @@ class CommandLine:
         return replace(self, folder=folder, environ={**self.environ, **environ})
 
 
-def ended_with(argv: Sequence[str], outcome: Outcome) -> Ended:
+def ended_with(argv: Sequence[str], outcome: subprocess.CompletedProcess[bytes]) -> Ended:
     """Return what a command line has printed, after validating its JSON."""
     stdout, stderr = (
         content.decode(errors="surrogateescape") for content in (outcome.stdout, outcome.stderr)
     )
     check_schema(argv, stdout)
-    return Ended(outcome.status, stdout, stderr)
+    return Ended(outcome.returncode, stdout, stderr)
 
 
 def sandbox_environ(url: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -12,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import BinaryIO, Final, NamedTuple, NoReturn
+from typing import BinaryIO, Final, NoReturn
 
 from omniedit.cli.main import run
 from omniedit.policy import Policy
@@ -22,14 +23,6 @@ from tests.policies import HURRIED
 # The interpreter reads this variable when it creates the standard streams.
 _ENCODING: Final = "PYTHONIOENCODING"
 _STREAMS: Final = ("stdin", "stdout", "stderr")
-
-
-class Outcome(NamedTuple):
-    """The exit status of a command line, and all that it wrote."""
-
-    status: int
-    stdout: bytes
-    stderr: bytes
 
 
 class _Stderr(io.TextIOWrapper):
@@ -55,12 +48,12 @@ def needs_process(argv: tuple[str, ...], environ: Mapping[str, str]) -> bool:
         argv: The arguments; `main` handles some of them before it loads the parser.
         environ: The variables set for this command; some of them concern the interpreter itself.
     """
-    is_interpreters = any(
+    affects_interpreter = any(
         name.startswith(("PYTHON", "LC_", "LANG")) and name != _ENCODING for name in environ
     )
     # Signal handlers can only be set in the main thread, and threads share folder and environment.
-    is_elsewhere = threading.current_thread() is not threading.main_thread()
-    return is_interpreters or is_elsewhere or argv[:1] == ("__complete",)
+    is_other_thread = threading.current_thread() is not threading.main_thread()
+    return affects_interpreter or is_other_thread or argv[:1] == ("__complete",)
 
 
 def run_in_process(
@@ -74,7 +67,7 @@ def run_in_process(
     policy: Policy = HURRIED,
     clock: Clock = SYSTEM_CLOCK,
     timeout_s: float = 60.0,
-) -> Outcome:
+) -> subprocess.CompletedProcess[bytes]:
     """Run a command line, then restore the state of this process.
 
     Args:
@@ -103,7 +96,7 @@ def run_in_process(
             status = run(list(argv), os.environ, policy=policy, clock=clock)
         for stream in streams:
             stream.flush()
-        return Outcome(status, _content(stdout), _content(stderr))
+        return subprocess.CompletedProcess(argv, status, _content(stdout), _content(stderr))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Fill journals for tests."""
+"""Records, and journals that are filled with them."""
 
 import hashlib
 import sqlite3
@@ -31,6 +31,14 @@ def attempt(request_id: str, *, prompt: str, origin: str = ORIGIN, **known: Any)
         "body": b"{}",
     }
     return Record(request_id=request_id, task=None, prompt=prompt, origin=origin, **fields | known)
+
+
+def record_of(task: Task, **fields: Any) -> Record:
+    """Return the record of a task that this machine submitted."""
+    record = Record(
+        request_id=None, task=task, status=task.status, created_at=0.0, error=task.error
+    )
+    return record._replace(**fields)
 
 
 def add_finished(state: Path, count: int, *, identity: str, folder: Path) -> None:

@@ -11,7 +11,7 @@ from omniedit.terminal.page import PageVideo, page_chunks
 from tests.browser.__main__ import PICTURE, take_picture
 from tests.browser.chromium import PROGRAM, Tab, browser
 from tests.contract.readme import README, ROOT
-from tests.records import record_of
+from tests.journals import record_of
 from tests.unit.cli.test_compare import HOSTILE
 from tests.unit.media.clips import Sound, make_clip
 

@@ -29,8 +29,7 @@ from omniedit.schemas import FAILURE, load_schema
 from omniedit.terminal.documents import event_document
 from tests.commandline import CommandLine, Ended
 from tests.contract.commands import every_command
-from tests.journals import add_task
-from tests.records import record_of
+from tests.journals import add_task, record_of
 from tests.schemas import check_schema, definition, fault, is_valid, keys_of, mutations
 from tests.unit.media.clips import Sound, make_clip
 

@@ -20,7 +20,7 @@ from omniedit.errors import (
 from omniedit.events import Saved, Submitted
 from omniedit.models import EditRequest, Record, SavedFile, Task
 from omniedit.terminal.printer import Printer
-from tests.records import record_of
+from tests.journals import record_of
 
 CLIP_URL = "https://example.com/clip.mp4"
 FILE = SavedFile(path="/x/a.mp4", size_bytes=1, sha256="00")

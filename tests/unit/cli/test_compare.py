@@ -12,7 +12,7 @@ from omniedit.sandbox.clips import BUNDLED_CLIP
 from omniedit.terminal.page import PageVideo, page_chunks
 from tests.commandline import CommandLine, Ended
 from tests.e2e.equipment import web_server
-from tests.records import record_of
+from tests.journals import record_of
 from tests.unit.media.clips import make_clip
 
 NOW = "[sandbox:seconds=0]"

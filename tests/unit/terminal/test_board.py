@@ -23,7 +23,7 @@ from omniedit.events import (
 )
 from omniedit.models import Record, SavedFile, Task, TaskError
 from omniedit.terminal.board import Board, EditState
-from tests.records import record_of
+from tests.journals import record_of
 
 FILE = SavedFile(path="/a/out.mp4", size_bytes=7, sha256="00")
 TASK = Task(task_id="t-1", status="processing", created_at=1.0)

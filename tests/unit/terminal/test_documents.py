@@ -31,7 +31,7 @@ from omniedit.terminal.documents import (
     task_document,
     task_error_document,
 )
-from tests.records import record_of
+from tests.journals import record_of
 from tests.schemas import definition, keys_of
 
 NOW = 1_757_169_743.0

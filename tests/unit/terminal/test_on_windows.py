@@ -9,7 +9,7 @@ from omniedit.events import Progressed, Warned
 from omniedit.models import Task
 from omniedit.terminal.printer import Printer
 from omniedit.terminal.streams import ColourDepth
-from tests.records import record_of
+from tests.journals import record_of
 from tests.systems import windows
 from tests.unit.terminal.observing import watched
 

@@ -19,7 +19,7 @@ from omniedit.models import SavedFile, Task
 from omniedit.terminal.board import Board
 from omniedit.terminal.printer import Printer
 from omniedit.terminal.progress import PlainLines
-from tests.records import record_of
+from tests.journals import record_of
 
 MakePrinter = Callable[..., Printer]
 FILE = SavedFile(path="/x/out.mp4", size_bytes=7, sha256="00")

@@ -30,7 +30,7 @@ from omniedit.system import Stopping
 from omniedit.terminal.board import Board
 from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
 from omniedit.terminal.progress import watch
-from tests.records import record_of
+from tests.journals import record_of
 from tests.systems import linux
 from tests.unit.terminal.observing import watched
 

@@ -5,7 +5,7 @@ import pytest
 from omniedit.errors import OmniEditError, OutcomeUnknownError, QuotaError
 from omniedit.models import EditRequest, SavedFile, Task, TaskError
 from omniedit.terminal.documents import render_summary, task_document
-from tests.records import record_of
+from tests.journals import record_of
 
 CLIP = "https://user:word@example.com/a.mp4?signature=secret"
 
