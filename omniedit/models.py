@@ -153,6 +153,11 @@ class TaskError(NamedTuple):
         return self.code in _INPUT_CODES
 
 
+def may_be_resubmitted(status: str | None, error: TaskError | None) -> bool:
+    """Return whether an edit whose task ended like this is submitted again; a cancelled one is not."""
+    return status == TaskStatus.FAILED and error is not None and error.is_retryable
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One edit, as the service last reported it."""

@@ -24,7 +24,7 @@ from omniedit.errors import LocalError, TargetExistsError
 from omniedit.models import SavedFile
 from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM, System, error_reason
-from omniedit.system.files import absolute_path, settled_path
+from omniedit.system.files import absolute_path, stable_path
 from omniedit.system.locks import hold
 
 _BLOCK_BYTES: Final = 1024 * 1024
@@ -46,7 +46,7 @@ def check_writable(target: Path, *, overwrite: bool = False, system: System = TH
         TargetExistsError: If it exists and must not be overwritten.
         LocalError: If it is not a regular file, or its folder cannot be created or written to.
     """
-    target = absolute_path(settled_path(target))
+    target = absolute_path(stable_path(target))
     if fault := system.path_fault(target):
         msg = f"cannot write {target}: {fault}"
         raise LocalError(msg, hint=_ELSEWHERE)
@@ -153,7 +153,7 @@ class Placement:
             TargetBusyError: If another process kept the part file locked.
             LocalError: If the disk, the folder or the name does not allow it.
         """
-        target = absolute_path(settled_path(target))
+        target = absolute_path(stable_path(target))
         part = self._open(target, ident, overwrite=overwrite)
         if part is None:
             return saved_file(target)

@@ -40,7 +40,7 @@ from omniedit.errors import (
 )
 from omniedit.events import Known
 from omniedit.evolink.uploads import clip_changed_error
-from omniedit.models import EditRequest, Record, Sound, TaskStatus, task_name
+from omniedit.models import EditRequest, Record, Sound, may_be_resubmitted, task_name
 
 
 class EditOptions(NamedTuple):
@@ -196,12 +196,7 @@ def known_edit(session: Session, identity: str, options: EditOptions) -> Record 
             break
     if known is None or known.task is None:
         return known
-    is_retryable = (
-        known.status == TaskStatus.FAILED
-        and known.task.error is not None
-        and known.task.error.is_retryable
-    )
-    return None if is_retryable else known
+    return None if may_be_resubmitted(known.status, known.task.error) else known
 
 
 def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Record:

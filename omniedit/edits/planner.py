@@ -81,7 +81,7 @@ class Planner:
         self._max_credits = max_credits
         self._known: frozenset[str] = frozenset()
         if not options.again:
-            self._known = session.journal.settled_edits(origin=session.origin)
+            self._known = session.journal.edits_not_to_resubmit(origin=session.origin)
         self.faults: list[tuple[int, str]] = []
         self.causes: dict[int, OmniEditError] = {}
         """By line: the errors that are not the manifest's fault, such as a network failure."""

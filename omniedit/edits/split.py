@@ -47,7 +47,7 @@ from omniedit.models import (
     render_count,
     task_name,
 )
-from omniedit.system.files import absolute_path, settled_path
+from omniedit.system.files import absolute_path, stable_path
 from omniedit.system.folders import private_folder
 
 if TYPE_CHECKING:
@@ -394,4 +394,4 @@ def _joined_digest(records: Sequence[Record], *, sound: Sound) -> str:
 
 
 def _result_path(edit: PlannedEdit) -> Path:
-    return settled_path(Path(edit.output))
+    return stable_path(Path(edit.output))

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from omniedit.errors import InvalidInputError
 from omniedit.models import TASK_PREFIX, Sound, clip_name
-from omniedit.system.files import file_name, is_folder, settled_path
+from omniedit.system.files import file_name, is_folder, stable_path
 from omniedit.system.windows import is_reserved_name
 
 STDOUT: Final = "-"
@@ -37,7 +37,7 @@ class Target(NamedTuple):
     def served(self) -> "Target":
         """The file for the result as served, if this is one with another sound."""
         shown = served_path(self.shown)
-        path = settled_path(Path(shown))
+        path = stable_path(Path(shown))
         return Target(path, shown, overwrite=self.overwrite, is_extra=True)
 
     def numbered(self, index: int) -> "Target":
@@ -46,7 +46,7 @@ class Target(NamedTuple):
             return self
         path = PurePosixPath(self.shown)
         shown = str(path.with_name(numbered(path.name, index)))
-        return self._replace(path=settled_path(Path(shown)), shown=shown)
+        return self._replace(path=stable_path(Path(shown)), shown=shown)
 
 
 class Destination(NamedTuple):
@@ -128,7 +128,7 @@ class Destination(NamedTuple):
         return self._target(shown, sound=sound)
 
     def _target(self, shown: str, *, sound: Sound = Sound.NEW) -> Target:
-        return Target(settled_path(Path(shown)), shown, sound, overwrite=self.overwrite)
+        return Target(stable_path(Path(shown)), shown, sound, overwrite=self.overwrite)
 
 
 def default_name(

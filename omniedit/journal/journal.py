@@ -257,7 +257,7 @@ class Journal(Reader):
                     request_id,
                 )
 
-    def settle_recoveries(self) -> None:
+    def accept_losses(self) -> None:
         """Accept the loss of rows that could not be read."""
         with self._database.writing():
             # Keep the rows, so that merging another journal cannot bring the recoveries back.

@@ -30,8 +30,8 @@ from omniedit.models import (
     AttemptState,
     Record,
     SavedFile,
-    TaskStatus,
     UploadedClip,
+    may_be_resubmitted,
 )
 from omniedit.policy import DEFAULT
 from omniedit.system.folders import make_private_folder
@@ -156,7 +156,7 @@ class Reader:
         )
         return sorted(known, key=lambda record: record.has_failed)
 
-    def settled_edits(self, *, origin: str) -> frozenset[str]:
+    def edits_not_to_resubmit(self, *, origin: str) -> frozenset[str]:
         """Return the identities of known edits that must not be submitted again.
 
         As in `known_edits`, an attempt that did not fail decides, else the newest one.
@@ -164,22 +164,16 @@ class Reader:
         rows = self._rows(
             "select identity, status, t.error from attempts a left join tasks t using (task_id)"
             " where a.origin = ? and identity is not null and state <> 'refused'"
-            " order by a.created_at, a.rowid",
+            " order by coalesce(status in ('failed', 'cancelled'), 0) desc, a.created_at, a.rowid",
             origin,
         )
-        settled: set[str] = set()
-        unfailed: set[str] = set()
-        for row in rows:
-            identity, status = row["identity"], row["status"]
-            has_failed = status in {TaskStatus.FAILED, TaskStatus.CANCELLED}
-            error = row["error"] if status == TaskStatus.FAILED else None
-            if not has_failed:
-                unfailed.add(identity)
-            if error is not None and error.is_retryable and identity not in unfailed:
-                settled.discard(identity)
-            else:
-                settled.add(identity)
-        return frozenset(settled)
+        # The last row of an identity decides.
+        decisive = {row["identity"]: row for row in rows}
+        return frozenset(
+            identity
+            for identity, row in decisive.items()
+            if not may_be_resubmitted(row["status"], row["error"])
+        )
 
     def digest_of_result(self, task_id: str) -> str | None:
         """Return the SHA-256 of a task's result as it was edited before; None if it never was."""

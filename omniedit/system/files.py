@@ -84,7 +84,7 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(absolute_path(path)))
 
 
-def settled_path(path: Path) -> Path:
+def stable_path(path: Path) -> Path:
     """Return a path that leads to the same file before and after its missing folders are created.
 
     Before there is a folder `new`, `new/../a.mp4` names nothing; afterwards it names `a.mp4`.

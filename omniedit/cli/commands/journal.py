@@ -90,7 +90,7 @@ def recover(ctx: typer.Context) -> Outcome:
                 recoveries.append(found)
             for recovery in recoveries:
                 _print(context, recovery)
-            opened.settle_recoveries()
+            opened.accept_losses()
     if not recoveries:
         context.printer.note("the journal is sound; there is nothing to recover")
     return Outcome(fields={"recoveries": [_document(recovery) for recovery in recoveries]})

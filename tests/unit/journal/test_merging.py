@@ -338,7 +338,7 @@ def test_the_later_of_two_attempts_wins_on_either_machine(ours: Path, theirs: Pa
         known = journal.find_edit("edit", origin=ORIGIN)
         assert known is not None
         assert known.task_id == "task-2000.0"
-        assert journal.settled_edits(origin=ORIGIN) == {"edit"}
+        assert journal.edits_not_to_resubmit(origin=ORIGIN) == {"edit"}
 
 
 @pytest.mark.parametrize(
@@ -436,7 +436,7 @@ def test_a_settled_recovery_is_not_merged_again(ours: Path, theirs: Path) -> Non
     merged(ours, theirs)
     with Journal(ours) as journal:
         assert journal.recoveries()
-        journal.settle_recoveries()
+        journal.accept_losses()
 
     merged(ours, theirs)
 

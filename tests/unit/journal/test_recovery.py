@@ -173,7 +173,7 @@ def test_a_loss_stays_on_record_until_it_is_settled(
         with pytest.raises(JournalError, match="could not be read") as caught:
             journal.require_recovered()
         assert "omniedit journal recover" in (caught.value.hint or "")
-        journal.settle_recoveries()
+        journal.accept_losses()
     with Journal(folder) as journal:
         journal.require_recovered()
         assert journal.recoveries() == []
