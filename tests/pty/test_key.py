@@ -19,7 +19,7 @@ pytestmark = [
 WAIT_S = 20.0
 
 
-def run_and_answer(omniedit: CommandLine, answer: bytes) -> tuple[int, str]:
+def run_and_answer(omniedit: CommandLine, answer: bytes, **environ: str) -> tuple[int, str]:
     """Answer the prompt for a key; return the exit status and the screen."""
     terminal, far_end = os.openpty()
     process = subprocess.Popen(
@@ -28,7 +28,7 @@ def run_and_answer(omniedit: CommandLine, answer: bytes) -> tuple[int, str]:
         stdout=far_end,
         stderr=far_end,
         cwd=omniedit.folder,
-        env={**os.environ, **omniedit.environ},
+        env={**os.environ, **omniedit.environ, **environ},
         # Without a controlling terminal, `getpass` asks on stdin.
         start_new_session=True,
     )
@@ -66,3 +66,12 @@ def test_a_typed_key_is_saved_or_refused_and_never_echoed(
     assert after.startswith("\r\n"), ended
     assert "abcdefgh" not in after
     assert ("omniedit doctor" in after) is (status == 0)
+
+
+def test_the_question_names_the_api_even_if_the_key_in_force_is_the_sandboxs(
+    omniedit: CommandLine,
+) -> None:
+    ended = run_and_answer(omniedit, b"sk-evo-abcdefghijkl\n", EVOLINK_API_KEY="sk-sandbox-x")
+
+    assert "API key for https://api.evolink.ai (" in ended[1]
+    assert "saved sk-evo-…ijkl for https://api.evolink.ai" in ended[1]

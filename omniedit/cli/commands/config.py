@@ -28,7 +28,8 @@ def set_key(ctx: typer.Context) -> Outcome:
     """Save an API key, read from a hidden prompt or from stdin."""
     context: Context = ctx.obj
     settings = _real_settings(context)
-    text = _typed_key(context, settings)
+    origin, path = origin_of(settings.base_url.value), credentials_path(settings.config_dir.value)
+    text = _typed_key(context, origin)
     if not text.strip():
         msg = "no key was given"
         hint = Hint("{} reads it from a file", "config set-key < key.txt")
@@ -38,7 +39,6 @@ def set_key(ctx: typer.Context) -> Outcome:
     except InvalidKeyError as error:
         error.hint = f"give the key alone, on one line; create keys at {KEY_PAGE}"
         raise
-    origin, path = origin_of(settings.base_url.value), credentials_path(settings.config_dir.value)
     CredentialsFile(path).save(origin, key, files_origin=origin_of(settings.files_url.value))
     context.printer.line(f"saved {key} for {origin} in {path}")
     source = settings.key.source if settings.key else ""
@@ -109,9 +109,9 @@ def path(ctx: typer.Context) -> Outcome:
     return Outcome(fields={name: str(place) for name, place in paths.items()})
 
 
-def _typed_key(context: Context, settings: "Settings") -> str:
+def _typed_key(context: Context, origin: str) -> str:
     if sys.stdin is not None and sys.stdin.isatty():
-        return _asked_key(context, f"API key for {settings.origin} ({KEY_PAGE}): ")
+        return _asked_key(context, f"API key for {origin} ({KEY_PAGE}): ")
     content = read_stdin(what="key", max_bytes=context.policy.max_settings_bytes)
     try:
         return decode_text(content)
