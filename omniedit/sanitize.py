@@ -30,6 +30,19 @@ def sanitize(text: str) -> str:
     return "".join(map(_shown, _LINE_BREAKS.sub(" ", text).strip()))
 
 
+def is_valid_unicode(text: str) -> bool:
+    """Return whether `text` has no lone surrogates, which no request body can hold.
+
+    Python decodes bytes that are not UTF-8 to such surrogates (PEP 383), and JSON can encode them
+    (RFC 8259, 8.2).
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def masked(text: str, secret: str, mask: str) -> str:
     """Replace a secret in `text`, even if `sanitize` would have to uncover it first."""
     text = text.replace(secret, mask)

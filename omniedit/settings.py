@@ -19,6 +19,7 @@ from omniedit.errors import (
 from omniedit.http.urls import is_loopback_url, origin_of, parse_web_url
 from omniedit.models import DEFAULT_MODEL
 from omniedit.policy import DEFAULT
+from omniedit.sanitize import is_valid_unicode
 from omniedit.system import THIS_SYSTEM, System, error_reason
 from omniedit.system.files import absolute_path, decode_text, read_own_file
 from omniedit.system.folders import make_private_folder
@@ -472,12 +473,10 @@ def _text(environ: Mapping[str, str], name: str) -> str:
     """Return a variable without surrounding white space.
 
     Raises:
-        InvalidInputError: If it is not valid UTF-8, which Python decodes to surrogates (PEP 383).
+        InvalidInputError: If it is not valid UTF-8.
     """
     text = environ.get(name, "").strip()
-    try:
-        text.encode()
-    except UnicodeEncodeError:
+    if not is_valid_unicode(text):
         msg = f"{name} is not valid UTF-8"
-        raise InvalidInputError(msg, code="invalid_variable") from None
+        raise InvalidInputError(msg, code="invalid_variable")
     return text

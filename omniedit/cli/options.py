@@ -8,6 +8,7 @@ import typer
 from omniedit.cli.parser import CLIP, COST, OUTPUT, SCRIPTS, WAITING, parse_choice
 from omniedit.errors import InvalidInputError
 from omniedit.models import Sound
+from omniedit.sanitize import is_valid_unicode
 
 _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
 
@@ -18,13 +19,11 @@ def parse_text(text: str) -> str:
     """Return text that can be stored and sent.
 
     Raises:
-        typer.BadParameter: If it is not valid UTF-8, which Python decodes to surrogates (PEP 383).
+        typer.BadParameter: If it is not valid UTF-8.
     """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
+    if not is_valid_unicode(text):
         msg = "it is not valid UTF-8 text"
-        raise typer.BadParameter(msg) from None
+        raise typer.BadParameter(msg)
     return text
 
 

@@ -15,6 +15,7 @@ from omniedit.downloads.part import is_mp4
 from omniedit.errors import InvalidInputError
 from omniedit.media.timeline import check_cut, parse_time
 from omniedit.models import clip_name, compared_prompt, is_local
+from omniedit.sanitize import is_valid_unicode
 from omniedit.system.files import decode_text, file_name
 
 FIELDS: Final = ("video", "prompt", "output", "callback_url", "start", "end", "take", "model")
@@ -231,8 +232,7 @@ def _parse_field(field: str, value: object) -> str | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(value, str) or (is_number and field in _NUMBERS):
         text = str(value)
-        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-            # JSON can encode lone surrogates (RFC 8259, 8.2), which no file name or URL can hold.
+        if not is_valid_unicode(text):
             msg = f"`{field}` is not valid Unicode text"
             raise FaultyLineError(msg)
         if field == "output" and _UNSHOWABLE.search(text):

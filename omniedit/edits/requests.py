@@ -29,6 +29,7 @@ from omniedit.models import (
     is_model_id,
     is_video_name,
 )
+from omniedit.sanitize import is_valid_unicode
 from omniedit.system import error_reason, exists
 
 EXAMPLE_HINT: Final = (
@@ -269,13 +270,9 @@ def _check_prompt(prompt: str, *, is_sandbox: bool) -> None:
     if not prompt.strip():
         msg = "the prompt is empty"
         raise InvalidInputError(msg, code="empty_prompt", hint=EXAMPLE_HINT)
-    try:
-        prompt.encode()
-    except UnicodeEncodeError:
-        # Bytes in argv that are not UTF-8 become lone surrogates (PEP 383), which no request body
-        # can hold.
+    if not is_valid_unicode(prompt):
         msg = "the prompt is not valid UTF-8 text"
-        raise InvalidInputError(msg, code="invalid_prompt") from None
+        raise InvalidInputError(msg, code="invalid_prompt")
     if not is_sandbox and _SANDBOX_MARKER.search(prompt):
         msg = "the prompt has a `[sandbox:…]` marker, which the real service would treat as text"
         hint = "add `--sandbox`, or remove the marker"
