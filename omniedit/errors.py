@@ -1,4 +1,4 @@
-"""All expected errors, as one class tree.
+"""All expected errors, as one class tree; and the commands that install what is missing.
 
 OmniEditError
 ├── InvalidInputError            invalid usage or input; nothing was sent
@@ -182,46 +182,6 @@ class MissingExtraError(InvalidInputError):
     """An optional part of omniedit is not installed."""
 
     kind = "missing_extra"
-
-
-def install_command(extra: str, *, environment: str = sys.prefix) -> str:
-    """Return the command that installs an optional part of omniedit.
-
-    Args:
-        extra: The name of the extra.
-        environment: The Python environment in which omniedit is installed.
-    """
-    tool = _installer(environment)
-    if tool is None:
-        return f'{_python()} -m pip install "omniedit[{extra}]"'
-    # pipx and uv replace the whole environment: install all extras, so that none is lost.
-    return f'{tool} install --force "omniedit[all] @ {_SOURCE}"'
-
-
-def upgrade_command(*, environment: str = sys.prefix) -> str:
-    """Return the command that installs the newest omniedit; see `install_command`."""
-    tool = _installer(environment)
-    if tool is None:
-        return f'{_python()} -m pip install -U "omniedit @ {_SOURCE}"'
-    return f"{tool} upgrade omniedit"
-
-
-def _python() -> str:
-    """Return the shell command for the Python that is running."""
-    import shutil  # noqa: PLC0415 - rarely needed, like the next one
-
-    from omniedit.sanitize import quoted  # noqa: PLC0415
-
-    found = shutil.which("python")
-    is_this = found is not None and Path(found).parent == Path(sys.executable).parent
-    return "python" if is_this else quoted(sys.executable)
-
-
-def _installer(environment: str) -> str | None:
-    """Return the tool that made an environment for omniedit alone; None if there was none."""
-    if Path(environment, "pipx_metadata.json").exists():
-        return "pipx"
-    return "uv tool" if Path(environment, "uv-receipt.toml").exists() else None
 
 
 class NoSuchReferenceError(InvalidInputError):
@@ -432,3 +392,43 @@ class BrokenDownloadError(UnavailableError):
     """The download keeps breaking off."""
 
     kind = "broken_download"
+
+
+def install_command(extra: str, *, environment: str = sys.prefix) -> str:
+    """Return the command that installs an optional part of omniedit.
+
+    Args:
+        extra: The name of the extra.
+        environment: The Python environment in which omniedit is installed.
+    """
+    tool = _installer(environment)
+    if tool is None:
+        return f'{_python()} -m pip install "omniedit[{extra}]"'
+    # pipx and uv replace the whole environment: install all extras, so that none is lost.
+    return f'{tool} install --force "omniedit[all] @ {_SOURCE}"'
+
+
+def upgrade_command(*, environment: str = sys.prefix) -> str:
+    """Return the command that installs the newest omniedit; see `install_command`."""
+    tool = _installer(environment)
+    if tool is None:
+        return f'{_python()} -m pip install -U "omniedit @ {_SOURCE}"'
+    return f"{tool} upgrade omniedit"
+
+
+def _python() -> str:
+    """Return the shell command for the Python that is running."""
+    import shutil  # noqa: PLC0415 - rarely needed, like the next one
+
+    from omniedit.sanitize import quoted  # noqa: PLC0415
+
+    found = shutil.which("python")
+    is_this = found is not None and Path(found).parent == Path(sys.executable).parent
+    return "python" if is_this else quoted(sys.executable)
+
+
+def _installer(environment: str) -> str | None:
+    """Return the tool that made an environment for omniedit alone; None if there was none."""
+    if Path(environment, "pipx_metadata.json").exists():
+        return "pipx"
+    return "uv tool" if Path(environment, "uv-receipt.toml").exists() else None
