@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from omniedit.cli.commands.help import TOPICS
 from omniedit.cli.context import Context
@@ -94,23 +94,28 @@ class CommandModel:
             yield from (option.value for option in command.options if option.value is not None)
 
 
+class _Shell(NamedTuple):
+    """The completion script of a shell, and where the shell looks for it."""
+
+    script: str  # the name of the template and of the script made from it
+    variable: str  # the environment variable that names the folder
+    default_folder: str  # below the home folder, if the variable is not set
+    path: str  # of the installed script, inside the folder
+    fill: Callable[[CommandModel], Mapping[str, Iterable[str]]]
+    """Returns the lines for each place in the template."""
+
+    def script_text(self, root: CommandModel) -> str:
+        """Return the text of the script."""
+        text = (_TEMPLATES / self.script).read_text(encoding="utf-8")
+        for place, lines in self.fill(root).items():
+            text = text.replace(f"@{place}@", "\n".join(lines))
+        return text
+
+
 def scripts() -> dict[str, str]:
     """Return the text of each script by its file name."""
     root = command_model()
-    return {name: script(name, root) for name in _PARTS}
-
-
-def script(name: str, root: CommandModel) -> str:
-    """Return the text of one script.
-
-    Args:
-        name: The script's file name.
-        root: The root command.
-    """
-    text = (_TEMPLATES / name).read_text(encoding="utf-8")
-    for part, lines in _PARTS[name](root).items():
-        text = text.replace(f"@{part}@", "\n".join(lines))
-    return text
+    return {shell.script: shell.script_text(root) for shell in _SHELLS.values()}
 
 
 def install(context: Context) -> None:
@@ -120,23 +125,24 @@ def install(context: Context) -> None:
         InvalidInputError: If there is no script for the shell.
         LocalError: If the file cannot be written.
     """
-    shell = _shell(context.environ)
-    if shell not in _PLACES:
-        msg = f"no completion for {shell or 'an unknown shell'} (from SHELL)"
+    name = _shell_name(context.environ)
+    if name not in _SHELLS:
+        msg = f"no completion for {name or 'an unknown shell'} (from SHELL)"
         hint = "for bash, zsh, fish or pwsh: `SHELL=bash omniedit --install-completion`"
         raise InvalidInputError(msg, code="usage", hint=hint)
-    variable, default, place = _PLACES[shell]
-    named = context.environ.get(variable, "").strip()
-    folder = Path(named) if Path(named).is_absolute() else Path.home() / default
-    path = folder / place
+    shell = _SHELLS[name]
+    named = context.environ.get(shell.variable, "").strip()
+    folder = Path(named) if Path(named).is_absolute() else Path.home() / shell.default_folder
+    path = folder / shell.path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(script(_NAMES[shell], command_model()), encoding="utf-8", newline="\n")
+        text = shell.script_text(command_model())
+        path.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         msg = f"cannot write {path}: {error_reason(error)}"
         raise LocalError(msg) from None
     context.printer.path(str(path))
-    context.printer.note(_advice(shell, path))
+    context.printer.note(_advice(name, path))
 
 
 def command_model() -> CommandModel:
@@ -203,7 +209,7 @@ def _choices_of(metavar: str, name: str) -> tuple[str, ...]:
     return tuple(metavar.split("|")) if "|" in metavar and metavar.islower() else ()
 
 
-def _shell(environ: Mapping[str, str]) -> str:
+def _shell_name(environ: Mapping[str, str]) -> str:
     """Return the name of the user's shell; PowerShell on Windows sets no SHELL."""
     name = Path(environ.get("SHELL", "")).name.removesuffix(".exe")
     if not name and "PSModulePath" in environ:
@@ -211,8 +217,8 @@ def _shell(environ: Mapping[str, str]) -> str:
     return "pwsh" if name == "powershell" else name
 
 
-def _advice(shell: str, path: Path) -> str:
-    match shell:
+def _advice(shell_name: str, path: Path) -> str:
+    match shell_name:
         case "bash":
             return (
                 "open a new shell; without the package bash-completion, add"
@@ -453,27 +459,36 @@ def _kind(value: Value) -> str:
     return f"{value.name}-choices" if value.choices else value.kind
 
 
-_NAMES: Final[Mapping[str, str]] = {
-    "bash": "omniedit.bash",
-    "zsh": "_omniedit",
-    "fish": "omniedit.fish",
-    "pwsh": "omniedit.ps1",
+_SHELLS: Final[Mapping[str, _Shell]] = {
+    "bash": _Shell(
+        script="omniedit.bash",
+        variable="XDG_DATA_HOME",
+        default_folder=".local/share",
+        path="bash-completion/completions/omniedit",
+        fill=_bash,
+    ),
+    "zsh": _Shell(
+        script="_omniedit",
+        variable="XDG_DATA_HOME",
+        default_folder=".local/share",
+        path="zsh/site-functions/_omniedit",
+        fill=_zsh,
+    ),
+    "fish": _Shell(
+        script="omniedit.fish",
+        variable="XDG_CONFIG_HOME",
+        default_folder=".config",
+        path="fish/completions/omniedit.fish",
+        fill=_fish,
+    ),
+    "pwsh": _Shell(
+        script="omniedit.ps1",
+        variable="XDG_DATA_HOME",
+        default_folder=".local/share",
+        path="omniedit/omniedit.ps1",
+        fill=_powershell,
+    ),
 }
-"""The script's file name for each shell."""
-_PLACES: Final[Mapping[str, tuple[str, str, str]]] = {
-    "bash": ("XDG_DATA_HOME", ".local/share", "bash-completion/completions/omniedit"),
-    "zsh": ("XDG_DATA_HOME", ".local/share", "zsh/site-functions/_omniedit"),
-    "fish": ("XDG_CONFIG_HOME", ".config", "fish/completions/omniedit.fish"),
-    "pwsh": ("XDG_DATA_HOME", ".local/share", "omniedit/omniedit.ps1"),
-}
-"""For each shell: the variable of a folder, its default, and the script's path inside it."""
-_PARTS: Final[Mapping[str, Callable[[CommandModel], Mapping[str, Iterable[str]]]]] = {
-    "omniedit.bash": _bash,
-    "_omniedit": _zsh,
-    "omniedit.fish": _fish,
-    "omniedit.ps1": _powershell,
-}
-"""The function that fills each template."""
 
 if __name__ == "__main__":  # pragma: no cover - the contract test calls `scripts`
     for file_name, text in scripts().items():
