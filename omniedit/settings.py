@@ -347,7 +347,6 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
         except (CredentialsError, LocalError) as error:
             # Commands that need no key still work.
             key_error = error
-    sidecar = stored.get("sidecar", Setting(str(False), "default"))
     return Settings(
         key=key,
         key_error=key_error,
@@ -360,7 +359,7 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
         state_dir=state_dir,
         context=_context(environ),
         model=_text_setting(environ, stored, "model", "OMNIEDIT_MODEL", DEFAULT_MODEL),
-        sidecar=Setting(sidecar.value == str(True), sidecar.source),
+        sidecar=stored.get("sidecar", Setting(value=False, source="default")),
         is_sandbox=is_embedded or (key is not None and key.value.is_for_sandbox),
         is_embedded=is_embedded,
     )
@@ -423,7 +422,8 @@ def _folder(
     return Setting(absolute_path(folder), stored.source)
 
 
-def _load_config_file(path: Path) -> Mapping[str, Setting[str]]:
+def _load_config_file(path: Path) -> Mapping[str, Setting[Any]]:
+    """Return the settings in the config file, each of its type; blank text counts as unset."""
     content = read_own_file(path, max_bytes=DEFAULT.max_settings_bytes)
     if content is None:
         return {}
@@ -441,8 +441,10 @@ def _load_config_file(path: Path) -> Mapping[str, Setting[str]]:
             kind = "true or false" if name == "sidecar" else "a text value"
             msg = f"`{name}` in {path} is not a setting with {kind}"
             raise InvalidInputError(msg, code="invalid_config", hint=f"known settings: {known}")
-    texts = {name: str(value).strip() for name, value in table.items()}
-    return {name: Setting(text, f"file: {path}") for name, text in texts.items() if text}
+    values = {
+        name: value.strip() if isinstance(value, str) else value for name, value in table.items()
+    }
+    return {name: Setting(value, f"file: {path}") for name, value in values.items() if value != ""}
 
 
 def _text_setting(

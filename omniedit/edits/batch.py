@@ -86,7 +86,7 @@ class BatchRun:
         self._committed: dict[int, float] = {}
         """The cost of each new edit: first as estimated, then as reserved, then as charged."""
         self._refusals: list[str] = []  # the codes of the latest refusals in a row
-        self.halted_by: OmniEditError | None = None
+        self._halted_by: OmniEditError | None = None
         """Why nothing more is submitted: no credits, no valid key, no network, no journal."""
         self._refused_models: set[str] = set()
 
@@ -121,7 +121,7 @@ class BatchRun:
             try:
                 self._commit(edit)
             except TooExpensiveError as error:
-                self.halted_by = self.halted_by or error
+                self._halted_by = self._halted_by or error
                 yield self._failed(edit, None, error)
                 continue
             self._beginning.add(edit.number)
@@ -169,7 +169,7 @@ class BatchRun:
             TooExpensiveError: If the credits reserved so far leave too little for it.
         """
         limit, estimate = self._max_credits, edit.estimated_credits or 0.0
-        if limit is None or not edit.is_due or self.halted_by is not None:
+        if limit is None or not edit.is_due or self._halted_by is not None:
             return
         committed = sum(self._committed.values())
         if committed + estimate > limit:
@@ -206,8 +206,8 @@ class BatchRun:
         if error.code not in self._refusals:
             self._refusals.clear()
         self._refusals.append(error.code)
-        if len(self._refusals) == _MOST_REFUSALS and self.halted_by is None:
-            self.halted_by = error
+        if len(self._refusals) == _MOST_REFUSALS and self._halted_by is None:
+            self._halted_by = error
             self._session.warn(
                 f"{_MOST_REFUSALS} submissions in a row were refused with `{error.code}`:"
                 " nothing more is sent; `--keep-going` continues anyway"
@@ -215,7 +215,7 @@ class BatchRun:
 
     def _begin(self, edit: PlannedEdit) -> _Begun | EditOutcome:
         try:
-            is_halted = self.halted_by is not None or edit.request.model in self._refused_models
+            is_halted = self._halted_by is not None or edit.request.model in self._refused_models
             if is_halted and not self._is_paid_for(edit):
                 return EditOutcome(edit=edit)
             options = self._options_of(edit)
@@ -224,7 +224,7 @@ class BatchRun:
             if isinstance(error, ModelRefusedError):
                 self._refused_models.add(edit.request.model)
             if _affects_every_edit(error, submit_budget_s=self._session.policy.submit_budget_s):
-                self.halted_by = self.halted_by or error
+                self._halted_by = self._halted_by or error
             return self._failed(edit, self._attempt_of(error), error)
         except Exception as error:  # noqa: BLE001 - the fault of one line is that line's
             return self._failed(edit, None, error)
@@ -239,7 +239,7 @@ class BatchRun:
 
     def _is_paid_for(self, edit: PlannedEdit) -> bool:
         """Return whether an edit has a usable task already, so that it continues without paying."""
-        if self._options.again or isinstance(self.halted_by, JournalError):
+        if self._options.again or isinstance(self._halted_by, JournalError):
             return False
         known = self._session.journal.find_edit(edit.identity, origin=self._session.origin)
         return known is not None and known.task is not None and not known.has_failed

@@ -144,7 +144,7 @@ class Bars(Progress):
         self._drawn_on.size = (width, size.lines)
         if board.is_single:
             self._show_on_taskbar(board.latest.percent(board.clock()))
-            if not board.latest.is_saved:
+            if board.latest.task_id not in board.saved:
                 yield self._table([_single_row(board)], _single_widths(width))
             return
         self._show_on_taskbar(board.percent())

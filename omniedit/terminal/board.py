@@ -121,7 +121,6 @@ class EditState:
     """Whether nothing is left to do for it; a later event may reset it."""
     has_ended: bool = False
     """Whether its task has ended; the result may still be downloading."""
-    is_saved: bool = False
     has_been_followed: bool = False
     """Whether it was ever seen unfinished, so that its duration is known."""
     transfer: Transfer | None = None
@@ -482,7 +481,7 @@ class Board:
             self.skipped.add(event.task_id)
         edit = self._edits.get(event.task_id)
         if edit is not None:
-            edit.is_over = edit.is_saved = True
+            edit.is_over = True
             edit.transfer = None
         record = event.record or self._records.get(event.task_id)
         if record is not None:
