@@ -69,24 +69,24 @@ class Retrying(NamedTuple):
     delay_s: float
     attempt: int  # the attempt that failed, from 1
     task_id: str | None = None
-    record: Record | None = None  # of that task; None if it has not been read yet
+    record: Record | None = None  # of that task, if its newest status is unknown to omniedit
 
 
 class Preparing(NamedTuple):
-    """A clip is being encoded, cut or joined on this machine."""
+    """Work on a clip or a result has progressed on this machine."""
 
-    name: str  # of the clip, or "piece 7 of 30"
-    what: str  # "converting", "cutting", "joining", "checking"
-    done: float
+    name: str  # of the clip or result, or "piece 7 of 30"
+    what: str  # a verb and perhaps its object: "cutting", "replacing sound"
+    done: float  # in the unit of `total`
     total: float | None
     fps: float | None = None
     remaining_s: float | None = None
 
 
 class Transferring(NamedTuple):
-    """A download (`name` is the target) or an upload (`name` is the clip) has progressed."""
+    """A download or an upload has progressed."""
 
-    name: str
+    name: str  # for the user: the target, the clip, the task, or "standard output"
     direction: str  # "download" or "upload"
     done_bytes: int
     total_bytes: int | None

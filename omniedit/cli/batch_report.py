@@ -1,4 +1,4 @@
-"""The report on many edits: each failure with its line, a summary, and the documents."""
+"""The report on many edits: each failure with its line, the totals, and the documents."""
 
 import sys
 from collections import Counter
@@ -80,13 +80,13 @@ class BatchReport:
         """The failures, in the manifest's order."""
         return [self._failures[number] for number in sorted(self._failures)]
 
-    def faults(
+    def add_faults(
         self,
         faults: Sequence[tuple[int, str]],
         names: Mapping[int, str],
         causes: Mapping[int, OmniEditError],
     ) -> list[OmniEditError]:
-        """Return the errors of invalid lines; nothing has been sent.
+        """Add the invalid lines, and return their errors; nothing has been sent.
 
         Args:
             faults: The number and the fault of each line.
@@ -113,31 +113,31 @@ class BatchReport:
         if not edits and line_count:
             self._context.printer.note(f"none of the {line_count} lines is in this shard")
 
-    def take(self, made: "EditOutcome") -> None:
-        """Record the outcome of an edit."""
-        number = made.edit.number
+    def add(self, outcome: "EditOutcome") -> None:
+        """Add the outcome of an edit."""
+        number, record = outcome.edit.number, outcome.record
         self._ended.add(number)
-        if made.record is not None and made.record.task is None:
-            self._attempted_at[number] = made.record.created_at
-        elif made.record is not None:
-            self._context.board.add(made.record)
-        if made.error is not None:
-            self._failures[number] = made.error
+        if record is not None and record.task is None:
+            self._attempted_at[number] = record.created_at
+        elif record is not None:
+            self._context.board.add(record)
+        if outcome.error is not None:
+            self._failures[number] = outcome.error
 
     def run(self, session: "Session", outcomes: "Iterable[EditOutcome]") -> None:
-        """Record every outcome, and print the summary at the end, whatever ended the run."""
+        """Add every outcome, and print the report at the end, whatever ended the run."""
         try:
             for outcome in outcomes:
-                self.take(outcome)
+                self.add(outcome)
         except BaseException:
             # Before this ends, record the submissions whose reply is outstanding.
             session.stop()
             raise
         finally:
-            self.summarise(session.give_up_outstanding())
+            self.print_report(session.give_up_outstanding())
 
-    def summarise(self, unknown_outcomes: Sequence[tuple[Record, OmniEditError]]) -> None:
-        """Print each failure, a summary on one line, and the recovery command.
+    def print_report(self, unknown_outcomes: Sequence[tuple[Record, OmniEditError]]) -> None:
+        """Print each failure, the totals on one line, and the recovery command.
 
         Args:
             unknown_outcomes: The submissions that had no reply yet when the run ended.
@@ -148,7 +148,7 @@ class BatchReport:
         for edit in self._edits:
             if edit.number not in self._ended and edit.identity in doubts:
                 record, error = doubts[edit.identity]
-                self.take(EditOutcome(edit=edit, record=record, error=error))
+                self.add(EditOutcome(edit=edit, record=record, error=error))
         self._print_failures()
         if not self._edits:
             return
@@ -217,7 +217,7 @@ class BatchReport:
 
     def _print_failures(self) -> None:
         # Here rather than at the boundary, so that an interrupted batch reports them too, and
-        # the summary comes last.
+        # the totals come last.
         last_hint: str | None = None
         names = {edit.number: edit.name for edit in self._edits}
         for number in sorted(self._failures):

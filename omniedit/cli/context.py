@@ -61,7 +61,8 @@ class Outcome(NamedTuple):
 class Context:
     """What a command receives: the call as typed, and where its output goes.
 
-    The parser fills in `command`, `options` and `params`; nothing changes them afterwards.
+    The parser fills in `command`, `options` and `params`; if it fails, `main` reads the output
+    options itself.
 
     Args:
         environ: The environment of the process.
@@ -331,12 +332,12 @@ class Context:
 
         return observe
 
-    def stop(self, stop: Callable[[], object]) -> None:
-        """Call `stop` to suspend the process, with the progress display put away meanwhile."""
+    def suspend(self, suspend: Callable[[], object]) -> None:
+        """Call `suspend`, which suspends the process, with the bars off the screen."""
         if self.params is None:
-            stop()
+            suspend()
         else:
-            self.printer.stop(stop)
+            self.printer.suspend(suspend)
 
     def _note_grace(self) -> None:
         # Raised if the signal arrived in the middle of a write to the same stream.
@@ -378,7 +379,7 @@ class _Shown:
         from omniedit.events import Saved
 
         board = self._context.board
-        board.take(event)
+        board.update(event)
         is_result = isinstance(event, Saved) and event.is_new and event.task_id is not None
         self._has_samples |= is_result and self._context.settings.is_sandbox
         # While a batch is planned, no edits are expected yet.

@@ -75,7 +75,7 @@ def run(
     try:
         with context.signals.handled(
             on_overdue=lambda interrupted: _end_at_once(context, interrupted),
-            on_stop=context.stop if is_watched else None,
+            on_suspend=context.suspend if is_watched else None,
         ):
             outcome = _outcome_of(context)
             try:
@@ -223,7 +223,7 @@ def _print_recovery_commands(context: Context, error: OmniEditError) -> None:
         error: What ended the command. It takes the IDs of the first such task, and its hint.
     """
     if context.document_name in {"batch", "edit-split"}:
-        # Their summary has named one command for all tasks.
+        # Their report has named one command for all tasks.
         return
     from omniedit.edits.records import is_unsaved
     from omniedit.models import task_name

@@ -151,7 +151,7 @@ def valued_options(params: Iterable[Any]) -> set[str]:
     return {name for option in options for name in option.opts}
 
 
-def _take_options(ctx: Any) -> None:
+def _pop_options(ctx: Any) -> None:
     """Record the global options of the call, even after an error; commands do not see them."""
     for option in (*_GLOBAL_OPTIONS, *_EVENT_OPTIONS):
         if value := ctx.params.pop(option.name, None):
@@ -221,7 +221,7 @@ class Command(TyperCommand):
                     msg = f"the value of `{param.opts[0]}` is empty"
                     raise InvalidInputError(msg, code="usage", hint="a shell variable may be unset")
         finally:
-            _take_options(ctx)
+            _pop_options(ctx)
         return rest
 
     def _refuse_prompt_like_options(self, args: list[str]) -> None:
@@ -267,7 +267,7 @@ class Group(TyperGroup):
         try:
             return super().parse_args(ctx, args)
         finally:
-            _take_options(ctx)
+            _pop_options(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, then the options in sections."""

@@ -43,7 +43,7 @@ class Signals:
         self._grace_s, self._patience_s = policy.grace_s, policy.signal_patience_s
         self._system = system
         self._on_overdue: Callable[[Interrupted], None] = lambda _: None
-        self._on_stop: Callable[[Callable[[], object]], None] | None = None
+        self._on_suspend: Callable[[Callable[[], object]], None] | None = None
         self._numbers: frozenset[int] = frozenset()
         self._shields = 0
         self._in_threads = 0
@@ -61,19 +61,19 @@ class Signals:
         self,
         *,
         on_overdue: Callable[[Interrupted], None] = lambda _: None,
-        on_stop: Callable[[Callable[[], object]], None] | None = None,
+        on_suspend: Callable[[Callable[[], object]], None] | None = None,
     ) -> Generator[None]:
         """Handle the signals within a block; those ignored at start-up stay ignored.
 
         Args:
             on_overdue: Called in another thread if the main thread does not notice a signal.
-            on_stop: Called in another thread on Ctrl-Z, with a function that stops the process;
-                None leaves Ctrl-Z to the system.
+            on_suspend: Called in another thread on Ctrl-Z, with a function that suspends the
+                process; None leaves Ctrl-Z to the system.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        self._on_overdue, self._on_stop = on_overdue, on_stop
+        self._on_overdue, self._on_suspend = on_overdue, on_suspend
         before: dict[int, Any] = {}
         for number in self._system.ending_signals:
             # `nohup`, and shells that start a job in the background, have them ignored.
@@ -88,7 +88,7 @@ class Signals:
                 self._watched() as is_watched,
                 waking.unblock() if waking else nullcontext(),
             ):
-                stopping = self._system.stopping if on_stop and is_watched else None
+                stopping = self._system.stopping if on_suspend and is_watched else None
                 if stopping and signal.getsignal(stopping.signal_number) is signal.SIG_DFL:
                     number = stopping.signal_number
                     # The watcher acts on it: this thread may hold the lock of the progress display.
@@ -113,7 +113,7 @@ class Signals:
             self._shields -= 1
             if self._shields == 0 and self._pending is not None:
                 # The signal takes precedence over any exception from the block.
-                raise self._noticed(self._pending)
+                raise self._accept(self._pending)
 
     def drain(self) -> None:
         """Wait until no other thread is shielded, for the grace period at most."""
@@ -185,8 +185,8 @@ class Signals:
         """Read signal numbers, which arrive whatever the main thread does, and wake that thread."""
         stopping = self._system.stopping
         while received := os.read(reader, 1):
-            if stopping and self._on_stop and received[0] == stopping.signal_number:
-                self._on_stop(stopping.stop)
+            if stopping and self._on_suspend and received[0] == stopping.signal_number:
+                self._on_suspend(stopping.stop)
             waited_s = 0.0
             # Counted, not timed: the process may be suspended meanwhile.
             while received[0] in self._numbers and not self._is_noticed_soon():
@@ -216,7 +216,7 @@ class Signals:
             # The outcome of the command is decided, and has been printed.
             return
         if self._shields == 0 or self._pending is not None:
-            raise self._noticed(number)
+            raise self._accept(number)
         self._pending = number
         self._on_grace()
 
@@ -225,11 +225,14 @@ class Signals:
             number, self._ignored = self._ignored, None
             self._handle(number, None)
         elif self._is_grace_over and self._pending is not None:
-            raise self._noticed(self._pending)
+            raise self._accept(self._pending)
 
-    def _noticed(self, number: int) -> Interrupted:
+    def _accept(self, number: int) -> Interrupted:
+        """Tell the watcher that this signal was noticed, and return the exception to raise.
+
+        Never return once another thread is ending the process.
+        """
         self._is_noticed, self._pending = True, None
         while self._is_overdue:
-            # Another thread prints the outcome, and ends the process.
             time.sleep(_TICK_S)
         return Interrupted(number)

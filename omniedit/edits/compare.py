@@ -78,7 +78,7 @@ def find_videos(session: Session, references: Sequence[str], *, folder: Path | N
     """
     finder = _Finder(session, folder)
     for reference in references or [_newest_saved(session)]:
-        finder.take(reference, is_only=len(references) == 1)
+        finder.add(reference, is_only=len(references) == 1)
     videos = finder.videos
     if not finder.missing and not 1 < len(videos) <= MOST_VIDEOS:
         msg = f"2 to {MOST_VIDEOS} videos can be compared, not {len(videos)}"
@@ -115,15 +115,15 @@ class _Finder:
         self.videos: list[ComparedVideo] = []
         self.missing: list[str] = []
 
-    def take(self, reference: str, *, is_only: bool) -> None:
+    def add(self, reference: str, *, is_only: bool) -> None:
         """Add the videos of a reference; the only file is shown as a result, if it is one."""
         path = Path(reference)
         if not reference.startswith(TASK_PREFIX) and _exists(path):
-            if is_only and self._take_result(str(absolute_path(path))):
+            if is_only and self._add_result(str(absolute_path(path))):
                 return
             # If a file comes first, the others are compared with it.
             self._has_reference = self._has_reference or not self.videos
-            self._add(ComparedVideo(file=_file_at(path)))
+            self._add_video(ComparedVideo(file=_file_at(path)))
             return
         [record] = find_records(
             self._session, [reference.removeprefix(TASK_PREFIX)], command="compare TASK"
@@ -131,18 +131,18 @@ class _Finder:
         if record.origin is None and path.suffix:
             msg = f"no such file: {reference}"
             raise MissingFileError(msg, hint=Hint("{} shows the tasks known here", "list"))
-        self._take_task(record)
+        self._add_task(record)
 
-    def _take_result(self, path: str) -> bool:
+    def _add_result(self, path: str) -> bool:
         """Add the task whose saved result is at a path, with its clip; return whether one is."""
         for record in self._session.journal.recent():
             for file in record.saved:
                 if file.path == path and is_whole(self._session, file):
-                    self._take_task(record, file)
+                    self._add_task(record, file)
                     return True
         return False
 
-    def _take_task(self, record: Record, result: SavedFile | None = None) -> None:
+    def _add_task(self, record: Record, result: SavedFile | None = None) -> None:
         result = result or _shown_result(self._session, record)
         if result is None:
             record, result = self._downloaded(record)
@@ -154,7 +154,7 @@ class _Finder:
             except OmniEditError as error:
                 self.missing.append(error.message)
             else:
-                self._add(replace(clip, from_s=start_s, until_s=record.end_s))
+                self._add_video(replace(clip, from_s=start_s, until_s=record.end_s))
         begin_s = next((video.from_s for video in self.videos if video.clip), start_s)
         video = ComparedVideo(
             file=result,
@@ -162,9 +162,9 @@ class _Finder:
             parents=parents_of(self._session, record),
             from_s=begin_s - start_s,
         )
-        self._add(video)
+        self._add_video(video)
 
-    def _add(self, video: ComparedVideo) -> None:
+    def _add_video(self, video: ComparedVideo) -> None:
         """Add a video, but a clip that several edits share only once."""
         clips = {each.file.sha256 for each in self.videos if each.clip}
         if video.clip is None or video.file.sha256 not in clips:

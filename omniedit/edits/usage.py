@@ -18,7 +18,7 @@ _DIGITS: Final = 6
 class Expense(NamedTuple):
     """Tasks that cost the same, grouped for a bill."""
 
-    key: str | None  # the month, day, clip or model
+    group: str | None  # the month, day, clip or model
     status: str | None
     reserved: float | None
     used: float | None
@@ -52,16 +52,16 @@ class Bill:
             self.reserved += amount * expense.tasks
 
 
-KEYS: Final = ("month", "day", "clip", "model")
+GROUPINGS: Final = ("month", "day", "clip", "model")
 """What bills can be grouped by."""
 
 
 def bills(expenses: Iterable[Expense]) -> tuple[Mapping[str | None, Bill], Bill]:
-    """Return a bill for each key, sorted by key, and one for everything."""
+    """Return a bill for each group, sorted by group, and one for everything."""
     rows: dict[str | None, Bill] = {}
     total = Bill()
     for expense in expenses:
-        rows.setdefault(expense.key, Bill()).add(expense)
+        rows.setdefault(expense.group, Bill()).add(expense)
         total.add(expense)
     for bill in (*rows.values(), total):
         bill.charged = round(bill.charged, _DIGITS)
@@ -93,11 +93,11 @@ def account_expenses(
             break
         oldest = task.created_at or oldest
         cost = task.status, task.credits_reserved, task.credits_used
-        expenses.append(Expense(_key_of(task, by), *cost))
+        expenses.append(Expense(_group_of(task, by), *cost))
     return expenses, oldest
 
 
-def _key_of(task: Task, by: str) -> str | None:
+def _group_of(task: Task, by: str) -> str | None:
     if by == "model":
         return task.model
     if by == "clip" or task.created_at is None:

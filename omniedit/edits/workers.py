@@ -31,7 +31,7 @@ class WorkerPool(Generic[T]):
         self._lock = threading.Lock()
         self._active = 0
         self._submitted = 0
-        self._taken = 0
+        self._returned = 0
 
     def __enter__(self) -> Self:
         return self
@@ -42,8 +42,8 @@ class WorkerPool(Generic[T]):
 
     @property
     def busy(self) -> int:
-        """The number of steps whose outcome has not been taken yet."""
-        return self._submitted - self._taken
+        """The number of steps whose outcome has not been returned yet."""
+        return self._submitted - self._returned
 
     def submit(self, step: Step[T]) -> None:
         """Run a step in a worker thread as soon as one is free."""
@@ -65,7 +65,7 @@ class WorkerPool(Generic[T]):
                 break
         else:
             return None
-        self._taken += 1
+        self._returned += 1
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome

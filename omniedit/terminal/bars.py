@@ -293,7 +293,7 @@ def _transfer_facts(transfer: Transfer, now: float) -> list[_Fact]:
 
 def _preparation_facts(preparing: Preparing) -> list[_Fact]:
     return [
-        _Fact(preparing.what.partition(" ")[2], rank=2),  # "piece 7 of 30" when a clip is split
+        _Fact(preparing.what.partition(" ")[2], rank=2),  # "sound" of "replacing sound"
         _Fact(f"{preparing.fps:.0f} fps" if preparing.fps else "", rank=1),
         _remaining(preparing.remaining_s),
     ]
@@ -306,7 +306,7 @@ def _pause_facts(pause: Pause, now: float) -> list[_Fact]:
 
 
 def _overall_row(board: Board, width: int) -> _Row:
-    now, counts = board.clock(), board.summary
+    now, counts = board.clock(), board.counts
     if cell_width(counts) + _PERCENT_WIDTH + 4 > width:
         counts = f"{board.done}/{board.total}"
     pause = board.pause if board.pause and board.pause.until > now else None

@@ -69,7 +69,7 @@ class Transfer:
     total_bytes: int | None = None
     samples: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
 
-    def take(self, event: Transferring, now: float) -> None:
+    def update(self, event: Transferring, now: float) -> None:
         """Record progress; cheap enough to call for every chunk."""
         if event.done_bytes < self.done_bytes:  # started over
             self.samples.clear()
@@ -168,7 +168,7 @@ class EditState:
         self._shown_at = now
         return self._shown
 
-    def take_poll(self, event: Progressed, now: float) -> None:
+    def update_from_poll(self, event: Progressed, now: float) -> None:
         """Record what a poll showed."""
         task = event.record.task
         progress = task.progress if task else None
@@ -179,7 +179,7 @@ class EditState:
         self.has_been_followed |= task is not None and not task.is_terminal
         self.seen_at, self._elapsed_s, self._remaining_s = now, event.elapsed_s, event.remaining_s
 
-    def take_submission(self, event: Submitted, now: float) -> None:
+    def update_from_submission(self, event: Submitted, now: float) -> None:
         """Record that the task has just started."""
         task = event.record.task
         self.is_over = False
@@ -283,8 +283,8 @@ class Board:
         return len(self.saved if self.saves else self.completed)
 
     @property
-    def summary(self) -> str:
-        """All edits in one line: `37/120 saved, 24 running, 1 failed`."""
+    def counts(self) -> str:
+        """How many edits are in which state: `37/120 saved, 24 running, 1 failed`."""
         word = "saved" if self.saves else "completed"
         running = sum(edit.task_id is not None for edit in self.running)
         parts = [f"{self.done}/{self.total} {word}", f"{running} running"]
@@ -371,34 +371,34 @@ class Board:
         if record is not None:
             self.add_error(record, error)
 
-    def take(self, event: Event) -> None:  # noqa: C901, PLR0912 - one case per event
+    def update(self, event: Event) -> None:  # noqa: C901, PLR0912 - one case per event
         """Update the board with an event."""
         now = self.clock()
         with self._lock:
             match event:
                 case Submitted() | Progressed() | Completed() | Failed():
-                    self._take_task(event, now)
+                    self._update_task(event, now)
                 case Known():
                     self.add(event.record)
                 case Stalled():
                     self._edit(event, now).unchanged_since = now - event.since_s
                 case Retrying():
-                    self._take_pause(event, now)
+                    self._update_pause(event, now)
                 case Preparing():
-                    self._take_preparation(event, now)
+                    self._update_preparation(event, now)
                 case Transferring():
-                    self._take_transfer(event, now)
+                    self._update_transfer(event, now)
                 case Saved():
-                    self._take_saved(event)
+                    self._update_saved(event)
                 case LineFailed():
-                    self._take_line_failed(event)
+                    self._update_failed_line(event)
                 case _:
                     pass
 
     def _edit(self, event: Event, now: float) -> EditState:
         return self._edits.setdefault(edit_key(event), EditState(seen_at=now))
 
-    def _take_task(self, event: Submitted | Progressed | Completed | Failed, now: float) -> None:
+    def _update_task(self, event: Submitted | Progressed | Completed | Failed, now: float) -> None:
         record, task_id = event.record, event.record.task_id
         known = self._records.get(task_id or "")
         if known is not None and known.saved and not record.saved:
@@ -421,15 +421,15 @@ class Board:
         edit.state = status
         if isinstance(event, Submitted):
             self.submitted.add(str(task_id))
-            edit.take_submission(event, now)
+            edit.update_from_submission(event, now)
         elif isinstance(event, Progressed):
-            edit.take_poll(event, now)
+            edit.update_from_poll(event, now)
         else:
-            self._take_end(edit, event, now)
+            self._end_task(edit, event, now)
         self._task_ids.add(task_id)
         self.total = max(self.total, len(self._task_ids))
 
-    def _take_end(self, edit: EditState, event: Completed | Failed, now: float) -> None:
+    def _end_task(self, edit: EditState, event: Completed | Failed, now: float) -> None:
         if isinstance(event, Completed):
             if edit.has_been_followed and edit.task_id not in self.completed:
                 self._durations_s.append(edit.elapsed_s(now))
@@ -438,7 +438,7 @@ class Board:
             self.failed.add(str(edit.task_id))
         edit.end(now)
 
-    def _take_pause(self, event: Retrying, now: float) -> None:
+    def _update_pause(self, event: Retrying, now: float) -> None:
         pause = Pause(message=event.message, attempt=event.attempt, until=now + event.delay_s)
         if event.record is not None:
             self.add(event.record)
@@ -447,14 +447,14 @@ class Board:
         else:
             self._edit(event, now).pause = pause
 
-    def _take_preparation(self, event: Preparing, now: float) -> None:
+    def _update_preparation(self, event: Preparing, now: float) -> None:
         edit = self._edit(event, now)
         edit.label, edit.state = event.name, event.what
         edit.preparing, edit.pause, self.pause = event, None, None
         if event.total is not None and event.done >= event.total:
             del self._edits[edit_key(event)]
 
-    def _take_transfer(self, event: Transferring, now: float) -> None:
+    def _update_transfer(self, event: Transferring, now: float) -> None:
         edit = self._edit(event, now)
         transfer = edit.transfer
         if transfer is None or (transfer.direction, transfer.name) != (event.direction, event.name):
@@ -464,7 +464,7 @@ class Board:
         edit.state = f"{event.direction}ing"
         edit.preparing = edit.unchanged_since = edit.pause = self.pause = None
         edit.is_over = False
-        transfer.take(event, now)
+        transfer.update(event, now)
         is_whole = event.total_bytes is not None and event.done_bytes >= event.total_bytes
         if is_whole and event.task_id is None:
             # The task made from an upload gets a state of its own; a downloaded clip has none.
@@ -473,7 +473,7 @@ class Board:
             else:
                 self._edits.pop(edit_key(event), None)
 
-    def _take_saved(self, event: Saved) -> None:
+    def _update_saved(self, event: Saved) -> None:
         if event.task_id is None:  # joined from results that have been counted
             return
         self.saved.add(event.task_id)
@@ -488,7 +488,7 @@ class Board:
             others = [file for file in record.saved if file.path != event.file.path]
             self.add(record._replace(saved=(*others, event.file)))
 
-    def _take_line_failed(self, event: LineFailed) -> None:
+    def _update_failed_line(self, event: LineFailed) -> None:
         self.failed.add(event.task_id or event.name)
         edit = self._edits.get(event.task_id or "")
         if edit is not None:

@@ -192,14 +192,14 @@ class Printer:
                 self._live.stop()
             self._live = None
 
-    def stop(self, stop: Callable[[], object]) -> None:
-        """Call `stop`, which stops the process, with the bars removed from the screen."""
+    def suspend(self, suspend: Callable[[], object]) -> None:
+        """Call `suspend`, which suspends the process, with the bars off the screen."""
         # Another thread may be blocked on a terminal that accepts no output: do not wait for it.
         is_free = self.lock.acquire(timeout=_LOCK_TIMEOUT_S)
         live = self._live if is_free else None
         try:
             with live.put_away() if live else contextlib.nullcontext():
-                stop()
+                suspend()
         finally:
             if is_free:
                 self.lock.release()

@@ -240,14 +240,14 @@ class PlainLines:
         if line:
             self._print(edit, line)
         if is_many and isinstance(event, Saved | Completed | Failed | LineFailed):
-            self._show_summary()
+            self._print_new_counts()
 
     def tick(self) -> None:
         """Print the current progress if nothing has been printed for a while."""
         now = self._board.clock()
         if self._is_many:
             if now - self._last_shown_of_all.at >= EVERY_S:
-                self._print_summary()
+                self._print_counts()
             return
         for edit in self._board.running:
             if now - self._last_shown(edit).at >= EVERY_S:
@@ -257,16 +257,16 @@ class PlainLines:
     def _is_many(self) -> bool:
         return self._board.total > MANY
 
-    def _show_summary(self) -> None:
+    def _print_new_counts(self) -> None:
         board = self._board
         step = (board.done + len(board.failed)) * 100 // max(1, board.total) // _STEP
         if step > self._last_shown_of_all.step:
             self._last_shown_of_all.step = step
-            self._print_summary()
+            self._print_counts()
 
-    def _print_summary(self) -> None:
+    def _print_counts(self) -> None:
         self._last_shown_of_all.at = self._board.clock()
-        self._printer.message(self._board.summary)
+        self._printer.message(self._board.counts)
 
     def _print(self, edit: EditState, text: str) -> None:
         last = self._last_shown(edit)

@@ -67,7 +67,7 @@ printer = Printer(stdout=sys.stdout, stderr=screen, environ={"TERM": "xterm-256c
 board = Board()
 with HttpClient() as http, watch(printer, board, sandbox=False) as observe:
     def report(event):
-        board.take(event)
+        board.update(event)
         observe(event)
 
     began = time.perf_counter()

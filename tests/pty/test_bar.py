@@ -37,11 +37,11 @@ printer = Printer(stdout=sys.stdout, stderr=sys.stderr, environ=os.environ)
 try:
     board = Board()
     with (
-        Signals(lambda: None).handled(on_stop=printer.stop),
+        Signals(lambda: None).handled(on_suspend=printer.suspend),
         watch(printer, board, sandbox=False) as observe,
     ):
         def report(event):
-            board.take(event)
+            board.update(event)
             observe(event)
         report(Progressed(record=record, elapsed_s=28, remaining_s=31))
         printer.warn("the clip's host is slow")

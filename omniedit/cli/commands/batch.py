@@ -169,7 +169,7 @@ def batch(
             names = {line.number: line.label for line in parsed.lines if line.label}
             edits = planner.plan(parsed)
             if planner.faults:
-                errors = report.faults(planner.faults, names, planner.causes)
+                errors = report.add_faults(planner.faults, names, planner.causes)
                 return Outcome(errors=errors, tasks=report.documents)
             report.begin(edits, line_count=line_count)
             _confirm(context, session, edits, has_consent=yes)

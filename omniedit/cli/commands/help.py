@@ -55,9 +55,9 @@ def help_(
     context: Context = ctx.obj
     fields: dict[str, object] = {"topics": [*TOPICS]}
     if topic is None:
-        for name, summary in TOPICS.items():
+        for name, content in TOPICS.items():
             label = [Span(f"omniedit help {name:<12} ")]
-            for line in labelled(label, Span(summary), context.printer.stdout_width):
+            for line in labelled(label, Span(content), context.printer.stdout_width):
                 context.printer.line(line)
         return Outcome(fields=fields)
     try:

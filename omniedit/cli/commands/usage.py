@@ -22,10 +22,10 @@ omniedit usage --by clip --json
 """
 
 
-def _parse_key(text: str) -> str:
-    from omniedit.edits.usage import KEYS
+def _parse_grouping(text: str) -> str:
+    from omniedit.edits.usage import GROUPINGS
 
-    return parse_choice(text, KEYS)
+    return parse_choice(text, GROUPINGS)
 
 
 def usage(
@@ -36,7 +36,7 @@ def usage(
         typer.Option(
             "--by",
             metavar="month|day|clip|model",
-            parser=_parse_key,
+            parser=_parse_grouping,
             help="What to group the rows by (default month).",
         ),
     ] = "month",
@@ -110,9 +110,9 @@ def _cells(name: str, bill: "Bill") -> tuple[str, str, str, str, str]:
     return name, f"{bill.tasks:,}", charged, reserved, unknown
 
 
-def _document(key: str | None, bill: "Bill") -> dict[str, object]:
+def _document(group: str | None, bill: "Bill") -> dict[str, object]:
     return {
-        "key": key,
+        "key": group,
         "tasks": bill.tasks,
         "credits_charged": bill.charged,
         "credits_reserved": bill.reserved,

@@ -66,7 +66,7 @@ def main(argv: "Sequence[str]", environ: "Mapping[str, str]") -> int:
     """
     kind, *rest = argv or ("",)
     is_sandbox = rest[:1] == ["--sandbox"]
-    typed = "".join(rest[is_sandbox:])
+    typed = "".join(rest[1:] if is_sandbox else rest)
     folder = journal_folder(environ, is_sandbox=is_sandbox)
     if folder is None or kind not in _QUERIES:
         return 0
@@ -149,7 +149,7 @@ def _candidates(folder: str, kind: str, typed: str) -> "Iterator[str]":
 
 
 def _clip_name(video: "str | bytes") -> str:
-    """Return the last part of a path or URL; importing `terminal.human` would take too long."""
+    """Return the last part of a path or URL, like `models.clip_name`, which is slow to import."""
     text = video.decode("utf-8", "replace") if isinstance(video, bytes) else video
     if "://" in text:
         text = text.partition("?")[0].partition("#")[0]

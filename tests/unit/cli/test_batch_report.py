@@ -1,4 +1,4 @@
-"""The report on a batch: errors, summary, recovery hint and documents."""
+"""The report on a batch: errors, totals, recovery hint and documents."""
 
 import io
 from dataclasses import replace
@@ -59,23 +59,23 @@ class ReportedBatch:
     def submit(self, number: int, task: Task) -> Record:
         record = record_of(task, identity=f"identity-{number}", request_id=f"request-{number}")
         self.context.board.add(record)
-        self.context.board.take(Submitted(record=record))
+        self.context.board.update(Submitted(record=record))
         return record
 
     def save(self, number: int, *, is_new: bool = True) -> None:
         record = self.submit(number, completed(f"t-{number}")) if is_new else None
         known = record_of(completed(f"t-{number}"), identity=f"identity-{number}")
         record = record or known
-        self.context.board.take(
+        self.context.board.update(
             Saved(task_id=f"t-{number}", file=FILE, shown_path="a.mp4", is_new=is_new)
         )
-        self.report.take(EditOutcome(edit=self.edits[number - 1], record=record))
+        self.report.add(EditOutcome(edit=self.edits[number - 1], record=record))
 
     def fail(self, number: int, error: OmniEditError, record: Record | None = None) -> None:
-        self.report.take(EditOutcome(edit=self.edits[number - 1], record=record, error=error))
+        self.report.add(EditOutcome(edit=self.edits[number - 1], record=record, error=error))
 
-    def summary(self) -> list[str]:
-        self.report.summarise([])
+    def printed(self) -> list[str]:
+        self.report.print_report([])
         return self.stderr.getvalue().splitlines()
 
 
@@ -93,7 +93,7 @@ def with_credits(task: Task, credits: float) -> Task:  # noqa: A002 - the unit's
     return replace(task, credits_reserved=credits)
 
 
-def test_the_summary_counts_every_line_and_comes_last() -> None:
+def test_the_totals_count_every_line_and_come_last() -> None:
     batch = ReportedBatch(6)
     batch.save(1)
     batch.save(2, is_new=False)
@@ -101,7 +101,7 @@ def test_the_summary_counts_every_line_and_comes_last() -> None:
     batch.submit(4, with_credits(running("t-4"), 34.0))
     batch.submit(5, completed("t-5"))
 
-    assert batch.summary() == [
+    assert batch.printed() == [
         "error: m:3: empty",
         "hint: top up at https://evolink.ai/dashboard/credits",
         (
@@ -141,7 +141,7 @@ def test_failures_are_in_line_order_and_repeat_no_hint() -> None:
     for number in (3, 1, 2):
         batch.fail(number, TargetExistsError(f"{number}.mp4 exists"))
 
-    assert [line[:10] for line in batch.summary()] == [
+    assert [line[:10] for line in batch.printed()] == [
         "error: m:1",
         "hint: choo",
         "error: m:2",
@@ -155,7 +155,7 @@ def test_a_wait_timeout_counts_as_still_running() -> None:
     record = batch.submit(1, running("t-1"))
     batch.fail(1, WaitTimeoutError("task t-1 is not finished", task_id="t-1"), record)
 
-    assert batch.summary()[2:] == [
+    assert batch.printed()[2:] == [
         "note: 1 still running",
         "hint: `omniedit batch m` picks up 1 already submitted; nothing is paid for twice",
     ]
@@ -165,7 +165,7 @@ def test_the_recovery_command_drops_the_again_option() -> None:
     batch = ReportedBatch(1, options=("--again", "--prompt", "one\ntwo"))
 
     hint = "`omniedit batch m --prompt $'one\\ntwo'` starts 1 more; nothing is paid for twice"
-    assert batch.summary()[-1] == f"hint: {hint}"
+    assert batch.printed()[-1] == f"hint: {hint}"
     assert batch.report.recovery_hint == hint
 
 
@@ -174,15 +174,15 @@ def test_a_very_long_command_is_not_repeated_in_the_hint() -> None:
 
     plain, again = ReportedBatch(1, options=clips), ReportedBatch(1, options=("--again", *clips))
 
-    assert plain.summary()[-1].startswith("hint: the same command starts 1 more")
-    assert again.summary()[-1].startswith("hint: the same command without `--again` starts 1 more")
+    assert plain.printed()[-1].startswith("hint: the same command starts 1 more")
+    assert again.printed()[-1].startswith("hint: the same command without `--again` starts 1 more")
 
 
 def test_without_a_journal_the_hint_is_to_adopt_the_tasks() -> None:
     batch = ReportedBatch(2, has_journal=False)
     batch.submit(1, running("t-1"))
 
-    assert batch.summary() == [
+    assert batch.printed() == [
         "note: 1 still running, 1 not started",
         "hint: 1 submitted without a journal: `omniedit list --remote --adopt` records them",
     ]
@@ -192,7 +192,7 @@ def test_quiet_keeps_errors_and_the_recovery_hint() -> None:
     batch = ReportedBatch(2, quiet=True)
     batch.fail(1, QuotaError("empty"))
 
-    lines = batch.summary()
+    lines = batch.printed()
 
     assert "error: m:1: empty" in lines
     assert lines[-1].startswith("hint: `omniedit batch m` starts 1 more")
@@ -202,11 +202,11 @@ def test_quiet_keeps_errors_and_the_recovery_hint() -> None:
 def test_an_empty_shard_is_reported() -> None:
     batch = ReportedBatch(0, line_count=3)
 
-    assert batch.summary() == ["note: none of the 3 lines is in this shard"]
+    assert batch.printed() == ["note: none of the 3 lines is in this shard"]
 
 
-def test_an_empty_manifest_prints_no_summary() -> None:
-    assert ReportedBatch(0).summary() == []
+def test_an_empty_manifest_prints_no_totals() -> None:
+    assert ReportedBatch(0).printed() == []
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_every_invalid_line_is_a_document_but_only_50_are_shown() -> None:
     batch = ReportedBatch(0)
 
     faults = [(number, "is odd") for number in range(1, 61)]
-    errors = batch.report.faults(faults, {}, {})
+    errors = batch.report.add_faults(faults, {}, {})
 
     documents = batch.report.documents()
     assert [document["line"] for document in documents] == list(range(1, 61))

@@ -85,10 +85,10 @@ def test_the_grace_period_ends(signals: Signals) -> None:
     assert caught.value.signal_number == signal.SIGINT
 
 
-def test_ctrl_z_is_passed_to_on_stop() -> None:
+def test_ctrl_z_is_passed_to_on_suspend() -> None:
     stopped = threading.Event()
 
-    with Signals(lambda: None).handled(on_stop=lambda _: stopped.set()):
+    with Signals(lambda: None).handled(on_suspend=lambda _: stopped.set()):
         signal.raise_signal(signal.SIGTSTP)
 
         assert stopped.wait(20)

@@ -26,7 +26,7 @@ def watched(
             elif isinstance(event, Noted):
                 printer.note(event.message)
             else:
-                board.take(event)
+                board.update(event)
                 observe(event)
 
         yield report

@@ -38,11 +38,11 @@ class ClockedBoard(Board):
         super().__init__(lambda: self.now)
         self.expect(total)
         for event in events:
-            self.take(event)
+            self.update(event)
 
-    def take_at(self, now: float, event: Event) -> EditState:
+    def update_at(self, now: float, event: Event) -> EditState:
         self.now = now
-        self.take(event)
+        self.update(event)
         return self.state_of(event)
 
 
@@ -102,7 +102,7 @@ def test_a_saved_file_is_added_once_and_kept() -> None:
     board.add(record_of(TASK, saved=(other,)))
 
     for event in (_saved(), _saved(), _progressed(50)):
-        board.take(event)
+        board.update(event)
 
     assert board.records[0].saved == (other, FILE)
 
@@ -144,7 +144,7 @@ def test_submitted_and_skipped_tasks_are_listed_separately() -> None:
 
 
 def test_the_bar_moves_between_polls_but_not_past_the_next() -> None:
-    edit = ClockedBoard().take_at(1000.0, _progressed(40, remaining_s=30.0))
+    edit = ClockedBoard().update_at(1000.0, _progressed(40, remaining_s=30.0))
 
     percents = _percents(edit, 1000.0, 60)
 
@@ -155,29 +155,29 @@ def test_the_bar_moves_between_polls_but_not_past_the_next() -> None:
 
 def test_the_bar_never_moves_backwards() -> None:
     board = ClockedBoard()
-    before = _percents(board.take_at(1000.0, _progressed(40, remaining_s=5.0)), 1000.0, 10)
+    before = _percents(board.update_at(1000.0, _progressed(40, remaining_s=5.0)), 1000.0, 10)
 
-    after = _percents(board.take_at(1010.0, _progressed(41, remaining_s=50.0)), 1010.0, 10)
+    after = _percents(board.update_at(1010.0, _progressed(41, remaining_s=50.0)), 1010.0, 10)
 
     assert after[0] >= before[-1]
     assert after == sorted(after)
 
 
 def test_the_bar_stays_below_100_percent_until_completion() -> None:
-    edit = ClockedBoard().take_at(1000.0, _progressed(99, remaining_s=0.5))
+    edit = ClockedBoard().update_at(1000.0, _progressed(99, remaining_s=0.5))
 
     assert max(_percents(edit, 1000.0, 60)) < 100
 
 
 def test_without_an_estimate_the_bar_stays_at_the_last_poll() -> None:
-    edit = ClockedBoard().take_at(1000.0, _progressed(40))
+    edit = ClockedBoard().update_at(1000.0, _progressed(40))
 
     assert _percents(edit, 1000.0, 60)[-1] == pytest.approx(40, abs=0.1)
     assert edit.remaining_s(1001.0) is None
 
 
 def test_missing_progress_is_not_invented() -> None:
-    edit = ClockedBoard().take_at(1000.0, _progressed(None, remaining_s=30.0))
+    edit = ClockedBoard().update_at(1000.0, _progressed(None, remaining_s=30.0))
 
     assert edit.percent(1010.0) is None
     assert edit.remaining_s(1010.0) == 20.0
@@ -192,7 +192,7 @@ def test_time_left_never_jumps() -> None:
         if second % 8 == 0:
             # What each poll implies swings by half a minute.
             remaining_s = 60.0 - second + (30.0 if second % 16 else 0.0)
-            board.take_at(1000.0 + second, _progressed(10, remaining_s=remaining_s))
+            board.update_at(1000.0 + second, _progressed(10, remaining_s=remaining_s))
         shown.append(board.latest.remaining_s(1000.0 + second) or 0.0)
 
     steps = [after - before for before, after in pairwise(shown)]
@@ -200,7 +200,7 @@ def test_time_left_never_jumps() -> None:
 
 
 def test_a_clock_set_back_changes_nothing() -> None:
-    edit = ClockedBoard().take_at(1000.0, _progressed(40, remaining_s=30.0))
+    edit = ClockedBoard().update_at(1000.0, _progressed(40, remaining_s=30.0))
     percent = edit.percent(1005.0)
 
     assert edit.percent(900.0) == percent
@@ -209,10 +209,10 @@ def test_a_clock_set_back_changes_nothing() -> None:
 
 def test_elapsed_time_excludes_the_download() -> None:
     board = ClockedBoard()
-    board.take_at(1000.0, _progressed(90))
-    board.take_at(1005.0, Completed(record=_task("completed")))
+    board.update_at(1000.0, _progressed(90))
+    board.update_at(1005.0, Completed(record=_task("completed")))
 
-    edit = board.take_at(1060.0, _transferring(1))
+    edit = board.update_at(1060.0, _transferring(1))
 
     assert edit.elapsed_s(1070.0) == 15.0
 
@@ -220,7 +220,7 @@ def test_elapsed_time_excludes_the_download() -> None:
 def test_a_transfer_has_speed_and_time_left() -> None:
     board = ClockedBoard()
     for second, done in enumerate([1000, 1500, 2000]):
-        board.take_at(1000.0 + second, _transferring(done))
+        board.update_at(1000.0 + second, _transferring(done))
     edit = board.latest
 
     assert edit.transfer is not None
@@ -230,7 +230,7 @@ def test_a_transfer_has_speed_and_time_left() -> None:
 
 
 def test_a_transfer_of_unknown_size_has_no_percentage() -> None:
-    edit = ClockedBoard().take_at(1000.0, _transferring(5, None))
+    edit = ClockedBoard().update_at(1000.0, _transferring(5, None))
 
     assert edit.percent(1001.0) is None
     assert edit.remaining_s(1001.0) is None
@@ -239,7 +239,7 @@ def test_a_transfer_of_unknown_size_has_no_percentage() -> None:
 def test_a_download_that_starts_over_forgets_its_speed() -> None:
     board = ClockedBoard()
     for second, done in enumerate([1000, 2000, 0]):
-        board.take_at(1000.0 + second, _transferring(done))
+        board.update_at(1000.0 + second, _transferring(done))
     edit = board.latest
 
     assert edit.transfer is not None
@@ -248,13 +248,13 @@ def test_a_download_that_starts_over_forgets_its_speed() -> None:
 
 def test_new_progress_ends_a_stall_and_a_pause() -> None:
     board = ClockedBoard()
-    board.take_at(1000.0, _progressed(40))
-    board.take_at(1001.0, Stalled(task_id="t-1", since_s=120.0))
+    board.update_at(1000.0, _progressed(40))
+    board.update_at(1001.0, Stalled(task_id="t-1", since_s=120.0))
     retrying = Retrying(message="x", delay_s=4.0, attempt=1, task_id="t-1")
-    edit = board.take_at(1002.0, retrying)
+    edit = board.update_at(1002.0, retrying)
     assert (edit.unchanged_since, edit.pause is None) == (881.0, False)
 
-    board.take_at(1003.0, _progressed(41))
+    board.update_at(1003.0, _progressed(41))
 
     assert (edit.unchanged_since, edit.pause) == (None, None)
 
@@ -263,7 +263,7 @@ def test_an_upload_becomes_the_task_of_a_single_edit() -> None:
     board = ClockedBoard(_transferring(4000, direction="upload", task_id=None))
     assert board.latest.state == "submitting"
 
-    board.take(Submitted(record=_task("pending")))
+    board.update(Submitted(record=_task("pending")))
 
     assert [(edit.state, edit.task_id) for edit in board.running] == [("pending", "t-1")]
 
@@ -272,11 +272,11 @@ def test_a_preparation_has_progress_and_disappears_at_its_end() -> None:
     board = ClockedBoard(total=9)
     step = Preparing(name="c.mp4", what="converting", done=3.0, total=12.0, remaining_s=9.0)
 
-    edit = board.take_at(1000.0, step)
+    edit = board.update_at(1000.0, step)
 
     assert (edit.label, edit.state, edit.percent(1000.0)) == ("c.mp4", "converting", 25.0)
     assert edit.remaining_s(1000.0) == 9.0
-    board.take(step._replace(done=12.0))
+    board.update(step._replace(done=12.0))
     assert board.running == []
 
 
@@ -289,11 +289,11 @@ def test_time_left_does_not_rise_when_cut_pieces_are_submitted() -> None:
         for n in (2, 3)
     ]
     for step in cutting:
-        board.take_at(1000.0, step)
+        board.update_at(1000.0, step)
     before_s = board.remaining_s()
     for number, step in enumerate(cutting, 2):
-        board.take_at(1008.0, step._replace(done=9.0))
-        board.take(Submitted(record=_task("pending", f"t-{number}", estimated_s=60.0)))
+        board.update_at(1008.0, step._replace(done=9.0))
+        board.update(Submitted(record=_task("pending", f"t-{number}", estimated_s=60.0)))
 
     after_s = board.remaining_s()
 
@@ -304,7 +304,7 @@ def test_time_left_does_not_rise_when_cut_pieces_are_submitted() -> None:
 def test_a_join_has_its_own_time_left() -> None:
     board = ClockedBoard(_saved("t-1"), _saved("t-2"), total=2)
 
-    board.take(Preparing(name="out.mp4", what="joining", done=1.0, total=9.0, remaining_s=2.0))
+    board.update(Preparing(name="out.mp4", what="joining", done=1.0, total=9.0, remaining_s=2.0))
 
     assert board.remaining_s() == 2.0
 
@@ -334,23 +334,23 @@ def test_an_existing_file_counts_as_saved_not_running() -> None:
     assert (len(board.saved), board.running) == (1, [])
 
 
-def test_the_summary_counts_saved_running_and_failed() -> None:
+def test_the_counts_are_of_saved_running_and_failed() -> None:
     board = ClockedBoard(total=120)
     for number in range(62):
-        board.take(Submitted(record=_task("pending", f"t-{number}")))
-    board.take(Preparing(name="a.mov", what="converting", done=1, total=4))
-    assert board.summary == "0/120 saved, 62 running"
+        board.update(Submitted(record=_task("pending", f"t-{number}")))
+    board.update(Preparing(name="a.mov", what="converting", done=1, total=4))
+    assert board.counts == "0/120 saved, 62 running"
 
     for number in range(37):
-        board.take(Completed(record=_task("completed", f"t-{number}")))
-    assert board.summary == "0/120 saved, 25 running"
+        board.update(Completed(record=_task("completed", f"t-{number}")))
+    assert board.counts == "0/120 saved, 25 running"
 
     for number in range(37):
-        board.take(_saved(f"t-{number}"))
-    board.take(Failed(record=_task("failed", "t-50")))
-    board.take(LineFailed(name="line 7", message="no", code="x", kind="x", task_id="t-51"))
+        board.update(_saved(f"t-{number}"))
+    board.update(Failed(record=_task("failed", "t-50")))
+    board.update(LineFailed(name="line 7", message="no", code="x", kind="x", task_id="t-51"))
 
-    assert board.summary == "37/120 saved, 23 running, 2 failed"
+    assert board.counts == "37/120 saved, 23 running, 2 failed"
     assert board.percent() == pytest.approx(100 * 39 / 120)
 
 
@@ -364,7 +364,7 @@ def test_a_task_with_two_results_counts_once() -> None:
         total=2,
     )
 
-    assert board.summary == "1/2 saved, 0 running"
+    assert board.counts == "1/2 saved, 0 running"
     assert [len(record.saved) for record in board.records] == [2]
 
 
@@ -374,7 +374,7 @@ def test_more_tasks_than_expected_raise_the_total() -> None:
     )
     board.saves = False
 
-    assert board.summary == "3/3 completed, 0 running"
+    assert board.counts == "3/3 completed, 0 running"
 
 
 @pytest.mark.parametrize(
@@ -394,7 +394,7 @@ def test_an_edit_is_labelled_by_its_line_or_clip(
     board = ClockedBoard()
     board.expect(2, labels)
 
-    edit = board.take_at(1000.0, Submitted(record=record_of(TASK, **fields)))
+    edit = board.update_at(1000.0, Submitted(record=record_of(TASK, **fields)))
 
     assert edit.label == label
 
@@ -402,13 +402,13 @@ def test_an_edit_is_labelled_by_its_line_or_clip(
 def test_time_left_of_many_is_known_once_one_has_completed() -> None:
     board = ClockedBoard(total=20)
     for number in range(8):
-        board.take(Submitted(record=_task("pending", f"t-{number}", estimated_s=4.0)))
+        board.update(Submitted(record=_task("pending", f"t-{number}", estimated_s=4.0)))
     assert board.remaining_s() is None
 
     for number in range(8):
         record = _task(task_id=f"t-{number}")
-        board.take_at(1060.0, Progressed(record=record, elapsed_s=60.0, remaining_s=1.0))
-        board.take(Completed(record=_task("completed", f"t-{number}")))
+        board.update_at(1060.0, Progressed(record=record, elapsed_s=60.0, remaining_s=1.0))
+        board.update(Completed(record=_task("completed", f"t-{number}")))
 
     # Twelve more, eight at a time, though none is running just now.
     assert board.remaining_s() == pytest.approx(90.0)
@@ -417,7 +417,7 @@ def test_time_left_of_many_is_known_once_one_has_completed() -> None:
 def test_a_result_being_downloaded_counts_once() -> None:
     board = ClockedBoard(total=4)
     for event in (_progressed(99), Completed(record=record_of(DONE)), _transferring(2000)):
-        board.take(event)
+        board.update(event)
 
     assert board.percent() == pytest.approx(100 * 0.5 / 4)
 
@@ -434,5 +434,5 @@ def test_spent_credits_are_those_charged_or_else_reserved() -> None:
     )
 
     assert board.spent_credits == (65.5, False)
-    board.take(Completed(record=_task("completed", "t-1", credits_used=30.0)))
+    board.update(Completed(record=_task("completed", "t-1", credits_used=30.0)))
     assert board.spent_credits == (61.5, True)

@@ -49,7 +49,7 @@ def test_a_running_task_gets_a_line_every_30_seconds(
         elapsed_s=10,
         remaining_s=20,
     )
-    board.take(event)
+    board.update(event)
     lines.show(event)
 
     for _ in range(65):
@@ -71,7 +71,7 @@ def test_a_repeated_retry_is_reported_every_30_seconds(
 
     for attempt in range(1, 61):
         event = Retrying(message="429", delay_s=1.0, attempt=attempt)
-        board.take(event)
+        board.update(event)
         lines.show(event)
         clock.advance(1.0)
 
@@ -86,7 +86,7 @@ def test_a_completed_task_gets_no_further_lines(
 ) -> None:
     printer = make_printer()
     board, lines = plain_lines(printer, total=1)
-    board.take(Completed(record=record_of(Task(task_id="t-1", status="completed"))))
+    board.update(Completed(record=record_of(Task(task_id="t-1", status="completed"))))
 
     clock.advance(31.0)
     lines.tick()
@@ -94,13 +94,13 @@ def test_a_completed_task_gets_no_further_lines(
     assert stderr.text == ""
 
 
-def test_many_tasks_are_summarised_every_30_seconds(
+def test_many_tasks_are_counted_every_30_seconds(
     make_printer: MakePrinter, stderr: Written, clock: Clock
 ) -> None:
     printer = make_printer()
     board, lines = plain_lines(printer, total=120)
     event = Submitted(record=record_of(Task(task_id="t-1", status="pending")))
-    board.take(event)
+    board.update(event)
     lines.show(event)
 
     for _ in range(65):
@@ -117,7 +117,7 @@ def test_a_long_transfer_gets_a_line_per_tenth(
     board, lines = plain_lines(printer, total=1)
     for done, total in [(0, 100), (5, 100), (25, 100), (29, 100)]:
         event = Transferring(name="c.mp4", direction="upload", done_bytes=done, total_bytes=total)
-        board.take(event)
+        board.update(event)
         lines.show(event)
         clock.advance(6.0)
 
@@ -134,7 +134,7 @@ def test_unknown_sizes_and_existing_files_have_their_own_lines(
         Saved(task_id="t-1", file=FILE, shown_path="o.mp4", is_new=False),
     ]
     for event in events:
-        board.take(event)
+        board.update(event)
         lines.show(event)
 
     assert stderr.text == "downloading o.mp4, 5 B\nt-1: already here: o.mp4 (7 B)\n"
@@ -146,7 +146,7 @@ def test_the_end_of_an_upload_among_several_has_no_line(
     board, lines = plain_lines(make_printer(), total=3)
     for done in (0, 100):
         event = Transferring(name="c.mp4", direction="upload", done_bytes=done, total_bytes=100)
-        board.take(event)
+        board.update(event)
         lines.show(event)
 
     assert stderr.text == "uploading c.mp4, 0 % of 100 B\n"
@@ -169,7 +169,7 @@ def test_a_failed_task_gets_a_line(
 ) -> None:
     board, lines = plain_lines(make_printer(), total=total)
     event = Failed(record=record_of(Task(task_id="t-1", status="failed")))
-    board.take(event)
+    board.update(event)
     lines.show(event)
 
     assert stderr.text.startswith(expected)

@@ -274,7 +274,7 @@ class Jobs:
         )
 
     def stop(self, printer: Printer, *, then_background: bool) -> None:
-        printer.stop(lambda: setattr(self, "is_in_background", then_background))
+        printer.suspend(lambda: setattr(self, "is_in_background", then_background))
 
 
 def test_a_job_continued_in_the_background_draws_no_bar(
@@ -783,7 +783,7 @@ def test_concurrent_reports_leave_every_line_intact(
             task_id = f"t-{worker}-{number}"
             event: Event
             for event in (_submitted(task_id), Saved(file=FILE, shown_path="o", task_id=task_id)):
-                board.take(event)
+                board.update(event)
                 observe(event)
             printer.line(f"line {worker}-{number}")
 
@@ -804,7 +804,7 @@ def test_the_charge_is_known_for_a_task_that_was_not_polled(
     board.add(_completed().record)
 
     with watch(printer, board, sandbox=False, is_ticking=False) as observe:
-        board.take(SAVED)
+        board.update(SAVED)
         observe(SAVED)
 
     assert stderr.text == f"{TASK_ID}: saved out/日落.mp4 (2.1 MB, 31.2 credits ($0.46))\n"
