@@ -342,7 +342,7 @@ class Record(NamedTuple):
     identity: str | None = None
     origin: str | None = None
     model: str | None = None
-    clip: VideoFacts | None = None  # the clip as sent; None if not probed
+    clip_facts: VideoFacts | None = None  # of the clip as sent; None if not probed
     body: bytes | None = None
     body_digest: str | None = None
     clip_sha256: str | None = None  # of a local clip

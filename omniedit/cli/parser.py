@@ -71,22 +71,22 @@ def parse_choice(text: str, choices: tuple[str, ...]) -> str:
 
 
 def _parse_progress(
-    _context: typer.Context, _param: typer.CallbackParam, value: str | None
+    _ctx: typer.Context, _param: typer.CallbackParam, value: str | None
 ) -> str | None:
     return parse_choice(value, tuple(ProgressMode)) if value else None
 
 
-def _show_version(_context: typer.Context, _param: typer.CallbackParam, value: bool) -> None:  # noqa: FBT001 - Typer's callback signature
+def _show_version(_ctx: typer.Context, _param: typer.CallbackParam, value: bool) -> None:  # noqa: FBT001 - Typer's callback signature
     if value:
         typer.echo(f"omniedit {__version__}")
         raise typer.Exit
 
 
-def _install_completion(context: typer.Context, _param: typer.CallbackParam, value: bool) -> None:  # noqa: FBT001 - as above
+def _install_completion(ctx: typer.Context, _param: typer.CallbackParam, value: bool) -> None:  # noqa: FBT001 - Typer's callback signature
     if value:
         from omniedit.cli.completion.scripts import install
 
-        install(context.obj)
+        install(ctx.obj)
         raise typer.Exit
 
 

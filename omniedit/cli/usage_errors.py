@@ -58,8 +58,8 @@ def usage_error(
         argv: The command line as typed.
         command: The command's name, as far as it was recognised.
     """
-    context: typer.Context | None = getattr(error, "ctx", None)
-    path = context.command_path if context else f"omniedit {command}".rstrip()
+    ctx: typer.Context | None = getattr(error, "ctx", None)
+    path = ctx.command_path if ctx else f"omniedit {command}".rstrip()
     command = path.partition(" ")[2]
     message = error.format_message()
     if type(error).__name__ == "NoArgsIsHelpError":
@@ -72,8 +72,8 @@ def usage_error(
             # The argument is not shown: it is the key.
             hint = Hint("{} asks for it, {} reads it from a file", command, f"{command} < key.txt")
             message = "a key is never an argument: other users could read it"
-        elif context:
-            hint = _words_hint(context, found[1], command, argv)
+        elif ctx:
+            hint = _words_hint(ctx, found[1], command, argv)
     elif found := _NO_SUCH_COMMAND.match(message):
         message = f"no such command '{found[1]}'"
         hint = _edit_hint(found[1], argv) or _command_hint(found[1], found[2], command)
@@ -87,20 +87,18 @@ def usage_error(
     return InvalidInputError(_in_plain_words(shown), code="usage", hint=hint)
 
 
-def _words_hint(
-    context: typer.Context, rest: str, command: str, argv: Sequence[str]
-) -> Hint | None:
+def _words_hint(ctx: typer.Context, rest: str, command: str, argv: Sequence[str]) -> Hint | None:
     """Return which words need quotes; None if there is no such advice.
 
     Args:
-        context: The call, with the arguments that were parsed.
+        ctx: The call, with the arguments that were parsed.
         rest: The words that were left over.
         command: The command's name.
         argv: The command line as typed.
     """
     from omniedit.models import is_video_name
 
-    params = context.params
+    params = ctx.params
     if "video" not in params:
         return None
     if "--" in argv and rest.startswith("-"):

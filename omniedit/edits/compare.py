@@ -46,14 +46,19 @@ class ComparedVideo:
     record: Record | None = None
     """The edit that made this result; None for a clip, or a file given by its path."""
     parents: tuple[str, ...] = ()
-    clip: str | None = None
-    """The clip's URL or path in its edit; None if this is not a clip."""
+    clip_address: str | None = None
+    """The URL or path of a clip, as in its edit; None if this is not a clip."""
     from_s: float = 0.0
     """The position in this video when the comparison starts; below 0 it starts later."""
     until_s: float | None = None
     part: "Part | None" = None
     changes: "tuple[Change, ...]" = ()
     """How much it differs from the first video, on the common timeline."""
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether it is the clip of an edit."""
+        return self.clip_address is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +121,7 @@ class _Finder:
         self.missing: list[str] = []
 
     def add(self, reference: str, *, is_only: bool) -> None:
-        """Add the videos of a reference; the only file is shown as a result, if it is one."""
+        """Add the videos of a reference; a saved result that is the only one comes with its clip."""
         path = Path(reference)
         if not reference.startswith(TASK_PREFIX) and _exists(path):
             if is_only and self._add_result(str(absolute_path(path))):
@@ -155,7 +160,7 @@ class _Finder:
                 self.missing.append(error.message)
             else:
                 self._add_video(replace(clip, from_s=start_s, until_s=record.end_s))
-        begin_s = next((video.from_s for video in self.videos if video.clip), start_s)
+        begin_s = next((video.from_s for video in self.videos if video.is_clip), start_s)
         video = ComparedVideo(
             file=result,
             record=record,
@@ -166,8 +171,8 @@ class _Finder:
 
     def _add_video(self, video: ComparedVideo) -> None:
         """Add a video, but a clip that several edits share only once."""
-        clips = {each.file.sha256 for each in self.videos if each.clip}
-        if video.clip is None or video.file.sha256 not in clips:
+        clips = {each.file.sha256 for each in self.videos if each.is_clip}
+        if not video.is_clip or video.file.sha256 not in clips:
             self.videos.append(video)
 
     def _clip_of(self, record: Record) -> ComparedVideo:
@@ -189,7 +194,7 @@ class _Finder:
         if record.clip_sha256 not in {None, file.sha256}:
             msg = f"{video} is not the clip that was edited: it has changed"
             raise LocalError(msg)
-        return ComparedVideo(file=file, clip=video)
+        return ComparedVideo(file=file, clip_address=video)
 
     def _parent_result(self, parent: str) -> SavedFile:
         [record] = find_records(self._session, [parent], command="compare TASK")

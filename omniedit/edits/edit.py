@@ -10,10 +10,10 @@ from omniedit.edits.poller import Poller, report_end
 from omniedit.edits.reads import refresh
 from omniedit.edits.requests import PreparedEdit, prepare
 from omniedit.edits.save import (
+    announce_if_there,
     check_target,
     failed_task_error,
     find_file_at,
-    find_saved,
     refuse_clip,
     save,
     save_local_copy,
@@ -27,7 +27,7 @@ from omniedit.edits.submit import (
     new_submission,
     record_call,
     refusal_recorded,
-    replay,
+    settle,
 )
 from omniedit.edits.targets import Destination, Target
 from omniedit.errors import (
@@ -218,7 +218,7 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
     targets = _targets_like(target, record)
     if all(find_file_at(session, record, each) for each in targets):
         for each in targets:
-            record = find_saved(session, record, each) or record
+            record = announce_if_there(session, record, each) or record
         return record
     record = _deliver_as_served(session, begun, target.served, options)
     for index, each in enumerate(_targets_like(target, record)):
@@ -300,7 +300,7 @@ def _send_new(
 def _settle_known(session: Session, known: Record, *, deadline: float) -> Record:
     """Return the record of a known edit, replaying the submission if its outcome is unknown."""
     if known.task is None:
-        return replay(session, known, deadline=deadline)
+        return settle(session, known, deadline=deadline)
     record_call(session, known.request_id or "")
     session.report(Known(record=known))
     name = task_name(known.task_id)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, TypeAlias
 
-from omniedit.edits.reads import forgotten_task_error, may_lag
+from omniedit.edits.reads import may_lag, record_forgotten
 from omniedit.edits.session import Session
 from omniedit.errors import (
     AuthenticationError,
@@ -223,7 +223,7 @@ class Poller:
                 del self._followed[followed.task_id]
                 reason = answer if isinstance(answer, OmniEditError) else None
                 if isinstance(reason, TaskNotFoundError):
-                    reason = forgotten_task_error(self._session, followed.record, reason)
+                    reason = record_forgotten(self._session, followed.record, reason)
                 yield followed.record, reason
 
     def _report_answer(self, followed: _Followed, answer: _Answer) -> bool:

@@ -61,7 +61,7 @@ def read_task(
         missing = error if isinstance(error, TaskNotFoundError) else error.__cause__
         if known is None or not isinstance(missing, TaskNotFoundError):
             raise
-        ended = forgotten_task_error(session, known, missing)
+        ended = record_forgotten(session, known, missing)
         raise (error if ended is missing else ended) from None
     record_seen(session, [task])
     return task
@@ -79,10 +79,8 @@ def may_lag(session: Session, record: Record) -> bool:
     return is_ours and 0 <= session.now() - record.created_at < _REPLICA_LAG_S
 
 
-def forgotten_task_error(
-    session: Session, record: Record, error: TaskNotFoundError
-) -> OmniEditError:
-    """Return the error for a task unknown to the service; a completed one of ours counts as gone."""
+def record_forgotten(session: Session, record: Record, error: TaskNotFoundError) -> OmniEditError:
+    """Return the error for a task unknown to the service; record a completed one of ours as gone."""
     from omniedit.edits.requests import is_own_attempt  # noqa: PLC0415 - rarely needed
 
     is_completed = record.task is not None and record.task.is_completed

@@ -93,8 +93,8 @@ def _add_newest_accepted(session: Session, error: OmniEditError, *, command: str
 
 def _error_of(record: Record) -> OmniEditError:
     """Return the error of the newest attempt, so that `last` never falls back on an older task."""
-    from omniedit.edits.sending import resume_command  # noqa: PLC0415 - as above
-    from omniedit.edits.submit import refusal_of  # noqa: PLC0415 - a named task does not need it
+    from omniedit.edits.sending import resume_command  # noqa: PLC0415 - a named task needs neither
+    from omniedit.edits.submit import refusal_of  # noqa: PLC0415 - as above
 
     request_id = record.request_id or ""
     if record.status == AttemptState.SENDING:

@@ -46,7 +46,7 @@ class PreparedEdit(NamedTuple):
     """An edit that was checked and is ready to be submitted."""
 
     request: EditRequest
-    clip: str  # the content: its URL, or `sha256:…` of a local file
+    clip_id: str  # what identifies its content: the URL, or `sha256:…` of a local file
     plan: ClipPlan
     identity: str
     """A hash of clip, prompt, cut marks, take and model; never of output, callback or folder."""
@@ -63,12 +63,12 @@ class PreparedEdit(NamedTuple):
     @property
     def clip_sha256(self) -> str | None:
         """The SHA-256 of a local clip; None for a URL."""
-        return self.clip.removeprefix(_SHA256) if self.clip.startswith(_SHA256) else None
+        return self.clip_id.removeprefix(_SHA256) if self.clip_id.startswith(_SHA256) else None
 
     @property
     def is_uploaded(self) -> bool:
         """Whether a file is uploaded, rather than sending the clip's own URL."""
-        return self.plan.is_reencoded or self.clip.startswith(_SHA256)
+        return self.plan.is_reencoded or self.clip_id.startswith(_SHA256)
 
     def body(self, *, clip_url: str) -> bytes:
         """Return the exact JSON of the submission (API reference, GeminiOmniFlashVideoEditRequest).
@@ -119,7 +119,7 @@ def prepare(
         known = _known_edit_of_result(session, request) if may_be_known else None
         if known is not None:
             return known
-        request = with_result(session, request, deadline=deadline)
+        request = with_parent_result(session, request, deadline=deadline)
     is_local_clip = is_local(request.video)
     if is_local_clip:
         _check_local_clip(session, request)
@@ -133,16 +133,16 @@ def prepare(
 
         # Look at the clip before hashing all of it: a film of hours is refused at once.
         plan = plan_clip(session, request)
-    clip = _digest_of_clip(session, request) if is_local_clip else request.video
-    identity = _identity_of(request, clip, plan)
+    clip_id = _digest_of_clip(session, request) if is_local_clip else request.video
+    identity = _identity_of(request, clip_id, plan)
     plan = plan._replace(start_s=plan.start_s or None)
-    return PreparedEdit(request=request, clip=clip, plan=plan, identity=identity)
+    return PreparedEdit(request=request, clip_id=clip_id, plan=plan, identity=identity)
 
 
-def _identity_of(request: EditRequest, clip: str, plan: ClipPlan) -> str:
+def _identity_of(request: EditRequest, clip_id: str, plan: ClipPlan) -> str:
     # `--start 0` is the same as no `--start`.
     marks = [repr(mark) if mark else None for mark in (plan.start_s, plan.end_s)]
-    parts = [clip, compared_prompt(request.prompt), *marks, request.model]
+    parts = [clip_id, compared_prompt(request.prompt), *marks, request.model]
     if request.take is not None and request.take != 1:
         parts.append(str(request.take))
     return digest_of(parts)
@@ -159,15 +159,19 @@ def _known_edit_of_result(session: Session, request: EditRequest) -> PreparedEdi
     sha256 = session.journal.digest_of_result(str(parent.task_id))
     if sha256 is None:
         return None
-    clip, plan = f"{_SHA256}{sha256}", ClipPlan()
-    identity = _identity_of(request, clip, plan)
-    if session.journal.find_edit(identity, origin=session.origin) is None:
-        return None
-    request = request._replace(parent=parent.task_id)
-    return PreparedEdit(request=request, clip=clip, plan=plan, identity=identity, has_clip=False)
+    plan = ClipPlan()
+    edit = PreparedEdit(
+        request=request._replace(parent=parent.task_id),
+        clip_id=f"{_SHA256}{sha256}",
+        plan=plan,
+        identity=_identity_of(request, f"{_SHA256}{sha256}", plan),
+        has_clip=False,
+    )
+    is_known = session.journal.find_edit(edit.identity, origin=session.origin) is not None
+    return edit if is_known else None
 
 
-def with_result(
+def with_parent_result(
     session: Session, request: EditRequest, *, deadline: float | None = None
 ) -> EditRequest:
     """Replace a VIDEO of the form `task:TASK` with the file of that task's result.
@@ -182,7 +186,7 @@ def with_result(
     """
     reference = request.video.removeprefix(TASK_PREFIX)
     if reference == LAST:
-        context = session.last_context
+        context = session.context
         accepted = session.journal.last_accepted(context) if context else None
         shown = accepted.task_id if accepted else "TASK"
         msg = f"`task:last` may be another task in the next run: write `task:{shown}`"
@@ -302,7 +306,7 @@ def _is_clip(prompt: str) -> bool:
 
 
 def _digest_of_clip(session: Session, request: EditRequest) -> str:
-    from omniedit.edits.clips import digest_of_clip  # noqa: PLC0415 - as above
+    from omniedit.edits.clips import digest_of_clip  # noqa: PLC0415 - URLs are not hashed
 
     # With the extra `media`, other formats are converted to MP4 rather than refused.
     check = request.check is not False and not is_available()

@@ -130,7 +130,7 @@ def save(
         # A task found completed at the last moment still gets a few seconds to be saved.
         deadline = max(deadline, session.monotonic() + session.policy.grace_s)
     try:
-        task = with_results(session, record, deadline=deadline)
+        task = task_with_links(session, record, deadline=deadline)
         record = record.with_task(task)
         if target is None:
             _stream(session, record, deadline, stream_out or session.stream_out)
@@ -159,7 +159,7 @@ def save_local_copy(session: Session, record: Record, target: Target) -> Record 
     if existing is not None:
         for ident in (str(record.task_id), existing.sha256):  # part files of a download, of a copy
             remove_leftover_part(target.path, ident)
-        _report_saved(session, record, existing, target, is_new=False)
+        _announce(session, record, existing, target, is_new=False)
         return record
     for file in record.saved:
         if file.is_served and is_whole(session, file):
@@ -199,7 +199,7 @@ def result_file(session: Session, record: Record, *, deadline: float | None = No
         return Path(here.path)
     if task_id not in session.fetched:
         record = refresh(session, record, deadline=deadline)
-        record = record.with_task(with_results(session, record, deadline=deadline))
+        record = record.with_task(task_with_links(session, record, deadline=deadline))
 
         def fetch(url: str) -> Path:
             return session.fetched_files.enter_context(
@@ -227,8 +227,10 @@ def completed_task(record: Record) -> Task:
     return task
 
 
-def with_results(session: Session, record: Record, *, deadline: float | None) -> Task:
+def task_with_links(session: Session, record: Record, *, deadline: float | None) -> Task:
     """Return a completed task with result links, reading it once more if it has none.
+
+    If there is still no result, the journal records that it is gone.
 
     Raises:
         TaskFailedError: If the task failed or was cancelled.
@@ -279,7 +281,7 @@ def _save_one(
 ) -> Record:
     existing = find_file_at(session, record, target)
     if existing is not None:
-        _report_saved(session, record, existing, target, is_new=False)
+        _announce(session, record, existing, target, is_new=False)
         return record
     refuse_clip(session, record.clip_sha256, target.path)
     task_id = str(record.task_id)
@@ -301,7 +303,7 @@ def _save_one(
         file = _with_fresh_link(session, record, index, fetch, deadline)
     except TargetExistsError:
         # Another process may have saved the same task there in the meantime.
-        known = find_saved(session, record, target)
+        known = announce_if_there(session, record, target)
         if known is None:
             raise
         return known
@@ -374,13 +376,13 @@ def _reread(session: Session, record: Record) -> Record:
     return record._replace(saved=known.saved) if known else record
 
 
-def find_saved(session: Session, record: Record, target: Target) -> Record | None:
-    """Report and return a record whose verified file is at the target; None if it is not."""
+def announce_if_there(session: Session, record: Record, target: Target) -> Record | None:
+    """Return the record if its whole file is at the target, announced; else None."""
     record = _reread(session, record)
     existing = find_file_at(session, record, target)
     if existing is None:
         return None
-    _report_saved(session, record, existing, target, is_new=False)
+    _announce(session, record, existing, target, is_new=False)
     return record
 
 
@@ -396,19 +398,20 @@ def find_file_at(session: Session, record: Record, target: Target) -> SavedFile 
 
 
 def record_placed(session: Session, record: Record, file: SavedFile, target: Target) -> Record:
-    """Record and report a file that was just placed at its target; return the updated record."""
+    """Record and announce a file that was just placed at its target; return the updated record."""
     if file.facts is None:
-        facts = probe_result(session, file.path, name=target.shown, clip=record.clip)
+        facts = probe_result(session, file.path, name=target.shown, clip=record.clip_facts)
         file = file._replace(facts=facts)
     record_saved(session, str(record.task_id), file, is_placed=True)
-    _report_saved(session, record, file, target, is_new=True)
+    _announce(session, record, file, target, is_new=True)
     others = tuple(known for known in record.saved if known.path != file.path)
     return record._replace(saved=(*others, file))
 
 
-def _report_saved(
+def _announce(
     session: Session, record: Record, file: SavedFile, target: Target, *, is_new: bool
 ) -> None:
+    """Report a saved file to the observers, and write its sidecar."""
     if target.is_extra:
         return
     session.report(

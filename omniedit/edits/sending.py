@@ -217,7 +217,7 @@ class Sending:
         try:
             session.journal.record_attempt(
                 self._attempt,
-                context=session.context,
+                context=session.recorded_context,
                 key_digest=digest_of_key(session.connection.key),
             )
         except LocalError as error:
@@ -259,7 +259,7 @@ class Sending:
             raise self._end(OmniEditError(msg))
 
     def _rest_before_next(self, error: OmniEditError, *, number: int, deadline: float) -> float:
-        """Return how long to rest before the next attempt.
+        """Return how long to rest before the next attempt, after recording a lost reply.
 
         Raises:
             OmniEditError: If there is no next attempt.
@@ -288,7 +288,7 @@ class Sending:
         """Record an end without a task; return the error to raise."""
         session = self._session
         if isinstance(error, IdempotencyConflictError) or self._is_lost:
-            ended = self._unknown(error)
+            ended = self._unsettled_error(error)
             if session.service.clock_offset_s is None:
                 # The clock offset is needed later to find this attempt in the account's list.
                 with suppress(OmniEditError):
@@ -302,7 +302,8 @@ class Sending:
             error.hint = _other_model_hint(self._edit.request, suggestion=error.hint)
         return error.about(request_id=self._request_id)
 
-    def _unknown(self, error: OmniEditError) -> OmniEditError:
+    def _unsettled_error(self, error: OmniEditError) -> OmniEditError:
+        """Return the error of a submission that the user has to settle, and how."""
         request_id = self._request_id
         if isinstance(error, IdempotencyConflictError):
             hint = Hint("{} shows the task it became", "list --remote")
@@ -340,7 +341,7 @@ class Sending:
     def _give_up(self) -> tuple[Record, OmniEditError]:
         """Record that the reply did not arrive, perhaps for a thread that still waits for it."""
         self._record_unknown(_NO_REPLY)
-        return self._attempt, self._unknown(OmniEditError(_NO_REPLY.message))
+        return self._attempt, self._unsettled_error(OmniEditError(_NO_REPLY.message))
 
     def _record_refused(self, reason: TaskError) -> None:
         # A failing journal must not hide what the service said.
@@ -403,7 +404,7 @@ def warn_of_duplicates(session: Session, record: Record, *, why: str) -> None:
         others = [
             task.task_id
             for task in tasks
-            if task.task_id != record.task_id and not has_submission(session, task)
+            if task.task_id != record.task_id and not was_submitted_here(session, task)
         ]
     except OmniEditError as error:
         session.warn(
@@ -426,7 +427,7 @@ def warn_of_duplicates(session: Session, record: Record, *, why: str) -> None:
         session.note(f"{why}, but the account lists no second task since {since}")
 
 
-def has_submission(session: Session, task: Task) -> bool:
+def was_submitted_here(session: Session, task: Task) -> bool:
     """Return whether a task is known to come from a submission in this journal.
 
     An adopted task does not count: it may come from any submission, even the unsettled one.

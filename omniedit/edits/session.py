@@ -50,7 +50,7 @@ class _Once(cached_property[T]):
 
 
 class Session:
-    """The shared context of the use cases of one command.
+    """What the use cases of one command share.
 
     HTTP objects are created on first use, so that commands without network access need no key and
     do not load an HTTP library.
@@ -61,7 +61,7 @@ class Session:
         open_http: Returns the HTTP client.
         find_connection: Returns the connection, or raises an error if there is no usable one.
         private_folder: A folder for temporary files.
-        context: The context whose `last` a submission becomes; a batch never sets it.
+        context: The context of `last`.
         requires_journal: Whether paying requires a working journal.
         is_sandbox: Whether the service is a sandbox.
         allows_internal_clips: Whether clips may be on this machine's network.
@@ -109,10 +109,9 @@ class Session:
     ) -> None:
         self.journal, self.origin = journal, origin
         self.private_folder = private_folder
-        self.last_context = context
-        """The context in which `last` is looked up."""
-        # The submissions of a batch never become `last`.
-        self.context = None if is_batch else context
+        self.context = context  # of `last`
+        self.recorded_context = None if is_batch else context
+        """The context whose `last` a submission becomes; None in a batch, which has no `last`."""
         self.requires_journal, self.has_journal = requires_journal, journal.is_persistent
         self.is_sandbox, self.is_watched = is_sandbox, is_watched
         self.allows_internal_clips = allows_internal_clips
@@ -123,7 +122,7 @@ class Session:
         self.uploads = threading.BoundedSemaphore(policy.transfers_at_once)
         """Acquired while a clip is prepared and uploaded."""
         self._find_connection, self._open_http = find_connection, open_http
-        self.creating, self._reported_lock = threading.RLock(), threading.Lock()
+        self.creating = threading.RLock()
         """Held while something is created that worker threads share."""
         self.fetched: dict[str, Path] = {}
         """Private files of fetched results, by task ID."""
@@ -135,7 +134,7 @@ class Session:
         self._drain, self._is_batch = drain, is_batch
         self._remembered: Remembered = {} if remembered is None else remembered
         self._reported: set[str] = set() if already_reported is None else already_reported
-        self._stopping = threading.Event()
+        self._reported_lock, self._stopping = threading.Lock(), threading.Event()
         self.outstanding: dict[str, Callable[[], tuple[Record, OmniEditError]]] = {}
         """Callbacks that give up a submission awaiting its reply, by request ID."""
 
@@ -159,7 +158,7 @@ class Session:
         """The API; raises the errors of `connection`."""
         # First: if there is no key, do not load the HTTP library.
         found = self.connection
-        from omniedit.evolink.api import EvoLinkClient  # noqa: PLC0415 - as said
+        from omniedit.evolink.api import EvoLinkClient  # noqa: PLC0415 - few commands use the network
 
         return EvoLinkClient(self.http, base_url=found.base_url, key=found.key, now=self.now)
 
@@ -216,7 +215,7 @@ class Session:
             message: The warning.
             is_once: Whether to report it only once, no matter how many edits it applies to.
         """
-        from omniedit.events import Warned  # noqa: PLC0415 - as above
+        from omniedit.events import Warned  # noqa: PLC0415 - a listing loads no events
 
         if not is_once or self._is_first(message):
             self.report(Warned(message=message))

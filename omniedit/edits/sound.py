@@ -8,7 +8,7 @@ from typing import Final
 from omniedit.downloads.placement import saved_file
 from omniedit.edits.clips import file_facts, local_clip
 from omniedit.edits.requests import PreparedEdit
-from omniedit.edits.save import find_saved, record_placed, record_saved
+from omniedit.edits.save import announce_if_there, record_placed, record_saved
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Target
 from omniedit.edits.upload import check_is_same, preparation_shown, warn_of_lost_marks
@@ -91,7 +91,7 @@ def save_with_sound(
             )
         except TargetExistsError:
             # Another process may have saved the same variant in the meantime.
-            existing = find_saved(session, record, target)
+            existing = announce_if_there(session, record, target)
             if existing is None:
                 raise
             return existing

@@ -17,7 +17,7 @@ from omniedit.edits.batch import BatchRun, EditOutcome
 from omniedit.edits.clips import file_facts, is_whole, local_clip, probe_result
 from omniedit.edits.edit import EditOptions, known_edit
 from omniedit.edits.planner import PlannedEdit, check_price
-from omniedit.edits.requests import PreparedEdit, digest_of, prepare, with_result
+from omniedit.edits.requests import PreparedEdit, digest_of, prepare, with_parent_result
 from omniedit.edits.save import find_file_at, refuse_clip
 from omniedit.edits.session import Session
 from omniedit.edits.sidecar import check_sidecar
@@ -122,7 +122,7 @@ def planned_split(
         LocalError: If the target cannot be written.
     """
     if request.video.startswith(TASK_PREFIX):
-        request = with_result(session, request)
+        request = with_parent_result(session, request)
     if not is_available():
         msg = "splitting a clip needs the extra `media`"
         raise MissingExtraError(msg, hint=install_command("media"))

@@ -11,10 +11,10 @@ from omniedit.edits.requests import PreparedEdit, check_request_id, is_own_attem
 from omniedit.edits.sending import (
     INTERRUPTED,
     Sending,
-    has_submission,
     resume_command,
     sending_lock,
     warn_of_duplicates,
+    was_submitted_here,
 )
 from omniedit.edits.session import Session
 from omniedit.errors import (
@@ -56,7 +56,7 @@ def submit(session: Session, request: EditRequest, *, accepts_old: bool = False)
             attempt = known or new_submission(session, edit, request_id)
         if known is None:
             return Sending(session, attempt, edit).send()
-        return replay(session, attempt, accepts_old=accepts_old)
+        return settle(session, attempt, accepts_old=accepts_old)
 
 
 @contextmanager
@@ -72,9 +72,9 @@ def refusal_recorded(session: Session, request: EditRequest) -> Generator[str]:
         reason = INTERRUPTED if isinstance(error, Interrupted) else TaskError.of(error)
         with suppress(JournalError):
             session.journal.record_unsent(
-                _unsent(session, request, request_id),
+                _new_attempt(session, request, request_id),
                 reason,
-                context=session.context,
+                context=session.recorded_context,
                 fallback_id=session.new_request_id(),
             )
         if isinstance(error, OmniEditError):
@@ -128,10 +128,10 @@ def new_submission(
         from omniedit.edits.upload import uploaded_url  # noqa: PLC0415 - a URL needs none of it
 
         clip_url = uploaded_url(session, edit, deadline=deadline)
-    return _unsent(session, edit.request, request_id)._replace(
+    return _new_attempt(session, edit.request, request_id)._replace(
         clock_offset_s=session.service.clock_offset_s,
         identity=edit.identity,
-        clip=edit.plan.sent,
+        clip_facts=edit.plan.sent,
         body=edit.body(clip_url=clip_url),
         body_digest=edit.digest,
         clip_sha256=edit.clip_sha256,
@@ -156,7 +156,7 @@ def resume(session: Session, request_id: str, *, accepts_old: bool = False) -> R
     check_request_id(request_id)
     with sending_lock(session, request_id, pays=False):
         record = _known_attempt(session, request_id)
-        return replay(session, record, accepts_old=accepts_old)
+        return settle(session, record, accepts_old=accepts_old)
 
 
 def settle_as(session: Session, request_id: str, task_id: str) -> Record:
@@ -194,7 +194,7 @@ def settle_as(session: Session, request_id: str, task_id: str) -> Record:
         return settled
 
 
-def replay(
+def settle(
     session: Session, record: Record, *, accepts_old: bool = False, deadline: float | None = None
 ) -> Record:
     """Return the record of a known attempt with its task, replaying it if its outcome is unknown.
@@ -235,13 +235,14 @@ def refusal_of(record: Record) -> OmniEditError:
 
 def record_call(session: Session, request_id: str) -> None:
     """Make an attempt the newest of this context, ignoring a failing journal."""
-    if session.context is None:
+    if session.recorded_context is None:
         return
     with suppress(JournalError):
-        session.journal.record_call(session.context, request_id)
+        session.journal.record_call(session.recorded_context, request_id)
 
 
-def _unsent(session: Session, request: EditRequest, request_id: str) -> Record:
+def _new_attempt(session: Session, request: EditRequest, request_id: str) -> Record:
+    """Return the record of an attempt that is about to be sent."""
     return Record(
         request_id=request_id,
         task=None,
@@ -357,7 +358,7 @@ def _show_candidates(session: Session, record: Record, *, deadline: float | None
         session.warn(f"the account's tasks cannot be read: {error.message}")
         return candidates
     for task in tasks:
-        if not has_submission(session, task):
+        if not was_submitted_here(session, task):
             candidates.append(task.task_id)
             session.warn(
                 f"the account lists {task.task_id} ({task.shown_status}), not submitted from here"

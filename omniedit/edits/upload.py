@@ -48,11 +48,11 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
         LocalError: If the clip has changed, or a file cannot be read or written.
         ServiceError: If the file service refuses the upload.
     """
-    key, plan = edit.clip_sha256 or edit.clip, edit.plan
+    key, plan = edit.clip_sha256 or edit.clip_id, edit.plan
     if plan.is_reencoded:
         # Hash the URL: its query may be a signature, which must not be stored in the journal.
         marks = [None if mark is None else repr(mark) for mark in (plan.start_s, plan.end_s)]
-        key = digest_of([edit.clip, *marks, edit.request.keeps_hdr])
+        key = digest_of([edit.clip_id, *marks, edit.request.keeps_hdr])
     origin = session.origin
     files_origin = origin if session.is_sandbox else origin_of(session.connection.files_url)
     with _upload_lock(session, key, deadline):

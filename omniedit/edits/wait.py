@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from omniedit.edits.poller import EndedTask, Poller
 from omniedit.edits.reads import refresh
-from omniedit.edits.save import check_destination, save, save_local_copy, with_results
+from omniedit.edits.save import check_destination, save, save_local_copy, task_with_links
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination
 from omniedit.edits.workers import WorkerPool
@@ -132,7 +132,7 @@ def _finish(
             raise error
         if options.destination is None:
             latest = max(deadline, session.monotonic() + session.policy.grace_s)
-            record = record.with_task(with_results(session, record, deadline=latest))
+            record = record.with_task(task_with_links(session, record, deadline=latest))
             _check_not_gone(record)
         else:
             target = options.destination.target(record.video, record.task_id)

@@ -317,7 +317,7 @@ class Journal(Reader):
             "end_s": attempt.end_s,
             "parent": attempt.parent,
             "model": attempt.model,
-            "clip": render_json(attempt.clip),
+            "clip": render_json(attempt.clip_facts),
         }
         # The request ID of a refused attempt may be used again.
         self._database.insert("attempts", row)

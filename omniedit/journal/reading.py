@@ -368,7 +368,7 @@ class Reader:
             identity=row["identity"],
             origin=row["origin"],
             model=chosen_model(row),
-            clip=row["clip"],
+            clip_facts=row["clip"],
             body=row["body"],
             body_digest=row["body_digest"],
             error=task.error if task else row["refusal"],

@@ -40,8 +40,9 @@ class PageVideo:
     """The video's address relative to the page; None embeds the video."""
     record: Record | None = None
     parents: tuple[str, ...] = ()
-    clip: str | None = None
-    kind: str | None = None
+    clip_address: str | None = None
+    """The URL or path of a clip; None for a result."""
+    shown_format: str | None = None
     """Dimensions, frame rate and length, if known."""
     frame_rate: float | None = None
     from_s: float = 0.0
@@ -131,7 +132,7 @@ def _figure(video: PageVideo) -> Iterator[str]:
     )
     label = escape(video.name)
     yield f'"{given} muted playsinline preload="auto" aria-label="{label}"></video>'
-    caption = video.record.prompt if video.record else "the clip" if video.clip else None
+    caption = video.record.prompt if video.record else "the clip" if video.clip_address else None
     caption = sanitize(caption or "")[:_PROMPT_CHARACTERS]
     about = f" · <bdi>{escape(caption)}</bdi>" if caption else ""
     yield f"<figcaption>{label}{about}</figcaption></figure>\n"
@@ -187,7 +188,7 @@ def _details(video: PageVideo) -> str:
 
 def _facts_of(video: PageVideo) -> Iterator[tuple[str, str]]:
     record = video.record
-    yield "Clip", video.clip or ""
+    yield "Clip", video.clip_address or ""
     if record is not None:
         yield "Prompt", record.prompt or ""
         yield "Model", record.shown_model or ""
@@ -195,7 +196,7 @@ def _facts_of(video: PageVideo) -> Iterator[tuple[str, str]]:
         yield "Credits", render_charge(record.task)
         yield "Task", record.task_id or ""
     yield "Made from", " ← ".join(video.parents)
-    yield "Video", video.kind or ""
+    yield "Video", video.shown_format or ""
     yield "Size", render_size(video.file.size_bytes)
     yield "SHA-256", video.file.sha256
 

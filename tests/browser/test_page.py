@@ -52,7 +52,9 @@ def page(tab: Tab, folder: Path) -> Path:
     make_clip(folder / "warm.mp4", seconds=11, fps=24, size=(180, 320), sound=Sound())
     make_clip(folder / "cold.mp4", seconds=11.5, fps=25, size=(256, 144))
     videos = [
-        PageVideo(file=FILE, address=f"{name}.mp4", clip=clip, frame_rate=rate, changes=changes)
+        PageVideo(
+            file=FILE, address=f"{name}.mp4", clip_address=clip, frame_rate=rate, changes=changes
+        )
         for name, rate, clip, changes in (
             ("clip", 30, "clip.mp4", ()),
             ("warm", 24, None, ((0.0, 0.1), (6.0, 0.6), (11.0, 0.2))),
@@ -186,13 +188,15 @@ def test_a_phone_needs_no_horizontal_scrolling(tab: Tab, page: Path, scheme: str
 def test_text_from_outside_runs_no_script_and_loads_nothing(tab: Tab, folder: Path) -> None:
     name = "\"><script>document.title='run'</script>'&.mp4".replace("/", "")
     make_clip(folder / "clip.mp4", seconds=1)
-    videos = [PageVideo(file=FILE, address="clip.mp4", clip=text) for text in HOSTILE]
+    videos = [PageVideo(file=FILE, address="clip.mp4", clip_address=text) for text in HOSTILE]
     for text in HOSTILE:
         task = Task(task_id="t", status="completed", model=text)
         record = record_of(task, prompt=text)
         file = SavedFile(path=f"/clips/{name}", size_bytes=1, sha256="b" * 64)
         videos.append(
-            PageVideo(file=file, address="clip.mp4", record=record, parents=(text,), kind=text)
+            PageVideo(
+                file=file, address="clip.mp4", record=record, parents=(text,), shown_format=text
+            )
         )
 
     path = open_page(tab, folder / "page.html", videos, missing=HOSTILE)
@@ -223,7 +227,8 @@ def test_readmes_picture_has_the_size_of_a_current_page(tab: Tab, folder: Path) 
 def test_an_unplayable_video_is_reported(tab: Tab, folder: Path) -> None:
     make_clip(folder / "clip.mp4", seconds=1)
     videos = [
-        PageVideo(file=FILE, address=name, clip="clip.mp4") for name in ("clip.mp4", "none.mp4")
+        PageVideo(file=FILE, address=name, clip_address="clip.mp4")
+        for name in ("clip.mp4", "none.mp4")
     ]
 
     open_page(tab, folder / "page.html", videos)

@@ -211,18 +211,18 @@ def _page_video(video: "ComparedVideo", address: str | None) -> "PageVideo":
     from omniedit.media.facts import rate_name
     from omniedit.terminal.page import PageVideo
 
-    kind, facts = None, video.part.facts if video.part else None
+    shown_format, facts = None, video.part.facts if video.part else None
     if facts is not None:
         rate = "" if facts.frame_rate is None else f", {rate_name(facts.frame_rate)} fps"
         length = "" if facts.duration_s is None else f", {facts.duration_s:.2f} s"
-        kind = f"{facts.shown_width}x{facts.shown_height}{rate}{length}"
+        shown_format = f"{facts.shown_width}x{facts.shown_height}{rate}{length}"
     return PageVideo(
         file=video.file,
         address=address,
         record=video.record,
         parents=video.parents,
-        clip=None if video.clip is None else public_url(video.clip),
-        kind=kind,
+        clip_address=None if video.clip_address is None else public_url(video.clip_address),
+        shown_format=shown_format,
         frame_rate=facts.frame_rate if facts else None,
         from_s=video.from_s,
         until_s=video.until_s,

@@ -150,14 +150,14 @@ def command_model() -> CommandModel:
     return _command_model(ROOT, ROOT.make_context("omniedit", [], resilient_parsing=True), ())
 
 
-def _command_model(command: Any, context: Any, path: tuple[str, ...]) -> CommandModel:
+def _command_model(command: Any, ctx: Any, path: tuple[str, ...]) -> CommandModel:
     subcommands: list[CommandModel] = []
-    names = command.list_commands(context) if hasattr(command, "list_commands") else ()
+    names = command.list_commands(ctx) if hasattr(command, "list_commands") else ()
     for name in names:
-        found = command.get_command(context, name)
-        below = found.make_context(name, [], parent=context, resilient_parsing=True)
+        found = command.get_command(ctx, name)
+        below = found.make_context(name, [], parent=ctx, resilient_parsing=True)
         subcommands.append(_command_model(found, below, (*path, name)))
-    params = command.get_params(context)
+    params = command.get_params(ctx)
     return CommandModel(
         path=path,
         help=command.get_short_help_str(limit=200).rstrip("."),
@@ -167,7 +167,7 @@ def _command_model(command: Any, context: Any, path: tuple[str, ...]) -> Command
             if param.param_type_name == "option" and not param.hidden
         ),
         arguments=tuple(
-            _value(param, param.name, command=context.info_name)
+            _value(param, param.name, command=ctx.info_name)
             for param in params
             if param.param_type_name == "argument"
         ),

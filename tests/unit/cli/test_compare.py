@@ -270,7 +270,7 @@ def pair(prompt: str = "make it night") -> list[PageVideo]:
     file = SavedFile(path="/clips/a.mp4", size_bytes=1_000_000, sha256="a" * 64)
     record = record_of(Task(task_id="t", status="completed"), prompt=prompt)
     return [
-        PageVideo(file=file, address="a.mp4", clip="https://example.com/a.mp4"),
+        PageVideo(file=file, address="a.mp4", clip_address="https://example.com/a.mp4"),
         PageVideo(file=file, address="b.mp4", record=record, parents=("t-1", "t-2")),
     ]
 

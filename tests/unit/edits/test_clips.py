@@ -87,7 +87,7 @@ def test_a_video_page_is_refused_unless_checks_are_off(session: BenchSession) ->
         with pytest.raises(InvalidInputError, match=r"a page of youtu\.be"):
             check()
 
-    assert prepare(session, request._replace(check=False)).clip == request.video
+    assert prepare(session, request._replace(check=False)).clip_id == request.video
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out-2.mp4"])

@@ -10,7 +10,7 @@ import pytest
 from omniedit.downloads.part import BUSY_PAUSE_S, open_part, part_path
 from omniedit.downloads.placement import saved_file
 from omniedit.edits.edit import EditOptions, edit
-from omniedit.edits.save import with_results
+from omniedit.edits.save import task_with_links
 from omniedit.edits.targets import Destination
 from omniedit.edits.wait import download
 from omniedit.errors import ResultGoneError, TargetBusyError
@@ -35,10 +35,7 @@ def download_result(
 ) -> Record:
     session.script.video = lambda _: content
     session.journal.record_adopted(completed("task-1"), origin=session.origin)
-    record = record_of(completed("task-1"), clip=clip, origin=session.origin)
-    saved, error = download(session, record, Destination("out.mp4"))
-    assert error is None
-    return saved
+from omniedit.edits.save import task_with_links
 
 
 def messages(session: BenchSession) -> list[str]:
@@ -142,7 +139,7 @@ def test_an_unreadable_result_link_is_not_recorded_as_gone() -> None:
     session.journal.record_adopted(task, origin=session.origin)
 
     with pytest.raises(ResultGoneError, match="a result without a link"):
-        with_results(session, record_of(task), deadline=None)
+        task_with_links(session, record_of(task), deadline=None)
 
     found = session.journal.find_task("task-1")
     assert found
