@@ -218,7 +218,7 @@ complete -c omniedit -n '__omniedit_at "list"' -l since -r -f -d 'Only edits sin
 complete -c omniedit -n '__omniedit_at "list"' -l limit -r -f -d 'How many rows (default 50; 0: all)'
 complete -c omniedit -n '__omniedit_at "list"' -l all -d 'Include attempts refused before they were sent'
 complete -c omniedit -n '__omniedit_at "list"' -l tree -d 'Show edits of a result below the edit that made it'
-complete -c omniedit -n '__omniedit_at "list"' -l offline -d 'Do not ask the service: show open edits as last seen'
+complete -c omniedit -n '__omniedit_at "list"' -l offline -d 'Do not ask the service: show open edits as last recorded'
 complete -c omniedit -n '__omniedit_at "list"' -l remote -d 'Read the account\'s tasks, wherever they were submitted'
 complete -c omniedit -n '__omniedit_at "list"' -l adopt -d 'With --remote: record the tasks in the journal'
 complete -c omniedit -n '__omniedit_at "list"' -l forget -r -f -k -a '(__omniedit_known tasks; echo last)' -d 'Remove an edit from the journal; its files and task stay'

@@ -258,7 +258,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--limit' = 'How many rows (default 50; 0: all)'
                 '--all' = 'Include attempts refused before they were sent'
                 '--tree' = 'Show edits of a result below the edit that made it'
-                '--offline' = 'Do not ask the service: show open edits as last seen'
+                '--offline' = 'Do not ask the service: show open edits as last recorded'
                 '--remote' = 'Read the account''s tasks, wherever they were submitted'
                 '--adopt' = 'With --remote: record the tasks in the journal'
                 '--forget' = 'Remove an edit from the journal; its files and task stay'

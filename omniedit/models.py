@@ -353,8 +353,8 @@ class Record(NamedTuple):
     saved: tuple[SavedFile, ...] = ()
     completed_after: float | None = None  # Unix time of the last poll that showed it unfinished
     is_result_gone: bool = False
-    seen_at: float | None = None
-    """Unix time when the task was last seen to have changed; None if it was just read."""
+    as_of: float | None = None
+    """Unix time when this state of the task was recorded; None if it was just read."""
 
     @property
     def task_id(self) -> str | None:
@@ -422,7 +422,7 @@ class Record(NamedTuple):
             # A fresh link may work.
             is_result_gone=self.is_result_gone
             and (known is None or known.result_urls == task.result_urls),
-            seen_at=None,
+            as_of=None,
         )
 
     @property

@@ -16,7 +16,7 @@ from omniedit.errors import (
     OmniEditError,
     OutcomeUnknownError,
 )
-from omniedit.models import AttemptState, Record, TaskError
+from omniedit.models import AttemptState, Record, TaskError, render_count
 from omniedit.terminal.human import render_clip, render_credits
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class BatchReport:
             error.message = f"{names.get(number) or f'{self._manifest}:{number}'}: {fault}"
             errors.append(error)
         if rest := errors[_SHOWN_FAULTS:]:
-            rest[0].message = f"{len(rest)} more lines are invalid"
+            rest[0].message = f"{render_count(len(rest), 'invalid line')} not shown"
             del errors[_SHOWN_FAULTS + 1 :]
         errors[-1].hint = "correct this and run the same command again; nothing was sent"
         return errors
@@ -111,7 +111,7 @@ class BatchReport:
         labels = {edit.identity: self._label_of(edit) for edit in edits}
         self._context.board.expect(len(edits), labels)
         if not edits and line_count:
-            self._context.printer.note(f"none of the {line_count} lines is in this shard")
+            self._context.printer.note("this shard has no edits")
 
     def add(self, outcome: "EditOutcome") -> None:
         """Add the outcome of an edit."""

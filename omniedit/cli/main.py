@@ -238,7 +238,7 @@ def _print_recovery_commands(context: Context, error: OmniEditError) -> None:
         for record in running[:_SHOWN_TASKS]
     ]
     if len(running) > _SHOWN_TASKS:
-        hints.append(Hint(f"{len(running) - _SHOWN_TASKS} more continue: {{}}", "list"))
+        hints.append(Hint(f"{len(running) - _SHOWN_TASKS} more on the service: {{}}", "list"))
     unsaved = [r for r in records if is_unsaved(r)]
     for record in unsaved[:_SHOWN_TASKS]:
         command = f"download {record.task_id}"

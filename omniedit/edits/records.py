@@ -212,9 +212,9 @@ class Listing(NamedTuple):
 
     @property
     def as_of(self) -> float | None:
-        """The oldest time at which an open task was last seen; None if all are up to date."""
-        sights = [record.seen_at for record in self.records if record.is_open]
-        return min((sight for sight in sights if sight is not None), default=None)
+        """When the oldest shown state of an open task was recorded; None if all were just read."""
+        times = [record.as_of for record in self.records if record.is_open]
+        return min((time for time in times if time is not None), default=None)
 
 
 def list_records(

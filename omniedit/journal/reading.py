@@ -380,7 +380,7 @@ class Reader:
             saved=saved,
             completed_after=row["completed_after"],
             is_result_gone=bool(row["is_result_gone"]),
-            seen_at=row["recorded_at"],
+            as_of=row["recorded_at"],
         )
 
     def _status_without_task(self, row: ParsedRow) -> str:

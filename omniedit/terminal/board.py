@@ -111,7 +111,7 @@ class Pause(NamedTuple):
 class EditState:
     """The progress of one edit, interpolated between polls."""
 
-    seen_at: float
+    updated_at: float
     task_id: str | None = None
     label: str = ""
     """The name shown to people: its clip or manifest line."""
@@ -135,7 +135,7 @@ class EditState:
 
     def elapsed_s(self, now: float) -> float:
         """Return how long the task has been running, or how long it took."""
-        return self._elapsed_s + (0.0 if self.has_ended else max(0.0, now - self.seen_at))
+        return self._elapsed_s + (0.0 if self.has_ended else max(0.0, now - self.updated_at))
 
     def remaining_s(self, now: float) -> float | None:
         """Return the estimated remaining seconds; None if unknown."""
@@ -145,7 +145,7 @@ class EditState:
             return self.preparing.remaining_s
         if self._remaining_s is None:
             return None
-        known_s = max(0.0, self._remaining_s - max(0.0, now - self.seen_at))
+        known_s = max(0.0, self._remaining_s - max(0.0, now - self.updated_at))
         return self._shown_remaining.ease_to(known_s, now)
 
     @property
@@ -177,19 +177,23 @@ class EditState:
         self.progress = progress
         self.is_over = self.has_ended = False
         self.has_been_followed |= task is not None and not task.is_terminal
-        self.seen_at, self._elapsed_s, self._remaining_s = now, event.elapsed_s, event.remaining_s
+        self.updated_at, self._elapsed_s, self._remaining_s = (
+            now,
+            event.elapsed_s,
+            event.remaining_s,
+        )
 
     def update_from_submission(self, event: Submitted, now: float) -> None:
         """Record that the task has just started."""
         task = event.record.task
         self.is_over = False
-        self.seen_at, self._elapsed_s = now, 0.0
+        self.updated_at, self._elapsed_s = now, 0.0
         self._remaining_s = task.estimated_s if task and not task.is_terminal else None
 
     def end(self, now: float) -> None:
         """Record that the task has ended."""
         self._elapsed_s = self.elapsed_s(now)
-        self.seen_at, self._remaining_s = now, None
+        self.updated_at, self._remaining_s = now, None
         self.is_over = self.has_ended = True
         self.progress = int(_FULL) if self.state == "completed" else None
 
@@ -203,7 +207,7 @@ class EditState:
             return progress
         rate = (_FULL - progress) / self._remaining_s
         reach = min(rate * _POLL_EVERY_S, (_FULL - progress) * 0.9)
-        passed_s = max(0.0, now - self.seen_at)
+        passed_s = max(0.0, now - self.updated_at)
         return progress + reach * (1 - math.exp(-rate * passed_s / reach))
 
 
@@ -275,7 +279,7 @@ class Board:
     def latest(self) -> EditState:
         """The edit to show if there is only one."""
         edits = list(self._edits.values())
-        return edits[-1] if edits else EditState(seen_at=self.started_at)
+        return edits[-1] if edits else EditState(updated_at=self.started_at)
 
     @property
     def done(self) -> int:
@@ -320,7 +324,9 @@ class Board:
     def state_of(self, event: Event) -> EditState:
         """Return the state of an event's edit; a fresh one if the edit is unknown."""
         task_id = event.task_id if isinstance(event, Saved) else None
-        return self._edits.get(edit_key(event)) or EditState(seen_at=self.clock(), task_id=task_id)
+        return self._edits.get(edit_key(event)) or EditState(
+            updated_at=self.clock(), task_id=task_id
+        )
 
     def remaining_s(self) -> float | None:
         """Return the estimated remaining seconds for all edits; None if unknown.
@@ -396,7 +402,7 @@ class Board:
                     pass
 
     def _edit(self, event: Event, now: float) -> EditState:
-        return self._edits.setdefault(edit_key(event), EditState(seen_at=now))
+        return self._edits.setdefault(edit_key(event), EditState(updated_at=now))
 
     def _update_task(self, event: Submitted | Progressed | Completed | Failed, now: float) -> None:
         record, task_id = event.record, event.record.task_id

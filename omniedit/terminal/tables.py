@@ -201,8 +201,8 @@ def _state(record: Record, now: float) -> Span:
     colours = _ATTEMPT_COLOURS if record.task is None else _STATE_COLOURS
     progress = record.task.progress if record.task and record.status in _RUNNING else None
     text = record.shown_status + (f" {progress}%" if progress else "")
-    if record.is_open and record.seen_at is not None:
-        text += f" {render_age(now - record.seen_at)}"
+    if record.is_open and record.as_of is not None:
+        text += f" {render_age(now - record.as_of)}"
     return Span(text, colours.get(record.status or ""))
 
 

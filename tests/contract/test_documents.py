@@ -134,7 +134,7 @@ def test_list_without_the_service_says_how_old_its_states_are(
 
     assert ended.status == 0
     assert re.search(r"\ntask-1 .* processing 10m ago ", ended.stdout)
-    assert ended.stderr == f"note: open edits are as last seen, up to 10m ago{why}\n"
+    assert ended.stderr == f"note: open edits are as last recorded, up to 10m ago{why}\n"
     assert document["as_of"] == document["tasks"][0]["created_at"]
     assert document["tasks"][0]["raw"] is None
 

@@ -64,14 +64,14 @@ def test_unfinished_edits_are_updated_before_summing(bench: Bench) -> None:
     assert row["credits_reserved"] > 0
 
 
-def test_without_the_service_unfinished_edits_count_as_last_seen(bench: Bench) -> None:
+def test_without_the_service_unfinished_edits_count_as_last_recorded(bench: Bench) -> None:
     bench.run("submit", CLIP_URL, "a [sandbox:stall]")
     bench.service.close()
 
     ended = bench.run("usage")
 
     assert ended.status == 0, ended
-    assert "open edits are as last seen" in ended.stderr
+    assert "open edits are as last recorded" in ended.stderr
     assert "0 credits ($0.00)" in ended.stdout
 
 

@@ -22,7 +22,7 @@ from omniedit.cli.options import (
 from omniedit.cli.parser import COST, OUTPUT, SCRIPTS, WAITING
 from omniedit.errors import Hint, Interrupted, InvalidInputError, OmniEditError
 from omniedit.journal import JournalUse
-from omniedit.models import Sound
+from omniedit.models import Sound, render_count
 from omniedit.sanitize import quoted
 from omniedit.system.files import is_folder
 
@@ -255,7 +255,7 @@ def _confirm(
     if estimates and len(estimates) < len(due):
         rest = f", and {len(due) - len(estimates)} that cannot be estimated"
         cost, price = cost + rest, price + rest
-    count = f"{len(edits)} edit{'s' if len(edits) > 1 else ''}"
+    count = render_count(len(edits), "edit")
     known = f"{len(edits) - len(due)} known here, " if len(due) < len(edits) else ""
     context.printer.note(f"{count}: {known}{len(due)} to be paid{f', {cost}' if due else ''}")
     if due:

@@ -50,7 +50,7 @@ def list_(
     ] = False,
     offline: Annotated[
         bool,
-        typer.Option("--offline", help="Do not ask the service: show open edits as last seen."),
+        typer.Option("--offline", help="Do not ask the service: show open edits as last recorded."),
     ] = False,
     remote: Remote = False,
     adopt: Annotated[
@@ -69,7 +69,7 @@ def list_(
     """List edits: state, saved file, and the time left on the link.
 
     The service is asked about open edits once, for at most 2 s; those it does not answer for are
-    shown as last seen.
+    shown as last recorded.
     """
     from omniedit.edits import records as listing
     from omniedit.schemas import instant
@@ -154,7 +154,7 @@ def _show(
         printer.note(f"{len(found.records)} of {found.total} shown")
     if found.as_of is not None:
         why = f": {found.failure.message}" if found.failure else ""
-        printer.note(f"open edits are as last seen, up to {render_age(now - found.as_of)}{why}")
+        printer.note(f"open edits are as last recorded, up to {render_age(now - found.as_of)}{why}")
 
 
 def _check_combination(*, remote: bool, adopt: bool, is_filtered: bool) -> None:

@@ -78,7 +78,7 @@ def _expenses(
         return found
     known, failure = known_expenses(session, by, since=since)
     if failure is not None:
-        context.printer.warn(f"open edits are as last seen: {failure.message}")
+        context.printer.warn(f"open edits are as last recorded: {failure.message}")
     if unknown_outcomes := session.journal.count_unsettled():
         what = render_count(unknown_outcomes, "submission")
         words = f"not counted: {what} that may or may not have been accepted ({{}})"

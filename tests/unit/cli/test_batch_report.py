@@ -202,7 +202,7 @@ def test_quiet_keeps_errors_and_the_recovery_hint() -> None:
 def test_an_empty_shard_is_reported() -> None:
     batch = ReportedBatch(0, line_count=3)
 
-    assert batch.printed() == ["note: none of the 3 lines is in this shard"]
+    assert batch.printed() == ["note: this shard has no edits"]
 
 
 def test_an_empty_manifest_prints_no_totals() -> None:
@@ -241,15 +241,22 @@ def test_the_document_of_a_running_line_has_its_task() -> None:
     assert (document["task_id"], document["status"]) == ("t-1", "processing")
 
 
-def test_every_invalid_line_is_a_document_but_only_50_are_shown() -> None:
+@pytest.mark.parametrize(
+    ("count", "rest"),
+    [
+        pytest.param(51, "1 invalid line not shown", id="one-more"),
+        pytest.param(60, "10 invalid lines not shown", id="several-more"),
+    ],
+)
+def test_every_invalid_line_is_a_document_but_only_50_are_shown(count: int, rest: str) -> None:
     batch = ReportedBatch(0)
 
-    faults = [(number, "is odd") for number in range(1, 61)]
+    faults = [(number, "is odd") for number in range(1, count + 1)]
     errors = batch.report.add_faults(faults, {}, {})
 
     documents = batch.report.documents()
-    assert [document["line"] for document in documents] == list(range(1, 61))
-    assert [error.message for error in errors][-2:] == ["m:50: is odd", "10 more lines are invalid"]
+    assert [document["line"] for document in documents] == list(range(1, count + 1))
+    assert [error.message for error in errors][-2:] == ["m:50: is odd", rest]
     assert errors[-1].hint == "correct this and run the same command again; nothing was sent"
     # No support page can explain a fault in the caller's own file.
     assert documents[0]["error"]["hint"] is None

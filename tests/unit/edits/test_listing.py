@@ -50,7 +50,7 @@ def test_open_tasks_are_read_in_one_request(session: BenchSession) -> None:
 
     assert session.script.batch_reads == [task_ids[:50]]
     assert session.script.single_reads == []
-    assert [record.seen_at is None for record in found.records] == [True] * 50 + [False] * 10
+    assert [record.as_of is None for record in found.records] == [True] * 50 + [False] * 10
     assert [record.task and record.task.progress for record in found.records[49:51]] == [10, None]
     assert found.as_of == NOW
     assert found.failure is None
@@ -63,7 +63,7 @@ def test_without_batch_reads_only_five_tasks_are_read(session: BenchSession) -> 
     found = list_tasks(session)
 
     assert session.script.single_reads == task_ids[:5]
-    assert [record.seen_at is None for record in found.records] == [True] * 5 + [False] * 2
+    assert [record.as_of is None for record in found.records] == [True] * 5 + [False] * 2
 
 
 def test_a_completed_task_is_shown_and_not_read_again(session: BenchSession) -> None:
@@ -109,7 +109,7 @@ def test_a_failed_read_is_not_retried(session: BenchSession, error: OmniEditErro
     assert len(session.script.read_at) == (2 if isinstance(error, AuthenticationError) else 1)
     assert session.time.rests == []
     assert isinstance(found.failure, type(error))
-    assert [record.seen_at for record in found.records] == [NOW + 2, NOW + 1, NOW]
+    assert [record.as_of for record in found.records] == [NOW + 2, NOW + 1, NOW]
 
 
 def test_a_task_unknown_to_the_service_is_shown_as_last_seen(session: BenchSession) -> None:
@@ -118,7 +118,7 @@ def test_a_task_unknown_to_the_service_is_shown_as_last_seen(session: BenchSessi
 
     found = list_tasks(session)
 
-    assert (found.records[0].status, found.records[0].seen_at) == ("processing", NOW)
+    assert (found.records[0].status, found.records[0].as_of) == ("processing", NOW)
     assert found.failure is None
 
 
