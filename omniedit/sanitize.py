@@ -66,9 +66,9 @@ def quoted(*words: str) -> str:
 
 
 def _is_shown(character: str) -> bool:
-    is_there = character.isascii() or _shows_unicode()
+    is_encodable = character.isascii() or _shows_unicode()
     is_visible = character.isprintable() and not _INVISIBLE.match(character)
-    return is_there and is_visible and character != "`"
+    return is_encodable and is_visible and character != "`"
 
 
 def _shows_unicode() -> bool:

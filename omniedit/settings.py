@@ -1,4 +1,4 @@
-"""Settings, each with its source: the environment, then the config file, then a default; and keys."""
+"""Settings, each with its source (environment, config file or default), and saved keys."""
 
 import os
 import re

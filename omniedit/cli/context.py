@@ -271,8 +271,8 @@ class Context:
                     timeout_s=self.policy.journal_timeout_s,
                 )
             )
-            shown = _Shown(self, closing if shows_progress else None)
-            closing.callback(shown.end)
+            display = _EventDisplay(self, closing if shows_progress else None)
+            closing.callback(display.end)
             is_shown = printer.progress is ProgressMode.AUTO and not printer.quiet
             session = Session(
                 journal=opened,
@@ -288,7 +288,7 @@ class Context:
                 is_watched=is_shown and printer.stderr.is_animated,
                 is_batch=is_batch,
                 submission_interval_s=submission_interval_s,
-                observers=(shown, *observers),
+                observers=(display, *observers),
                 shielded=self.signals.shielded,
                 drain=self.signals.drain,
                 stream_out=_stream_out,
@@ -347,7 +347,7 @@ class Context:
             )
 
 
-class _Shown:
+class _EventDisplay:
     """Records events on the board and shows them; the bars are loaded at the first event.
 
     Args:

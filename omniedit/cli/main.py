@@ -81,6 +81,7 @@ def run(
             try:
                 return _end(context, outcome)
             except Exception as error:  # noqa: BLE001 - the boundary: anything caught here is a bug
+                # No task documents: the board itself may be at fault.
                 return _end(context, Outcome(tasks=list, ended_by=error))
     except Interrupted as interrupted:
         # The signal arrived while the outcome was being printed.
@@ -202,7 +203,7 @@ def _print_errors(context: Context, errors: Sequence[OmniEditError]) -> None:
     printed: set[str] = set()
     for error in errors:
         if error.code == MISSING_COMMAND:
-            context.printer.usage(error.message)
+            context.printer.verbatim(error.message)
             continue
         message = error.message
         if error.task_id and error.task_id not in message and not isinstance(error, _GENERAL):
@@ -220,7 +221,8 @@ def _print_recovery_commands(context: Context, error: OmniEditError) -> None:
 
     Args:
         context: The command's context.
-        error: What ended the command. It takes the IDs of the first such task, and its hint.
+        error: What ended the command; it gets the IDs of the first such task, and its command as
+            a hint if it has none.
     """
     if context.document_name in {"batch", "edit-split"}:
         # Their report has named one command for all tasks.
@@ -375,7 +377,7 @@ def _print_trace(context: Context, error: BaseException) -> None:
             entry if entry.startswith("  File ") else " ".join(entry.splitlines()) + "\n"
             for entry in traceback.format_exception(error)
         ]
-        context.printer.usage(_redacted(context, "".join(entries)))
+        context.printer.verbatim(_redacted(context, "".join(entries)))
 
 
 def _redacted(context: Context, text: str) -> str:

@@ -128,7 +128,7 @@ _EVENT_OPTIONS: Final = (
 )
 
 
-def words_but_values(params: Iterable[Any], argv: Iterable[str]) -> Iterator[str]:
+def words_without_values(params: Iterable[Any], argv: Iterable[str]) -> Iterator[str]:
     """Yield the words up to `--` that are not the value of an option.
 
     Args:
@@ -232,7 +232,7 @@ class Command(TyperCommand):
         """
         if self.name not in COMMANDS_WITH_PROMPT:
             return
-        for word in words_but_values(self.params, args):
+        for word in words_without_values(self.params, args):
             is_prompt = re.match(r"-[^-]", word) and re.search(r"\s", word)
             if is_prompt and word[:2] not in valued_options(self.params):
                 from omniedit.cli.usage_errors import prompt_hint

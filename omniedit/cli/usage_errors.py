@@ -8,7 +8,7 @@ from typing import Any, Final
 import typer
 
 from omniedit.cli.exit_codes import MISSING_COMMAND
-from omniedit.cli.parser import COMMANDS_WITH_PROMPT, similar_names, words_but_values
+from omniedit.cli.parser import COMMANDS_WITH_PROMPT, similar_names, words_without_values
 from omniedit.errors import Hint, InvalidInputError
 from omniedit.sanitize import quoted
 
@@ -179,7 +179,7 @@ def _option_hint(error: Any, command: str, argv: Sequence[str]) -> Hint | None:
         return Hint(f"did you mean `{similar[0]}`? {{}} lists all", f"{command} --help".lstrip())
     if not command:
         return Hint(f"options go after the command: `omniedit COMMAND … {name}`")
-    words = [word for word in words_but_values(params, argv) if not word.startswith("-")]
+    words = [word for word in words_without_values(params, argv) if not word.startswith("-")]
     has_prompt = len(words) > len(("edit", "VIDEO")) and not re.search(r"\s", name)
     return prompt_hint(command) if command in COMMANDS_WITH_PROMPT and not has_prompt else None
 

@@ -70,7 +70,7 @@ class Manifest:
 
     lines: list[Line]
     faults: tuple[tuple[int, str], ...]
-    oddities: tuple[tuple[int, str], ...]
+    warnings: tuple[tuple[int, str], ...]
 
 
 def parse_manifest(content: bytes, *, name: str) -> Manifest:
@@ -106,8 +106,8 @@ def parse_manifest(content: bytes, *, name: str) -> Manifest:
                 unknown.setdefault(str(field), number)
     if not lines and not faults:
         faults.append((1, "the manifest is empty"))
-    oddities = tuple((number, _unknown_field(name)) for name, number in unknown.items())
-    return Manifest(lines, tuple(faults), oddities)
+    warnings = tuple((number, _unknown_field(name)) for name, number in unknown.items())
+    return Manifest(lines, tuple(faults), warnings)
 
 
 def lines_of(clips: Sequence[str], prompts: Sequence[str], *, takes: int) -> Manifest:

@@ -89,7 +89,7 @@ class _Followed:
         return self.task.task_id
 
     @property
-    def shown(self) -> Record:
+    def latest(self) -> Record:
         """The record as of the latest poll, even if its status is unknown."""
         return self.unrecognized[-1] if self.unrecognized else self.record
 
@@ -174,7 +174,7 @@ class Poller:
         yield from self._poll(self._due(now))
         for followed in late:
             if self._followed.pop(followed.task_id, None) is not None:
-                yield followed.shown, self._out_of_time(followed)
+                yield followed.latest, self._out_of_time(followed)
 
     def to_the_end(self) -> Iterator[EndedTask]:
         """Poll until no task is left; yield each task as it ends or times out.
@@ -196,7 +196,8 @@ class Poller:
         return [
             each
             for each in self._followed.values()
-            if each.due_at <= now + slack_s * each.may_join or each.polled_at < each.deadline <= now
+            if each.due_at <= now + (slack_s if each.may_join else 0.0)
+            or each.polled_at < each.deadline <= now
         ]
 
     def _poll(self, due: Sequence[_Followed]) -> Iterator[EndedTask]:
@@ -363,7 +364,7 @@ class Poller:
         followed.due_at = now + rest_s
         followed.may_join = True
         if followed.unrecognized:
-            status = followed.shown.status
+            status = followed.latest.status
             shown = f"an unknown status: {status}" if status else "no status"
             session.report(
                 Retrying(
@@ -371,7 +372,7 @@ class Poller:
                     delay_s=rest_s,
                     attempt=len(followed.unrecognized),
                     task_id=followed.task_id,
-                    record=followed.shown,
+                    record=followed.latest,
                 )
             )
         else:
@@ -409,7 +410,7 @@ class Poller:
         trouble = "" if followed.trouble is None else f" when last seen ({followed.trouble})"
         msg = (
             f"{task_name(task.task_id)} is not finished after {math.ceil(self._timeout_s)} s:"
-            f" {followed.shown.shown_status}{progress}{trouble}"
+            f" {followed.latest.shown_status}{progress}{trouble}"
         )
         return WaitTimeoutError(msg, task_id=task.task_id)
 

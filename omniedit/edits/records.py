@@ -179,7 +179,7 @@ class Filters(NamedTuple):
     since: float | None = None  # Unix time
 
     @property
-    def keep_all(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether no filter is set."""
         return self == Filters()
 
@@ -233,7 +233,7 @@ def list_records(
     """
     journal, hides = session.journal, not shows_unsent
     seen, failure = ({}, None) if is_offline else read_open_tasks(session)
-    has_filters = not filters.keep_all
+    has_filters = not filters.is_empty
     records = [
         # The journal does not record progress.
         record.with_task(seen[str(record.task_id)]) if record.task_id in seen else record

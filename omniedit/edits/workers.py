@@ -83,7 +83,8 @@ class WorkerPool(Generic[T]):
     def _next_step(self, *, is_done_with_one: bool = False) -> Step[T] | None:
         """Return the next step if it may start now, and count it as active."""
         with self._lock:
-            self._active -= is_done_with_one
+            if is_done_with_one:
+                self._active -= 1
             if not self._steps or self._active >= self._size:
                 return None
             self._active += 1

@@ -50,7 +50,7 @@ class _Row(NamedTuple):
     state: str
     percent: float | None
     facts: Sequence[_Fact]
-    is_lively: bool  # only one row spins
+    has_spinner: bool  # only one row has it
     is_alarming: bool = False
 
 
@@ -162,7 +162,7 @@ class Bars(Progress):
         table = Table.grid(*columns, padding=(0, 1))
         for row in rows:
             cells = (
-                self._spinner.render(self._board.clock()) if row.is_lively else "",
+                self._spinner.render(self._board.clock()) if row.has_spinner else "",
                 self._fitted(row.label, widths.label),
                 self._fitted(row.state, widths.state),
                 self._bar(row.percent),
@@ -257,17 +257,17 @@ def _single_row(board: Board) -> _Row:
     # Retries before the task exists belong to no edit: they are on the board.
     row = _edit_row(edit, now, edit.pause or board.pause)
     clip = _Fact("" if edit.transfer or row.is_alarming else edit.label)
-    return row._replace(label="", facts=[*row.facts, clip], is_lively=True)
+    return row._replace(label="", facts=[*row.facts, clip], has_spinner=True)
 
 
 def _edit_row(edit: EditState, now: float, pause: Pause | None) -> _Row:
     percent = edit.percent(now)
     if pause is not None:
         facts = _pause_facts(pause, now)
-        return _Row(edit.label, "retrying", percent, facts, is_lively=False, is_alarming=True)
+        return _Row(edit.label, "retrying", percent, facts, has_spinner=False, is_alarming=True)
     if edit.unchanged_since is not None:
         still = _Fact(f"no change for {render_duration(now - edit.unchanged_since)}")
-        return _Row(edit.label, edit.state, percent, [still], is_lively=False, is_alarming=True)
+        return _Row(edit.label, edit.state, percent, [still], has_spinner=False, is_alarming=True)
     if edit.transfer is not None:
         facts = _transfer_facts(edit.transfer, now)
     elif edit.preparing is not None:
@@ -278,7 +278,7 @@ def _edit_row(edit: EditState, now: float, pause: Pause | None) -> _Row:
             _remaining(edit.remaining_s(now)),
         ]
     state = edit.state.partition(" ")[0] if edit.preparing else edit.state
-    return _Row(edit.label, state, percent, facts, is_lively=False)
+    return _Row(edit.label, state, percent, facts, has_spinner=False)
 
 
 def _transfer_facts(transfer: Transfer, now: float) -> list[_Fact]:
@@ -318,7 +318,7 @@ def _overall_row(board: Board, width: int) -> _Row:
         money = _Fact(render_credits(spent) if spent else "")
         facts = [elapsed, _remaining(board.remaining_s()), money]
     is_alarming = pause is not None
-    return _Row(counts, "", board.percent(), facts, is_lively=True, is_alarming=is_alarming)
+    return _Row(counts, "", board.percent(), facts, has_spinner=True, is_alarming=is_alarming)
 
 
 def _remaining(left_s: float | None) -> _Fact:

@@ -348,8 +348,10 @@ class Board:
             usual_s = sorted(self._durations_s)[len(self._durations_s) // 2]
             # The maximum, because few edits are running between two waves.
             remaining_s += usual_s * max(1.0, left / self._most_running)
-        is_joining = ended >= self.total
-        return remaining_s if is_joining else self._remaining.ease_to(remaining_s, now)
+        if ended >= self.total:
+            # What remains is joining the pieces, which has its own estimate.
+            return remaining_s
+        return self._remaining.ease_to(remaining_s, now)
 
     def percent(self) -> float:
         """Return the overall percentage; it never goes backwards."""

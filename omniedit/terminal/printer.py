@@ -171,8 +171,8 @@ class Printer:
         """Print a question on stderr; the answer is typed on the same line."""
         self._write(self.stderr, f"{self.stderr.render(text)} ")
 
-    def usage(self, text: str) -> None:
-        """Print a usage text or a traceback on stderr, with its layout kept."""
+    def verbatim(self, text: str) -> None:
+        """Print text on stderr with its layout kept."""
         lines = text.rstrip("\n").split("\n")
         self._print_message(line if line.strip() else "" for line in lines)
 

@@ -141,7 +141,7 @@ def batch(
     from omniedit.edits.targets import Destination
 
     context: Context = ctx.obj
-    part = parse_shard(shard)
+    index_and_count = parse_shard(shard)
     use = JournalUse.DECLINED if no_journal else JournalUse.REQUIRED
     name = None if prompts else sources[0]
     report = BatchReport(context, name, has_journal=not no_journal)
@@ -163,7 +163,11 @@ def batch(
         ) as session:
             parsed = _read(context, session, sources, prompts, takes=takes)
             planner = Planner(
-                session, options, model=context.model(model), shard=part, max_credits=max_credits
+                session,
+                options,
+                model=context.model(model),
+                shard=index_and_count,
+                max_credits=max_credits,
             )
             line_count = len(parsed.lines)
             names = {line.number: line.label for line in parsed.lines if line.label}
@@ -231,8 +235,8 @@ def _read(
         name, what="manifest", max_bytes=max_bytes, note=context.printer.note, hint=hint
     )
     parsed = parse_manifest(content, name=name)
-    for number, oddity in parsed.oddities:
-        context.printer.warn(f"{name}:{number}: {oddity}")
+    for number, warning in parsed.warnings:
+        context.printer.warn(f"{name}:{number}: {warning}")
     return parsed
 
 

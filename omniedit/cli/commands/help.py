@@ -104,18 +104,18 @@ def _command(ctx: typer.Context, *names: str) -> str:
     Raises:
         InvalidInputError: If there is no such command or topic.
     """
-    own: Any = ctx.find_root()
+    parent: Any = ctx.find_root()
     for name in names:
-        find: Any = getattr(own.command, "get_command", None)
-        command = find(own, name) if find else None
+        find: Any = getattr(parent.command, "get_command", None)
+        command = find(parent, name) if find else None
         if command is None:
             msg = f"there is no help on `{' '.join(names)}`"
             near = similar_names(name, [*TOPICS, *COMMANDS]) if len(names) == 1 else []
             meant = Hint("did you mean {}?", f"help {near[0]}") if near else None
             hint = meant or f"topics: {', '.join(TOPICS)}"
             raise InvalidInputError(msg, code="usage", hint=hint)
-        own = typer.Context(command, info_name=name, parent=own, color=False)
-    text: str = own.command.get_help(own)
+        parent = typer.Context(command, info_name=name, parent=parent, color=False)
+    text: str = parent.command.get_help(parent)
     return text
 
 

@@ -83,7 +83,7 @@ def list_(
         clip=clip,
         since=None if since is None else parse_since(since, now=context.clock.now()),
     )
-    is_filtered = everything or tree or offline or forget is not None or not filters.keep_all
+    is_filtered = everything or tree or offline or forget is not None or not filters.is_empty
     _check_combination(remote=remote, adopt=adopt, is_filtered=is_filtered)
     use = JournalUse.OPTIONAL if remote and not adopt else JournalUse.REQUIRED
     with context.session(use, shows_progress=remote) as session:

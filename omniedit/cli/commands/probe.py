@@ -60,7 +60,7 @@ def probe(
                 task = video.removeprefix(TASK_PREFIX)
                 clip = str(find_result(session, task, command="probe task:TASK")[0])
             found = clips.probe(session, clip, find_model(context.model(model).value))
-            fields |= _shown(context, video, found)
+            fields |= _print_findings(context, video, found)
             if save_prepared is not None and found.error is None:
                 fields["prepared"] = _prepared(
                     session, clip, save_prepared, model_id=found.model.model_id
@@ -70,7 +70,7 @@ def probe(
     return Outcome(fields=fields, errors=[found.error] if found.error else [])
 
 
-def _shown(context: Context, video: str, found: "Findings") -> "Document":
+def _print_findings(context: Context, video: str, found: "Findings") -> "Document":
     """Print the findings about a clip, and return them as fields of the document."""
     from omniedit.terminal.probe import clip_fields, render_clip
 

@@ -43,7 +43,7 @@ def test_every_manifest_format_is_read(content: bytes, name: str) -> None:
     manifest = parse_manifest(content, name=name)
 
     assert [(line.video, line.prompt) for line in manifest.lines] == [("v", "p")]
-    assert manifest.faults == manifest.oddities == ()
+    assert manifest.faults == manifest.warnings == ()
 
 
 def test_every_field_is_read() -> None:
@@ -180,7 +180,7 @@ def test_an_unknown_field_is_reported_once_with_a_suggestion() -> None:
     manifest = parse(row(ouput="a"), row(ouput="b", zzz=1))
 
     assert len(manifest.lines) == 2
-    assert manifest.oddities == (
+    assert manifest.warnings == (
         (1, "`ouput` is not a manifest field; did you mean `output`?"),
         (2, f"`zzz` is not a manifest field; known: {', '.join(FIELDS)}"),
     )

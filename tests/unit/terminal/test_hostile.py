@@ -144,7 +144,7 @@ def test_no_event_forges_a_log_line(
     for say in (printer.warn, printer.hint, printer.note, printer.trace, printer.message):
         say(HOSTILE)
         say(f"  {HOSTILE.partition(chr(10))[2]}")
-    printer.usage(f"Traceback:\n  {HOSTILE}\n")
+    printer.verbatim(f"Traceback:\n  {HOSTILE}\n")
 
     assert_harmless(stderr.text)
     if is_workflow:

@@ -245,7 +245,7 @@ def test_paths_and_lines_reach_a_file_in_order(make_printer: MakePrinter, tmp_pa
 
 
 def test_usage_keeps_its_line_breaks(make_printer: MakePrinter, stderr: Written) -> None:
-    make_printer().usage("Usage: omniedit\n\n  --json  x\n")
+    make_printer().verbatim("Usage: omniedit\n\n  --json  x\n")
 
     assert stderr.text == "Usage: omniedit\n\n  --json  x\n"
 
