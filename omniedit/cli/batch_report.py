@@ -223,8 +223,8 @@ class BatchReport:
         for number in sorted(self._failures):
             error = self._failures[number]
             hint = self._hint_for(error)
-            place = f"{self._manifest}:{number}" if self._manifest else names[number]
-            message = f"{place}: {error.message}"
+            where = f"{self._manifest}:{number}" if self._manifest else names[number]
+            message = f"{where}: {error.message}"
             self._context.printer.error(message, hint if hint != last_hint else None)
             last_hint = hint
 

@@ -103,14 +103,14 @@ def worst(found: Iterable[OmniEditError]) -> OmniEditError | None:
 
 
 def hint_for(  # noqa: C901, PLR0912 - one line per case
-    error: OmniEditError, *, command: str, place: str | None = None
+    error: OmniEditError, *, command: str, destination: str | None = None
 ) -> str | None:
     """Return what to do about an error; None if there is no advice.
 
     Args:
         error: The error; its own hint takes precedence.
         command: The command that failed.
-        place: Where results go, as typed.
+        destination: Where results go, as typed.
     """
     if error.hint:
         return error.hint
@@ -147,7 +147,7 @@ def hint_for(  # noqa: C901, PLR0912 - one line per case
 
             return advice_on(TaskError(code=error.code, message=error.message))
         case errors.NotFinishedError() if error.task_id:
-            wait = f"wait {error.task_id} --download {quoted_place(place)}"
+            wait = f"wait {error.task_id} --download {quoted_destination(destination)}"
             return Hint("it is still running: {}", wait)
         case errors.NotFinishedError() | errors.TargetBusyError():
             return "wait for the other process to end, then run the same command again"
@@ -170,16 +170,16 @@ def hint_for(  # noqa: C901, PLR0912 - one line per case
             return None
 
 
-def saving_options(option: str, place: str | None, *, force: bool) -> str:
+def saving_options(option: str, destination: str | None, *, force: bool) -> str:
     """Return the options that say where a result goes, as typed."""
-    words = [] if place is None else [option, quoted(place)]
+    words = [] if destination is None else [option, quoted(destination)]
     return " ".join([*words, "--force"] if force else words)
 
 
-def quoted_place(place: str | None) -> str:
+def quoted_destination(destination: str | None) -> str:
     """Return where a result goes, quoted for a shell; a free name if nothing was typed."""
-    if place is not None:
-        return quoted(place)
+    if destination is not None:
+        return quoted(destination)
     names = chain(["out.mp4"], (f"out-{number}.mp4" for number in count(2)))
     return next(name for name in names if not os.path.lexists(name))
 

@@ -18,7 +18,7 @@ from omniedit.cli.exit_codes import (
     exit_status,
     exit_status_of_signal,
     hint_for,
-    quoted_place,
+    quoted_destination,
     worst,
 )
 from omniedit.cli.parser import ROOT
@@ -232,21 +232,19 @@ def _print_recovery_commands(context: Context, error: OmniEditError) -> None:
 
     records = context.board.records
     running = [r for r in records if r.task and not r.task.is_terminal]
-    hints = [
-        Hint(
-            f"{task_name(record.task_id)} continues on the service: {{}}",
-            f"wait {record.task_id} --download {quoted_place(_place_of(context, record.task_id))}",
-        )
-        for record in running[:_SHOWN_TASKS]
-    ]
+    hints: list[Hint] = []
+    for record in running[:_SHOWN_TASKS]:
+        destination = _destination_of(context, record.task_id)
+        command = f"wait {record.task_id} --download {quoted_destination(destination)}"
+        hints.append(Hint(f"{task_name(record.task_id)} continues on the service: {{}}", command))
     if len(running) > _SHOWN_TASKS:
         hints.append(Hint(f"{len(running) - _SHOWN_TASKS} more on the service: {{}}", "list"))
     unsaved = [r for r in records if is_unsaved(r)]
     for record in unsaved[:_SHOWN_TASKS]:
         command = f"download {record.task_id}"
-        place = _place_of(context, record.task_id)
-        if place is not None:
-            command += f" --output {quoted_place(place)}"
+        destination = _destination_of(context, record.task_id)
+        if destination is not None:
+            command += f" --output {quoted_destination(destination)}"
         hints.append(Hint(f"{task_name(record.task_id)} is finished but not saved: {{}}", command))
     for hint in hints:
         context.printer.hint(hint)
@@ -350,24 +348,24 @@ def _print_document(
 
 
 def _hint(context: Context, error: OmniEditError) -> str | None:
-    place = _place_of(context, error.task_id)
-    hint = hint_for(error, command=context.command, place=place)
+    destination = _destination_of(context, error.task_id)
+    hint = hint_for(error, command=context.command, destination=destination)
     return context.rendered(hint) if hint else None
 
 
-def _place_of(context: Context, task_id: str | None) -> str | None:
+def _destination_of(context: Context, task_id: str | None) -> str | None:
     """Return where a task's result goes: the path as typed, or the default name of `edit`."""
     if context.command == "compare":  # what was typed names its page
         return None
     params = context.params or {}
-    place: str | None = params.get("output", params.get("download"))
-    if task_id is not None and place is None and context.command == "edit":
+    destination: str | None = params.get("output", params.get("download"))
+    if task_id is not None and destination is None and context.command == "edit":
         from omniedit.edits.targets import default_name
 
         for record in context.board.records:
             if record.task_id == task_id and record.identity is not None:
                 return default_name(record.video, record.prompt, record.identity)
-    return place
+    return destination
 
 
 def _print_trace(context: Context, error: BaseException) -> None:

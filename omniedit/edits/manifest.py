@@ -114,10 +114,10 @@ def lines_of(clips: Sequence[str], prompts: Sequence[str], *, takes: int) -> Man
     """Return a line for every clip with every prompt, `takes` times each."""
     lines: list[Line] = []
     for clip in clips:
-        for place, prompt in enumerate(prompts, start=1):
+        for position, prompt in enumerate(prompts, start=1):
             for take in range(1, takes + 1):
                 label = clip_name(clip) or clip
-                label += f", prompt {place}" if len(prompts) > 1 else ""
+                label += f", prompt {position}" if len(prompts) > 1 else ""
                 label += f", take {take}" if takes > 1 else ""
                 number = len(lines) + 1
                 line = Line(number=number, video=clip, prompt=prompt, take=str(take), label=label)

@@ -187,14 +187,14 @@ class Planner:
     def _name_outputs(self, edits: list[PlannedEdit]) -> None:
         """Name all outputs: lengthen default names that collide, and refuse clips of other lines."""
         colliding = self._colliding_names(edits)
-        for place, edit in enumerate(edits):
+        for index, edit in enumerate(edits):
             output = edit.output
             if edit.number not in self._named:
                 if output in colliding:
                     output = self._default_name(edit.request, edit.identity, is_long=True)
                 self._note_output(edit.number, output)
             # Replace edits in place, to save memory: there may be 100,000.
-            edits[place] = replace(edit, output=self._shown(output))
+            edits[index] = replace(edit, output=self._shown(output))
         for clip, number in self._line_of_clip.items():
             if (writer := self._line_of_output.get(clip, number)) != number:
                 self._note_fault(writer, f"replaces the clip of line {number}")

@@ -460,5 +460,5 @@ def _other_model_hint(request: EditRequest, *, suggestion: str | None) -> str:
     kind, _, name = request.model_source.partition(": ")
     source = {"default": "omniedit's default", "file": f"`model` in {name}"}.get(kind, name)
     suggested = f"; the service suggests {suggestion}" if suggestion else ""
-    place = "there" if kind == "manifest" else "with `--model ID`"
-    return f"{request.model} was chosen by {source}{suggested}; choose another {place}"
+    how = "there" if kind == "manifest" else "with `--model ID`"
+    return f"{request.model} was chosen by {source}{suggested}; choose another {how}"

@@ -157,7 +157,7 @@ def render_status_line(
     parts = [Span(name_of(record)), Span(record.shown_status)]
     if task is not None and task.is_completed:
         parts += [
-            _place(record, lost_files or {}),
+            _saved_file(record, lost_files or {}),
             Span(render_charge(task)),
             Span(_link(record, now)),
         ]
@@ -221,7 +221,7 @@ def file_uri(path: str) -> str | None:
         return None
 
 
-def _place(record: Record, lost_files: Mapping[str, str]) -> Span:
+def _saved_file(record: Record, lost_files: Mapping[str, str]) -> Span:
     file = shown_file(record, lost_files)
     if file is None:
         return Span(NOT_SAVED)

@@ -23,7 +23,7 @@ from omniedit.sanitize import sanitize
 from omniedit.terminal.human import render_charge, render_size
 
 _TEMPLATE: Final = "page.html"
-_PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
+_PLACEHOLDER: Final = re.compile(r"\{\{(\w+)\}\}")
 _BLOCK_BYTES: Final = 3 * 256 * 1024  # a multiple of 3: Base64 encodes groups of three bytes
 _PROMPT_CHARACTERS: Final = 80
 _DIGITS: Final = 3
@@ -69,7 +69,7 @@ def page_chunks(
         moments: The times of the largest changes, and their amounts.
     """
     template = Path(__file__).with_name(_TEMPLATE).read_text("utf-8")
-    places: dict[str, Iterable[str]] = {
+    texts: dict[str, Iterable[str]] = {
         "style_digest": [_digest_of(template, "style")],
         "script_digest": [_digest_of(template, "script")],
         "title": [escape(" · ".join(video.name for video in videos))],
@@ -82,9 +82,9 @@ def page_chunks(
         ],
     }
     end = 0
-    for match in _PLACE.finditer(template):
+    for match in _PLACEHOLDER.finditer(template):
         yield template[end : match.start()].encode()
-        for text in places[match[1]]:
+        for text in texts[match[1]]:
             yield text.encode()
         end = match.end()
     yield template[end:].encode()

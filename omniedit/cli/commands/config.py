@@ -104,9 +104,9 @@ def path(ctx: typer.Context) -> Outcome:
         "credentials": credentials_path(folder),
         "journal": settings.journal_folder / JOURNAL_FILE,
     }
-    for name, place in paths.items():
-        context.printer.line(f"{name:<12} {place}")
-    return Outcome(fields={name: str(place) for name, place in paths.items()})
+    for name, file in paths.items():
+        context.printer.line(f"{name:<12} {file}")
+    return Outcome(fields={name: str(file) for name, file in paths.items()})
 
 
 def _typed_key(context: Context, origin: str) -> str:

@@ -7,7 +7,7 @@ import typer
 
 from omniedit.cli import options
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.exit_codes import quoted_place
+from omniedit.cli.exit_codes import quoted_destination
 from omniedit.cli.input import read_prompt, read_request
 from omniedit.cli.parser import COST, SCRIPTS
 from omniedit.errors import Hint, InvalidInputError
@@ -130,7 +130,7 @@ def submit(
     with context.session(JournalUse.PAYS, observers=[_task_ids(context)]) as session:
         request = read_request(context, session, request, prompt=prompt, prompt_file=prompt_file)
         submitting.submit(session, request, accepts_old=yes)
-    context.printer.next_step(f"wait --download {quoted_place(None)}")
+    context.printer.next_step(f"wait --download {quoted_destination(None)}")
     return Outcome()
 
 

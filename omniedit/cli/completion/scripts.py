@@ -102,13 +102,13 @@ class _Shell(NamedTuple):
     default_folder: str  # below the home folder, if the variable is not set
     path: str  # of the installed script, inside the folder
     fill: Callable[[CommandModel], Mapping[str, Iterable[str]]]
-    """Returns the lines for each place in the template."""
+    """Returns the lines for each placeholder in the template."""
 
     def script_text(self, root: CommandModel) -> str:
         """Return the text of the script."""
         text = (_TEMPLATES / self.script).read_text(encoding="utf-8")
-        for place, lines in self.fill(root).items():
-            text = text.replace(f"@{place}@", "\n".join(lines))
+        for placeholder, lines in self.fill(root).items():
+            text = text.replace(f"@{placeholder}@", "\n".join(lines))
         return text
 
 
