@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, TypeAlias
 
-from omniedit.edits.reads import may_lag, record_forgotten
+from omniedit.edits.reads import TaskOutcome, may_lag, record_forgotten
 from omniedit.edits.session import Session
 from omniedit.errors import (
     AuthenticationError,
@@ -44,9 +44,6 @@ _MOST_FAILED_ROUNDS: Final = 3
 
 _Answer: TypeAlias = Task | OmniEditError | None
 """The service's answer about a task; None if it was not asked."""
-
-EndedTask: TypeAlias = tuple[Record, OmniEditError | None]
-"""A task that has ended, or is no longer followed because of the error."""
 
 
 class Standing(NamedTuple):
@@ -162,7 +159,7 @@ class Poller:
         deadline = min(followed.deadline for followed in self._followed.values())
         return min(max(due_at, self._quiet_until, self._round_at), deadline)
 
-    def poll(self) -> Iterator[EndedTask]:
+    def poll(self) -> Iterator[TaskOutcome]:
         """Poll every task that is due about now; yield those that ended or timed out.
 
         Raises:
@@ -176,7 +173,7 @@ class Poller:
             if self._followed.pop(followed.task_id, None) is not None:
                 yield followed.latest, self._out_of_time(followed)
 
-    def to_the_end(self) -> Iterator[EndedTask]:
+    def to_the_end(self) -> Iterator[TaskOutcome]:
         """Poll until no task is left; yield each task as it ends or times out.
 
         Raises:
@@ -200,7 +197,7 @@ class Poller:
             or each.polled_at < each.deadline <= now
         ]
 
-    def _poll(self, due: Sequence[_Followed]) -> Iterator[EndedTask]:
+    def _poll(self, due: Sequence[_Followed]) -> Iterator[TaskOutcome]:
         self._round_at = self._session.monotonic() + len(due) * _ROUND_PER_TASK_S
         for start in range(0, len(due), BATCH_SIZE):
             chunk = due[start : start + BATCH_SIZE]

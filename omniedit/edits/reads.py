@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
-from typing import Final
+from typing import Final, TypeAlias
 
 from omniedit.edits.session import Session
 from omniedit.errors import (
@@ -20,6 +20,9 @@ from omniedit.errors import (
     UnavailableError,
 )
 from omniedit.models import BATCH_SIZE, MODELS, Record, Task, task_name
+
+TaskOutcome: TypeAlias = tuple[Record, OmniEditError | None]
+"""A task, and the error if it could not be read, followed or saved."""
 
 _REPLICA_LAG_S: Final = 60.0
 """How long after its submission a task may be unknown to a replica of the service."""
@@ -113,9 +116,7 @@ def refresh(session: Session, record: Record, *, deadline: float | None = None) 
         return record
 
 
-def read_all(
-    session: Session, records: Sequence[Record]
-) -> Iterator[tuple[Record, OmniEditError | None]]:
+def read_all(session: Session, records: Sequence[Record]) -> Iterator[TaskOutcome]:
     """Yield each record as the service now reports it, or unchanged with the error.
 
     Several tasks are read in batches of `BATCH_SIZE` if the service supports it. Failing reads

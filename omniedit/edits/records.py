@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from omniedit.edits.reads import account_tasks, read_all, read_open_tasks, record_seen
+from omniedit.edits.reads import TaskOutcome, account_tasks, read_all, read_open_tasks, record_seen
 from omniedit.edits.session import Session
 from omniedit.errors import (
     Hint,
@@ -337,9 +337,7 @@ def _attempt_ending_with(session: Session, end: str) -> Record | None:
     return attempts[0] if attempts else None
 
 
-def unsaved_results(
-    session: Session, *, expiring_s: float | None = None
-) -> Iterator[tuple[Record, OmniEditError | None]]:
+def unsaved_results(session: Session, *, expiring_s: float | None = None) -> Iterator[TaskOutcome]:
     """Yield this origin's completed tasks whose result is not saved here, oldest link first.
 
     Tasks that were unfinished when last seen are read again, and skipped if they are still

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from omniedit.edits.poller import EndedTask, Poller
-from omniedit.edits.reads import refresh
+from omniedit.edits.poller import Poller
+from omniedit.edits.reads import TaskOutcome, refresh
 from omniedit.edits.save import check_destination, save, save_local_copy, task_with_links
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination
@@ -30,7 +30,7 @@ class FollowOptions(NamedTuple):
 
 def follow(
     session: Session, records: Sequence[Record], options: FollowOptions
-) -> Iterator[EndedTask]:
+) -> Iterator[TaskOutcome]:
     """Yield each task when it has ended and, if there is a destination, been saved.
 
     Several results are saved in parallel, while other tasks are still running.
@@ -60,9 +60,9 @@ def follow(
 
 def download_each(
     session: Session,
-    found: Sequence[EndedTask],
+    found: Sequence[TaskOutcome],
     destination: Destination,
-) -> Iterator[EndedTask]:
+) -> Iterator[TaskOutcome]:
     """Save the result of each task; yield the task once it is saved, or with the error.
 
     Raises:
@@ -74,7 +74,7 @@ def download_each(
         yield download(session, record, destination) if error is None else (record, error)
 
 
-def download(session: Session, record: Record, destination: Destination) -> EndedTask:
+def download(session: Session, record: Record, destination: Destination) -> TaskOutcome:
     """Save the result of a task, from a whole copy on this machine or else from the service.
 
     Returns:
@@ -113,8 +113,8 @@ def _check_not_gone(record: Record) -> None:
 
 def _finish_in_parallel(
     session: Session, poller: Poller, options: FollowOptions, deadline: float
-) -> Iterator[EndedTask]:
-    with WorkerPool[EndedTask](session.policy.transfers_at_once) as pool:
+) -> Iterator[TaskOutcome]:
+    with WorkerPool[TaskOutcome](session.policy.transfers_at_once) as pool:
         while poller or pool.busy:
             outcome = pool.next_outcome(timeout_s=poller.rest_s() if poller else None)
             if outcome is not None:
@@ -124,8 +124,8 @@ def _finish_in_parallel(
 
 
 def _finish(
-    session: Session, ended: EndedTask, options: FollowOptions, deadline: float
-) -> EndedTask:
+    session: Session, ended: TaskOutcome, options: FollowOptions, deadline: float
+) -> TaskOutcome:
     record, error = ended
     try:
         if error is not None:

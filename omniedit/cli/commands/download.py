@@ -13,7 +13,7 @@ from omniedit.errors import InvalidInputError, OmniEditError
 from omniedit.journal import JournalUse
 
 if TYPE_CHECKING:
-    from omniedit.edits.poller import EndedTask
+    from omniedit.edits.reads import TaskOutcome
     from omniedit.edits.session import Session
     from omniedit.edits.targets import Destination
 
@@ -85,7 +85,7 @@ def download(
 def _save(
     context: Context,
     session: "Session",
-    found: "Sequence[EndedTask]",
+    found: "Sequence[TaskOutcome]",
     destination: "Destination",
 ) -> list[OmniEditError]:
     """Save the results of tasks; return the errors."""
@@ -106,7 +106,7 @@ def _save(
 def _save_all(
     context: Context,
     session: "Session",
-    found: "Sequence[EndedTask]",
+    found: "Sequence[TaskOutcome]",
     destination: "Destination",
     expiring_s: float | None,
 ) -> list[OmniEditError]:

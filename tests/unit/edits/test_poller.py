@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from omniedit.edits.poller import EndedTask, Poller
+from omniedit.edits.poller import Poller
 from omniedit.errors import (
     AuthenticationError,
     NetworkError,
@@ -344,7 +344,7 @@ def test_a_fresh_task_is_not_polled_at_once(session: BenchSession) -> None:
     poller.add(record_of(running("fresh"), created_at=session.now()), is_fresh=True)
     poller.add(record_of(running("known"), created_at=session.now()))
 
-    ended: list[EndedTask] = [*poller.poll()]
+    ended = [*poller.poll()]
 
     assert [record.task_id for record, _ in ended] == ["known"]
 

@@ -11,8 +11,7 @@ import pytest
 
 from omniedit.edits.edit import EditOptions, edit
 from omniedit.edits.manifest import Line
-from omniedit.edits.poller import EndedTask
-from omniedit.edits.reads import read_all
+from omniedit.edits.reads import TaskOutcome, read_all
 from omniedit.edits.records import forget, list_account, unsaved_results
 from omniedit.edits.requests import prepare
 from omniedit.edits.session import Connection, Session
@@ -568,7 +567,7 @@ FOLLOW_OPTIONS = FollowOptions(destination=None, timeout_s=60.0)
     ],
 )
 def test_wait_and_status_report_a_forgotten_task_as_gone(
-    session: BenchSession, cwd: Path, read: Callable[[Session, Record], Iterable[EndedTask]]
+    session: BenchSession, cwd: Path, read: Callable[[Session, Record], Iterable[TaskOutcome]]
 ) -> None:
     record = save_then_forget(session)
 
