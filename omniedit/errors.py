@@ -126,7 +126,7 @@ class OmniEditError(Exception):
         self.retry_after_s = retry_after_s
 
     def about(self, *, task_id: str | None = None, request_id: str | None = None) -> Self:
-        """Return this error with its task or submission filled in, if not set yet."""
+        """Fill in the task or submission of this error, if not set yet; return the error."""
         self.task_id = self.task_id or task_id
         self.request_id = self.request_id or request_id
         return self

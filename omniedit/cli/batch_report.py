@@ -124,7 +124,7 @@ class BatchReport:
         if outcome.error is not None:
             self._failures[number] = outcome.error
 
-    def run(self, session: "Session", outcomes: "Iterable[EditOutcome]") -> None:
+    def add_all(self, session: "Session", outcomes: "Iterable[EditOutcome]") -> None:
         """Add every outcome, and print the report at the end, whatever ended the run."""
         try:
             for outcome in outcomes:
@@ -232,7 +232,7 @@ class BatchReport:
         if isinstance(error, NotFinishedError):
             return "it continues on the service"
         hint = hint_for(error, command=self._context.command)
-        return self._context.rendered(hint) if hint else None
+        return self._context.render_hint(hint) if hint else None
 
     def _records(self) -> dict[str | None, Record]:
         """Return the record of each edit that has a task, even if it is unfinished, by identity."""

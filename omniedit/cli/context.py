@@ -177,7 +177,7 @@ class Context:
 
         return self.settings.model if option is None else Setting(option, "option: --model")
 
-    def rendered(self, hint: str) -> str:
+    def render_hint(self, hint: str) -> str:
         """Return a hint with its commands ready to paste."""
         return render_hint(hint, is_sandbox=self.is_sandbox_flag)
 

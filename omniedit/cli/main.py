@@ -103,7 +103,7 @@ def _outcome_of(context: Context) -> Outcome:
     except _UsageError as error:
         from omniedit.cli.usage_errors import usage_error
 
-        _note_modes(context)
+        _read_output_options(context)
         return Outcome(errors=[usage_error(error, context.argv, command=context.command)])
     except SystemExit:
         # Typer exits if the pipe is closed while it writes help.
@@ -116,12 +116,12 @@ def _outcome_of(context: Context) -> Outcome:
         return Outcome(errors=[LocalError(msg)])
     except (Exception, Interrupted) as error:  # noqa: BLE001 - the boundary
         if context.params is None:
-            _note_modes(context)
+            _read_output_options(context)
         return Outcome(ended_by=error)
     return outcome if isinstance(outcome, Outcome) else Outcome()
 
 
-def _note_modes(context: Context) -> None:
+def _read_output_options(context: Context) -> None:
     """Read the output options of a command line that could not be parsed."""
     argv = context.argv
     words = argv[: argv.index("--")] if "--" in argv else argv
@@ -350,7 +350,7 @@ def _print_document(
 def _hint(context: Context, error: OmniEditError) -> str | None:
     destination = _destination_of(context, error.task_id)
     hint = hint_for(error, command=context.command, destination=destination)
-    return context.rendered(hint) if hint else None
+    return context.render_hint(hint) if hint else None
 
 
 def _destination_of(context: Context, task_id: str | None) -> str | None:

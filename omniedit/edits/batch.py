@@ -141,7 +141,7 @@ class BatchRun:
                 if error is not None:
                     yield self._failed(followed.edit, record, error)
                     continue
-                self._note_cost(followed.edit, record.task)
+                self._update_cost(followed.edit, record.task)
                 begun = followed.begun._replace(record=record, is_fresh=True)
                 self._ended.append(replace(followed, begun=begun))
 
@@ -151,7 +151,7 @@ class BatchRun:
             self._saving.discard(number)
         else:
             self._beginning.discard(number)
-            self._note_submission(outcome)
+            self._account_for(outcome)
         if isinstance(outcome, EditOutcome):
             yield outcome
         elif outcome.begun.has_ended:
@@ -180,7 +180,7 @@ class BatchRun:
             raise TooExpensiveError(msg, hint="the same command with a higher limit continues")
         self._committed[edit.number] = estimate
 
-    def _note_cost(self, edit: PlannedEdit, task: Task | None) -> None:
+    def _update_cost(self, edit: PlannedEdit, task: Task | None) -> None:
         """Replace the estimate of an edit with what the service reserved or charged."""
         if edit.number not in self._committed or task is None:
             return
@@ -189,10 +189,10 @@ class BatchRun:
         if cost is not None:
             self._committed[edit.number] = cost
 
-    def _note_submission(self, outcome: _Begun | EditOutcome) -> None:
-        """Note the result of a submission; several refusals in a row halt the batch."""
+    def _account_for(self, outcome: _Begun | EditOutcome) -> None:
+        """Account for a submission: its cost, and refusals in a row, which halt the batch."""
         if isinstance(outcome, _Begun):
-            self._note_cost(outcome.edit, outcome.begun.record.task)
+            self._update_cost(outcome.edit, outcome.begun.record.task)
             if outcome.begun.is_fresh:
                 self._refusals.clear()
             return

@@ -194,7 +194,7 @@ def probe_result(
         name: The name of the result in messages.
         clip: The clip that was sent; None if unknown.
     """
-    if not session.looks_at_results or not is_available():
+    if not session.probes_results or not is_available():
         return None
     from omniedit.media.probing import probe_file  # noqa: PLC0415 - brings PyAV
 
@@ -349,6 +349,12 @@ def local_clip(session: Session, request: EditRequest) -> Generator[Path]:
 
 
 def _handle_missing_extra(session: Session, request: EditRequest) -> None:
+    """Refuse a request that needs the extra `media`; of any other, note what is not checked.
+
+    Raises:
+        MissingExtraError: If the clip has to be inspected or cut.
+        TooExpensiveError: If there is a limit, because the cost cannot be estimated.
+    """
     if request.is_cut or (request.check and not is_local(request.video)):
         msg = "inspecting and cutting clips needs the extra `media`"
         raise MissingExtraError(msg, hint=install_command("media"))
@@ -363,6 +369,11 @@ def _handle_missing_extra(session: Session, request: EditRequest) -> None:
 
 
 def _handle_unread_clip(session: Session, incomplete: Incomplete, request: EditRequest) -> None:
+    """Warn that a clip was not inspected.
+
+    Raises:
+        TooExpensiveError: If there is a limit, because the cost cannot be estimated.
+    """
     if request.max_credits is not None:
         msg = f"the cost of the edit cannot be estimated: {incomplete.reason}"
         raise TooExpensiveError(msg, hint="leave `--max-credits` out, or give a local file")

@@ -150,7 +150,7 @@ class _Finder:
     def _add_task(self, record: Record, result: SavedFile | None = None) -> None:
         result = result or _shown_result(self._session, record)
         if result is None:
-            record, result = self._downloaded(record)
+            record, result = self._download(record)
         self._folder = self._folder or Path(result.path).parent
         start_s = record.start_s or 0.0
         if not self._has_reference:
@@ -190,7 +190,7 @@ class _Finder:
         elif is_local(video):
             file = self._local_clip(video, record)
         else:
-            file = self._fetched_clip(video)
+            file = self._fetch_clip(video)
         if record.clip_sha256 not in {None, file.sha256}:
             msg = f"{video} is not the clip that was edited: it has changed"
             raise LocalError(msg)
@@ -198,9 +198,9 @@ class _Finder:
 
     def _parent_result(self, parent: str) -> SavedFile:
         [record] = find_records(self._session, [parent], command="compare TASK")
-        return whole_result(self._session, record) or self._downloaded(record)[1]
+        return whole_result(self._session, record) or self._download(record)[1]
 
-    def _downloaded(self, record: Record) -> tuple[Record, SavedFile]:
+    def _download(self, record: Record) -> tuple[Record, SavedFile]:
         """Save a task's results, and return its record with the first of them."""
         destination = Destination(f"{self._folder or Path()}/")
         record, error = download(self._session, record, destination)
@@ -217,7 +217,7 @@ class _Finder:
         msg = f"the clip {video} is gone"
         raise MissingFileError(msg)
 
-    def _fetched_clip(self, url: str) -> SavedFile:
+    def _fetch_clip(self, url: str) -> SavedFile:
         """Return the clip of a URL, fetched once to a file beside the page."""
         session = self._session
         digits = hashlib.sha256(url.encode()).hexdigest()[:_URL_DIGITS]

@@ -76,8 +76,8 @@ class Planner:
         self._line_of_clip: dict[int, int] = {}
         self._resolved_folders: dict[str, str] = {}
         self._named: set[int] = set()  # the lines that specify their output
-        self._elsewhere: list[str] = []
-        """Default names in other shards, so that names do not depend on the planned shard."""
+        self._names_in_other_shards: list[str] = []
+        """Default ones, so that names do not depend on the planned shard."""
         self._max_credits = max_credits
         self._known: frozenset[str] = frozenset()
         if not options.again:
@@ -105,7 +105,7 @@ class Planner:
                 error.message = f"{line.name}: {error.message}"
                 raise
             except OmniEditError as error:
-                self._note_fault(line.number, error.message)
+                self._add_fault(line.number, error.message)
                 if not isinstance(error, InvalidInputError | LocalError):
                     self.causes[line.number] = error
             else:
@@ -137,24 +137,24 @@ class Planner:
         is_own = line.is_in_shard(*self._shard)
         if not is_own and (is_local(line.video) or request.is_cut):
             # Clips of other shards need not be on this machine, and are not probed.
-            self._note_clip(line.number, line.video)
+            self._protect_clip(line.number, line.video)
             prompt = compared_prompt(line.prompt)
             parts = (line.video, prompt, line.start, line.end, line.take, request.model)
-            self._note_edit(line, repr(parts))
-            self._note_output(line.number, line.output)
+            self._claim_edit(line, repr(parts))
+            self._claim_output(line.number, line.output)
             return None
         edit = prepare(self._session, request, may_be_known=self._may_be_known)
-        self._note_clip(line.number, edit.request.video)
-        is_new = self._note_edit(line, edit.identity)
+        self._protect_clip(line.number, edit.request.video)
+        is_new = self._claim_edit(line, edit.identity)
         if line.output:
             self._named.add(line.number)
-            self._note_output(line.number, line.output)
+            self._claim_output(line.number, line.output)
         if not is_new:
             return None
         output = line.output or self._default_name(edit.request, edit.identity)
         if not is_own:
             if not line.output:
-                self._elsewhere.append(output)
+                self._names_in_other_shards.append(output)
             return None
         is_due = edit.identity not in self._known
         return PlannedEdit(
@@ -192,19 +192,19 @@ class Planner:
             if edit.number not in self._named:
                 if output in colliding:
                     output = self._default_name(edit.request, edit.identity, is_long=True)
-                self._note_output(edit.number, output)
+                self._claim_output(edit.number, output)
             # Replace edits in place, to save memory: there may be 100,000.
             edits[index] = replace(edit, output=self._shown(output))
         for clip, number in self._line_of_clip.items():
             if (writer := self._line_of_output.get(clip, number)) != number:
-                self._note_fault(writer, f"replaces the clip of line {number}")
+                self._add_fault(writer, f"replaces the clip of line {number}")
 
     def _colliding_names(self, edits: Sequence[PlannedEdit]) -> frozenset[str]:
         """Return the default names that more than one line would use."""
         taken = set(self._line_of_output)
         colliding: set[str] = set()
         own = (edit.output for edit in edits if edit.number not in self._named)
-        for name in chain(own, self._elsewhere):
+        for name in chain(own, self._names_in_other_shards):
             key = self._output_key(name)
             if key in taken:
                 colliding.add(name)
@@ -215,30 +215,31 @@ class Planner:
         # A 64-bit hash identifies the path in a third of the memory.
         return hash(self._system.name_key(os.path.join(self._base, output)))  # noqa: PTH118 - on strings
 
-    def _note_edit(self, line: Line, identity: str) -> bool:
-        """Note an edit; return whether it is the first of its kind."""
+    def _claim_edit(self, line: Line, identity: str) -> bool:
+        """Claim an edit for a line; return whether no earlier line has claimed it."""
         first = self._line_of_edit.setdefault(identity, line)
         if first is not line:
             advice = "remove one of them" if line.label else "`take` makes it another one"
-            self._note_fault(line.number, f"is the same edit as {first.name}; {advice}")
+            self._add_fault(line.number, f"is the same edit as {first.name}; {advice}")
         return first is line
 
-    def _note_output(self, number: int, output: str | None) -> None:
+    def _claim_output(self, number: int, output: str | None) -> None:
+        """Claim the files of an output for a line; an invalid or claimed one is a fault."""
         if output is None:
             return
         resolved = self._resolved(output)
         if resolved is None:
-            self._note_fault(number, f"`output` does not name a file: {output}")
+            self._add_fault(number, f"`output` does not name a file: {output}")
         elif os.path.isabs(output) or not _is_below(resolved, self._base):  # noqa: PTH117 - see below
-            self._note_fault(number, f"`output` leaves the folder: {output}")
+            self._add_fault(number, f"`output` leaves the folder: {output}")
         elif fault := self._system.path_fault(resolved):
-            self._note_fault(number, f"`output` does not name a file: {output}: {fault}")
+            self._add_fault(number, f"`output` does not name a file: {output}: {fault}")
         else:
             for path in (resolved, *self._paths_beside(resolved)):
                 first = self._line_of_output.setdefault(self._output_key(path), number)
                 if first != number:
                     name = output if path is resolved else os.path.basename(path)  # noqa: PTH119 - as above
-                    self._note_fault(number, f"writes the same file as line {first}: {name}")
+                    self._add_fault(number, f"writes the same file as line {first}: {name}")
                     break
 
     def _paths_beside(self, output: str) -> Iterator[str]:
@@ -248,14 +249,14 @@ class Planner:
         if self._session.writes_sidecars:
             yield sidecar_path(output)
 
-    def _note_clip(self, number: int, video: str) -> None:
-        """Note a local clip, which no output of another line may replace."""
+    def _protect_clip(self, number: int, video: str) -> None:
+        """Protect a local clip, which no output of another line may replace."""
         if self._overwrite and is_local(video):
             path = self._resolved(os.path.abspath(video))  # noqa: PTH100 - as above
             if path is not None:
                 self._line_of_clip.setdefault(self._output_key(path), number)
 
-    def _note_fault(self, number: int, fault: str) -> None:
+    def _add_fault(self, number: int, fault: str) -> None:
         self.faults.append((number, fault))
 
     def _resolved(self, output: str) -> str | None:

@@ -214,7 +214,9 @@ class Poller:
             self._failures = 0
             seen = list(zip(chunk, answers, strict=True))
             # Record a reply as a whole, before any of it is reported.
-            self._journal([followed for followed, task in seen if self._update(followed, task)])
+            self._record_in_journal(
+                [followed for followed, task in seen if self._update(followed, task)]
+            )
             for followed, answer in seen:
                 if self._report_answer(followed, answer):
                     continue
@@ -236,7 +238,7 @@ class Poller:
         if not is_transient(answer):
             return False
         followed.failures += 1
-        self._rest(answer, [followed], followed.failures)
+        self._put_off(answer, [followed], followed.failures)
         return True
 
     def _read(self, chunk: Sequence[_Followed]) -> list[_Answer]:
@@ -311,9 +313,9 @@ class Poller:
         if isinstance(error, AuthenticationError | QuotaError) or not is_transient(error):
             raise error.about(task_id=chunk[0].task_id)
         self._failures += 1
-        self._rest(error, chunk, self._failures)
+        self._put_off(error, chunk, self._failures)
 
-    def _rest(self, error: OmniEditError, chunk: Sequence[_Followed], failures: int) -> None:
+    def _put_off(self, error: OmniEditError, chunk: Sequence[_Followed], failures: int) -> None:
         """Put off the next poll of some tasks, for longer the more failures there were in a row."""
         rest_s = backoff_s(
             failures,
@@ -394,7 +396,7 @@ class Poller:
             standing, session.policy, is_watched=session.is_watched, jitter=session.jitter
         )
 
-    def _journal(self, followed: Sequence[_Followed]) -> None:
+    def _record_in_journal(self, followed: Sequence[_Followed]) -> None:
         news = [(each.task, each.last_unfinished_at) for each in followed]
         try:
             self._session.journal.record_tasks(news, origin=self._session.origin)

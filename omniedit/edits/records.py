@@ -117,6 +117,12 @@ def _error_of(record: Record) -> OmniEditError:
 
 
 def _find_task(session: Session, reference: str) -> Record:
+    """Return the record of a task named by its ID or the end of it.
+
+    Raises:
+        InvalidInputError: If the reference cannot be a task ID.
+        NoSuchReferenceError: If it matches several tasks, or an attempt without a task.
+    """
     if not is_task_id(reference):
         msg = "a task ID is 1 to 128 characters of `A-Z a-z 0-9 . _ -`"
         hint = Hint("{} shows the tasks known here", "list")
@@ -343,9 +349,9 @@ def unsaved_results(session: Session, *, expiring_s: float | None = None) -> Ite
     Tasks that were unfinished when last seen are read again, and skipped if they are still
     unfinished or have failed. A task that cannot be read comes with the error.
     """
-    here = [record for record in session.journal.recent() if record.origin == session.origin]
-    finished = [record for record in here if is_unsaved(record)]
-    running = [record for record in here if record.is_open]
+    records = [each for each in session.journal.recent() if each.origin == session.origin]
+    finished = [record for record in records if is_unsaved(record)]
+    running = [record for record in records if record.is_open]
     for record, error in read_all(session, running):
         if isinstance(error, TaskNotFoundError):
             # This may be temporary, so record nothing: the next run asks again.
@@ -404,10 +410,10 @@ def has_every_file(record: Record) -> bool:
         return has_file(record)
     from omniedit.edits.targets import numbered  # noqa: PLC0415 - few tasks have several results
 
-    here = {Path(file.path) for file in record.saved if is_present(file)}
+    present = {Path(file.path) for file in record.saved if is_present(file)}
     return any(
-        all(path.with_name(numbered(path.name, index)) in here for index in range(count))
-        for path in here
+        all(path.with_name(numbered(path.name, index)) in present for index in range(count))
+        for path in present
     )
 
 
@@ -416,6 +422,7 @@ def _link_end(record: Record) -> float:
 
 
 def _known_or_new(session: Session, task: Task, *, adopt: bool) -> Record:
+    """Return the record of a task of the account; update the journal's, or adopt it if wanted."""
     known = session.journal.find_task(task.task_id)
     if known is not None:
         record_seen(session, [task])

@@ -194,9 +194,9 @@ def result_file(session: Session, record: Record, *, deadline: float | None = No
         OmniEditError: If the service or the disk refuses.
     """
     task_id = str(record.task_id)
-    here = whole_result(session, record)
-    if here is not None:
-        return Path(here.path)
+    saved = whole_result(session, record)
+    if saved is not None:
+        return Path(saved.path)
     if task_id not in session.fetched:
         record = refresh(session, record, deadline=deadline)
         record = record.with_task(task_with_links(session, record, deadline=deadline))

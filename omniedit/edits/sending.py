@@ -130,8 +130,8 @@ class Sending:
         self._request_id = attempt.request_id or ""
         self._recovery_command = resume_command(self._request_id)
         self._is_recorded = edit is None
-        self._is_lost = edit is None
-        """Whether a reply has been lost."""
+        self._is_reply_lost = edit is None
+        """Whether a reply was lost, so that the service may have accepted the submission."""
         self._is_in_flight = False
         self._is_settled = False
         self._replays_left = 1
@@ -172,7 +172,7 @@ class Sending:
                     else:
                         session.sleep(rest_s)
                 else:
-                    if self._is_lost and not is_replay:
+                    if self._is_reply_lost and not is_replay:
                         why = "the service did not mark its reply as a replay"
                         warn_of_duplicates(session, record, why=why)
                     return record
@@ -203,7 +203,7 @@ class Sending:
                 )
             except OmniEditError as error:
                 self._is_in_flight = False
-                self._is_lost = self._is_lost or not is_certainly_not_accepted(error)
+                self._is_reply_lost = self._is_reply_lost or not is_certainly_not_accepted(error)
                 raise
             finally:
                 session.outstanding.pop(self._request_id, None)
@@ -254,7 +254,7 @@ class Sending:
         session, policy = self._session, self._session.policy
         elapsed_s = session.now() - self._began_at
         latest_s = policy.replay_window_s + policy.clock_skew_s
-        if self._is_lost and not -policy.clock_skew_s <= elapsed_s <= latest_s:
+        if self._is_reply_lost and not -policy.clock_skew_s <= elapsed_s <= latest_s:
             msg = "this machine was suspended, or its clock was changed, before it could ask again"
             raise self._end(OmniEditError(msg))
 
@@ -287,7 +287,7 @@ class Sending:
     def _end(self, error: OmniEditError) -> OmniEditError:
         """Record an end without a task; return the error to raise."""
         session = self._session
-        if isinstance(error, IdempotencyConflictError) or self._is_lost:
+        if isinstance(error, IdempotencyConflictError) or self._is_reply_lost:
             ended = self._unsettled_error(error)
             if session.service.clock_offset_s is None:
                 # The clock offset is needed later to find this attempt in the account's list.
@@ -327,7 +327,7 @@ class Sending:
     def _record_interruption(self, interrupted: Interrupted) -> None:
         if self._is_settled:
             return
-        if self._is_in_flight or self._is_lost:
+        if self._is_in_flight or self._is_reply_lost:
             _, interrupted.unknown_outcome = self._give_up()
             message = Hint(
                 f"submission {self._request_id} may have been accepted: {{}} settles it",

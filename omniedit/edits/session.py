@@ -68,7 +68,7 @@ class Session:
         writes_sidecars: Whether each saved result gets a sidecar.
         is_watched: Whether a progress bar is shown.
         is_batch: Whether there are many edits: notes are then limited to general ones, each once.
-        looks_at_results: Whether to probe saved results, if the extra `media` is installed.
+        probes_results: Whether to probe saved results, if the extra `media` is installed.
         observers: Called with every event, in this order.
         shielded: Returns a context manager whose block the first signal interrupts only after a
             grace period.
@@ -96,7 +96,7 @@ class Session:
         writes_sidecars: bool = False,
         is_watched: bool = False,
         is_batch: bool = False,
-        looks_at_results: bool = True,
+        probes_results: bool = True,
         observers: "Sequence[Observer]" = (),
         shielded: Callable[[], AbstractContextManager[None]] = nullcontext,
         drain: Callable[[], None] = lambda: None,
@@ -116,7 +116,7 @@ class Session:
         self.is_sandbox, self.is_watched = is_sandbox, is_watched
         self.allows_internal_clips = allows_internal_clips
         self.writes_sidecars = writes_sidecars
-        self.looks_at_results = looks_at_results
+        self.probes_results = probes_results
         self.policy, self._submission_interval_s = policy, submission_interval_s
         self.now, self.monotonic, self._wait = clock
         self.uploads = threading.BoundedSemaphore(policy.transfers_at_once)

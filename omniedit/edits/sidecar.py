@@ -75,10 +75,10 @@ def complete_sidecars(session: Session) -> Iterator[OmniEditError]:
     for record in session.journal.recent():
         if record.origin != session.origin:
             continue
-        asides = {file.served_path for file in record.saved}
+        served = {file.served_path for file in record.saved}
         for file in record.saved:
             path = Path(file.path)
-            if file.path in asides or not is_present(file) or os.path.lexists(sidecar_path(path)):
+            if file.path in served or not is_present(file) or os.path.lexists(sidecar_path(path)):
                 continue
             try:
                 if is_whole(session, file):

@@ -25,7 +25,7 @@ from omniedit.models import Record, SavedFile, Sound, clip_name
 from omniedit.system import error_reason
 from omniedit.system.folders import private_folder
 
-_UNHEARD_S: Final = 0.05
+_INAUDIBLE_S: Final = 0.05
 _AS_SERVED: Final = "`--sound new` saves the result as it is"
 
 
@@ -161,12 +161,12 @@ def with_sound(
             return
         warn_of_lost_marks(session, laid.lost_marks, whose="the result", where=name)
         if laid.sound is Sound.ORIGINAL:
-            _report_difference(session, laid.difference_s)
+            _warn_of_difference(session, laid.difference_s)
         yield laid.path
 
 
-def _report_difference(session: Session, difference_s: float) -> None:
-    if abs(difference_s) <= _UNHEARD_S:
+def _warn_of_difference(session: Session, difference_s: float) -> None:
+    if abs(difference_s) <= _INAUDIBLE_S:
         return
     what = "shorter than the result, which ends in silence"
     if difference_s > 0:

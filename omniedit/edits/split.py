@@ -57,7 +57,7 @@ _CONCURRENCY: Final = 4
 _PIECES_SUFFIX: Final = ".pieces"
 _MARK_DIGITS: Final = 6
 """Decimals of a piece's marks in seconds; the marks are part of the identity of its edit."""
-_UNSEEN_GAP_S: Final = 0.125
+_NEGLIGIBLE_GAP_S: Final = 0.125
 """The largest gap not reported: at another frame rate a result may be off by two frames."""
 
 
@@ -134,10 +134,10 @@ def planned_split(
     with (
         session.fetched_files.pop_all(),
         local_clip(session, request) as source,
-        private_folder(session.private_folder) as spare,
+        private_folder(session.private_folder) as temporary,
     ):
         fetched = request._replace(source=str(source))
-        yield _plan(session, fetched, options, spare_folder=str(spare))
+        yield _plan(session, fetched, options, temporary_folder=str(temporary))
 
 
 def edit_pieces(session: Session, plan: SplitPlan, options: EditOptions) -> Iterator[EditOutcome]:
@@ -185,19 +185,19 @@ def join_pieces(
                 on_progress=on_progress,
             )
         warn_of_lost_marks(session, joined.lost_marks, whose="the results", where="the joined clip")
-        _report_gap(session, joined.largest_gap_s, sound=options.sound)
+        _warn_of_gap(session, joined.largest_gap_s, sound=options.sound)
         if plan.target is None:
             session.stream_out(path)
             return None
         facts = probe_result(session, str(path), name=name, clip=None)
         file = saved_file(path)._replace(facts=facts, sound=options.sound)
-        return _placed(session, file, plan.target, records, options)
+        return _place_joined(session, file, plan.target, records, options)
 
 
 def _plan(
-    session: Session, request: EditRequest, options: EditOptions, *, spare_folder: str
+    session: Session, request: EditRequest, options: EditOptions, *, temporary_folder: str
 ) -> SplitPlan:
-    """Return the plan; if the joined clip goes to standard output, results go to `spare_folder`."""
+    """Return the plan; `temporary_folder` is for the results if the joined clip goes to stdout."""
     from omniedit.media.pieces import plan_split  # noqa: PLC0415 - brings PyAV
 
     # Do not check whether the whole clip fits the model: only its pieces have to.
@@ -212,7 +212,7 @@ def _plan(
         end_s=whole.plan.end_s,
     )
     target = None if options.destination.is_stdout else _target(whole, options)
-    folder = spare_folder if target is None else _pieces_folder(whole, target)
+    folder = temporary_folder if target is None else _pieces_folder(whole, target)
     in_folder = options._replace(
         destination=options.destination._replace(text=f"{folder}/"), sound=Sound.NEW
     )
@@ -346,13 +346,14 @@ def _find_joined(
     return None
 
 
-def _placed(
+def _place_joined(
     session: Session,
     file: SavedFile,
     target: Target,
     records: Sequence[Record],
     options: EditOptions,
 ) -> SavedFile:
+    """Copy the joined clip to its target, recorded in the journal; return the copy."""
     digest = _joined_digest(records, sound=options.sound)
 
     def record(copy: SavedFile) -> None:
@@ -375,8 +376,8 @@ def _placed(
         return existing
 
 
-def _report_gap(session: Session, gap_s: float, *, sound: Sound) -> None:
-    if abs(gap_s) <= _UNSEEN_GAP_S:
+def _warn_of_gap(session: Session, gap_s: float, *, sound: Sound) -> None:
+    if abs(gap_s) <= _NEGLIGIBLE_GAP_S:
         return
     text = f"a result is {abs(gap_s):.1f} s {'shorter' if gap_s > 0 else 'longer'} than its piece"
     if sound is Sound.NEW:

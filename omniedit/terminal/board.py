@@ -130,7 +130,7 @@ class EditState:
     _shown_remaining: Remaining = field(default_factory=Remaining)
     _elapsed_s: float = 0.0
     _remaining_s: float | None = None
-    _shown: float = 0.0
+    _shown_percent: float = 0.0
     _shown_at: float = 0.0
 
     def elapsed_s(self, now: float) -> float:
@@ -163,10 +163,10 @@ class EditState:
         if self.progress is None or self.transfer is not None or self.preparing is not None:
             return self.known_percent
         passed_s = max(0.0, now - (self._shown_at or now))
-        gap = self._expected(now, self.progress) - self._shown
-        self._shown += max(0.0, gap) * (1 - math.exp(-passed_s / _BAR_EASE_S))
+        gap = self._expected(now, self.progress) - self._shown_percent
+        self._shown_percent += max(0.0, gap) * (1 - math.exp(-passed_s / _BAR_EASE_S))
         self._shown_at = now
-        return self._shown
+        return self._shown_percent
 
     def update_from_poll(self, event: Progressed, now: float) -> None:
         """Record what a poll showed."""
@@ -252,7 +252,7 @@ class Board:
         self._task_ids: set[str | None] = set()
         self._remaining = Remaining()
         self._most_running = 1
-        self._shown = 0.0
+        self._shown_percent = 0.0
         self._lock = threading.Lock()
 
     @property
@@ -319,7 +319,7 @@ class Board:
             self.total, self.started_at = total, self.clock()
             self._labels = labels if labels is not None else self._labels
             self._edits.clear()
-            self._shown, self._most_running = 0.0, 1
+            self._shown_percent, self._most_running = 0.0, 1
 
     def state_of(self, event: Event) -> EditState:
         """Return the state of an event's edit; a fresh one if the edit is unknown."""
@@ -358,8 +358,8 @@ class Board:
         now = self.clock()
         running = sum(edit.percent(now) or 0.0 for edit in self.running if edit.task_id)
         percent = (_FULL * (self.done + len(self.failed)) + running) / max(1, self.total)
-        self._shown = max(self._shown, min(_FULL, percent))
-        return self._shown
+        self._shown_percent = max(self._shown_percent, min(_FULL, percent))
+        return self._shown_percent
 
     def add(self, record: Record) -> None:
         """Add a record; it replaces the previous one of the same edit."""

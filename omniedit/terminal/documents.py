@@ -85,13 +85,13 @@ def _created_at(record: Record) -> float | None:
 
 
 def _saved_documents(files: Sequence[SavedFile]) -> list[Document]:
-    """Return the saved files; an original result appears inside the file made from it."""
+    """Return the saved files; one as it was served appears inside the file made from it."""
     by_path = {file.path: file for file in files}
-    kept = {file.served_path for file in files}
+    served_paths = {file.served_path for file in files}
     return [
         saved_document(file, served=by_path.get(file.served_path or ""))
         for file in files
-        if file.path not in kept
+        if file.path not in served_paths
     ]
 
 
@@ -297,10 +297,10 @@ def _summary_credits(document: Document) -> str:
 
 def _shown_path(path: str) -> str:
     try:
-        here = Path.cwd()
+        folder = Path.cwd()
     except OSError:  # the current folder has been removed
         return path
-    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
+    return str(Path(path).relative_to(folder)) if Path(path).is_relative_to(folder) else path
 
 
 def _cell(text: str) -> str:

@@ -185,7 +185,7 @@ def batch(
                 keeps_going=keep_going,
             )
             session.journal.record_call(context.settings.context.value, None)
-            report.run(session, run.run(edits))
+            report.add_all(session, run.run(edits))
     except (Interrupted, OmniEditError) as error:
         ended_by = error
     return Outcome(

@@ -29,7 +29,7 @@ def set_key(ctx: typer.Context) -> Outcome:
     context: Context = ctx.obj
     settings = _real_settings(context)
     origin, path = origin_of(settings.base_url.value), credentials_path(settings.config_dir.value)
-    text = _typed_key(context, origin)
+    text = _read_key(context, origin)
     if not text.strip():
         msg = "no key was given"
         hint = Hint("{} reads it from a file", "config set-key < key.txt")
@@ -109,9 +109,9 @@ def path(ctx: typer.Context) -> Outcome:
     return Outcome(fields={name: str(file) for name, file in paths.items()})
 
 
-def _typed_key(context: Context, origin: str) -> str:
+def _read_key(context: Context, origin: str) -> str:
     if sys.stdin is not None and sys.stdin.isatty():
-        return _asked_key(context, f"API key for {origin} ({KEY_PAGE}): ")
+        return _ask_for_key(context, f"API key for {origin} ({KEY_PAGE}): ")
     content = read_stdin(what="key", max_bytes=context.policy.max_settings_bytes)
     try:
         return decode_text(content)
@@ -120,7 +120,7 @@ def _typed_key(context: Context, origin: str) -> str:
         return content.decode(errors="replace")
 
 
-def _asked_key(context: Context, question: str) -> str:
+def _ask_for_key(context: Context, question: str) -> str:
     import getpass
 
     try:

@@ -38,7 +38,7 @@ def doctor(ctx: typer.Context) -> Outcome:
     try:
         for check in found:
             hint = check.hint or (check.error and hint_for(check.error, command="doctor"))
-            hint = context.rendered(hint) if hint else None
+            hint = context.render_hint(hint) if hint else None
             verdict = check.verdict.value
             checks.append(
                 {"name": check.name, "verdict": verdict, "message": check.message, "hint": hint}

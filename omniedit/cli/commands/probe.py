@@ -62,7 +62,7 @@ def probe(
             found = clips.probe(session, clip, find_model(context.model(model).value))
             fields |= _print_findings(context, video, found)
             if save_prepared is not None and found.error is None:
-                fields["prepared"] = _prepared(
+                fields["prepared"] = _save_prepared(
                     session, clip, save_prepared, model_id=found.model.model_id
                 )
     except (Interrupted, OmniEditError) as error:
@@ -106,7 +106,7 @@ def _check_target(video: str, file: str) -> None:
         raise
 
 
-def _prepared(session: "Session", video: str, file: str, *, model_id: str) -> "Document":
+def _save_prepared(session: "Session", video: str, file: str, *, model_id: str) -> "Document":
     """Write the clip that would be sent, and return its fields of the document."""
     from omniedit.edits.upload import save_prepared
     from omniedit.events import Saved

@@ -148,7 +148,7 @@ def _edit(
                 records[outcome.edit.number] = outcome.record
             yield outcome
 
-    report.run(session, outcomes())
+    report.add_all(session, outcomes())
     return [records[number] for number in sorted(records)]
 
 

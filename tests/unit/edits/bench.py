@@ -233,7 +233,7 @@ class BenchSession(Session):
         clock: VirtualClock | None = None,
         folder: Path = Path("private"),
         policy: Policy = DEFAULT,
-        looks_at_results: bool = False,  # most of them are not videos
+        probes_results: bool = False,  # most of them are not videos
         **options: Any,
     ) -> None:
         self.time = clock or VirtualClock()
@@ -255,7 +255,7 @@ class BenchSession(Session):
             find_connection=lambda: Connection(BASE_URL, BASE_URL, "sk-evo-tests"),
             private_folder=folder,
             observers=(self._observe,),
-            looks_at_results=looks_at_results,
+            probes_results=probes_results,
             clock=system_clock,
             policy=policy,
             **options,

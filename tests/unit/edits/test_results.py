@@ -25,7 +25,7 @@ CLIP = VideoFacts(width=160, height=120, frame_rate=10.0, duration_s=4.0, codec=
 
 @pytest.fixture
 def session(cwd: Path) -> BenchSession:
-    session = BenchSession(looks_at_results=True, folder=cwd / "private")
+    session = BenchSession(probes_results=True, folder=cwd / "private")
     session.script.on_read = completed
     return session
 
@@ -35,7 +35,10 @@ def download_result(
 ) -> Record:
     session.script.video = lambda _: content
     session.journal.record_adopted(completed("task-1"), origin=session.origin)
-from omniedit.edits.save import task_with_links
+    record = record_of(completed("task-1"), clip_facts=clip, origin=session.origin)
+    saved, error = download(session, record, Destination("out.mp4"))
+    assert error is None
+    return saved
 
 
 def messages(session: BenchSession) -> list[str]:
