@@ -264,7 +264,7 @@ class EditRequest(NamedTuple):
     model: str = DEFAULT_MODEL
     model_source: str = "default"  # which setting chose it
     piece: str | None = None  # "piece 7 of 30" if the clip is split
-    source: str | None = None  # path of a URL clip that has been fetched already
+    clip_path: str | None = None  # of the clip's file, if a URL has been fetched already
 
     @property
     def is_cut(self) -> bool:

@@ -144,10 +144,10 @@ class BatchReport:
         """
         from omniedit.edits.batch import EditOutcome
 
-        doubts = {record.identity: (record, error) for record, error in unknown_outcomes}
+        outstanding = {record.identity: (record, error) for record, error in unknown_outcomes}
         for edit in self._edits:
-            if edit.number not in self._ended and edit.identity in doubts:
-                record, error = doubts[edit.identity]
+            if edit.number not in self._ended and edit.identity in outstanding:
+                record, error = outstanding[edit.identity]
                 self.add(EditOutcome(edit=edit, record=record, error=error))
         self._print_failures()
         if not self._edits:

@@ -160,22 +160,20 @@ def file_facts(session: Session, path: Path, *, name: str | None = None) -> Clip
     return session.remember(f"facts of {name}", path, lambda: probe_file(path, name=name))
 
 
-def _read_facts(
-    session: Session, video: str, *, source: str | None = None
-) -> ClipFacts | Incomplete:
+def _read_facts(session: Session, video: str, *, path: str | None = None) -> ClipFacts | Incomplete:
     """Probe a clip; of one behind a URL, little more than the header is read.
 
     Args:
         video: The path or URL of the clip, as in messages.
-        source: The path of the file, if it is not `video`.
+        path: The path of the file, if it is not `video`.
 
     Raises:
         InvalidInputError: If the content is certainly not a clip.
     """
     from omniedit.media.probing import probe_remote  # noqa: PLC0415 - brings PyAV
 
-    if source is not None or is_local(video):
-        return file_facts(session, Path(source or video), name=video)
+    if path is not None or is_local(video):
+        return file_facts(session, Path(path or video), name=video)
     return look_at_url(
         session.http,
         video,
@@ -257,7 +255,7 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
     if not is_available():
         _handle_missing_extra(session, request)
         return ClipPlan()
-    facts = _read_facts(session, request.video, source=request.source)
+    facts = _read_facts(session, request.video, path=request.clip_path)
     if isinstance(facts, Incomplete):
         _handle_unread_clip(session, facts, request)
         return ClipPlan(start_s=start_s, end_s=end_s, is_reencoded=request.is_cut)
@@ -325,8 +323,8 @@ def local_clip(session: Session, request: EditRequest) -> Generator[Path]:
         InvalidInputError: If the clip cannot be fetched.
         LocalError: If the file cannot be written.
     """
-    if request.source is not None or is_local(request.video):
-        yield Path(request.source or request.video)
+    if request.clip_path is not None or is_local(request.video):
+        yield Path(request.clip_path or request.video)
         return
     with ExitStack() as stack:
         try:

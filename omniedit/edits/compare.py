@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from omniedit.downloads.placement import saved_file
 from omniedit.edits.clips import is_whole, progress_of
-from omniedit.edits.records import find_records, has_file, parents_of
+from omniedit.edits.records import KNOWN_TASKS_HINT, find_records, has_file, parents_of
 from omniedit.edits.save import whole_result
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination, clip_stem
@@ -135,7 +135,7 @@ class _Finder:
         )
         if record.origin is None and path.suffix:
             msg = f"no such file: {reference}"
-            raise MissingFileError(msg, hint=Hint("{} shows the tasks known here", "list"))
+            raise MissingFileError(msg, hint=KNOWN_TASKS_HINT)
         self._add_task(record)
 
     def _add_result(self, path: str) -> bool:

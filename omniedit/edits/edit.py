@@ -351,8 +351,8 @@ def _check_target(
         return
     checked = [target]
     if target.sound is not Sound.NEW:
-        is_there = known is not None and find_file_at(session, known, target) is not None
-        if not is_there:
+        is_saved = known is not None and find_file_at(session, known, target) is not None
+        if not is_saved:
             checked.append(target.served)
     for each in checked:
         refuse_clip(session, edit.clip_sha256, each.path, video=edit.request.video)

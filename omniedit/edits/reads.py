@@ -200,8 +200,10 @@ def account_tasks(
     """
     # Yield each task once, even if the service ignores the model filter.
     seen: set[str] = set()
-    tell = on_missing or session.warn
-    lists = [_tasks_of_model(session, model, seen, tell, budget_s=budget_s) for model in models]
+    lists = [
+        _tasks_of_model(session, model, seen, on_missing or session.warn, budget_s=budget_s)
+        for model in models
+    ]
     # A task without a creation time may be new: sort it first.
     yield from heapq.merge(*lists, key=lambda task: -(task.created_at or math.inf))
 

@@ -25,6 +25,7 @@ from omniedit.journal.reading import is_present
 from omniedit.models import LAST, AttemptState, Record, Task, TaskStatus, is_task_id, task_name
 
 SHORTEST_END: Final = 6
+KNOWN_TASKS_HINT: Final = Hint("{} shows the tasks known here", "list")
 _MOST_PARENTS: Final = 1000
 
 
@@ -125,8 +126,7 @@ def _find_task(session: Session, reference: str) -> Record:
     """
     if not is_task_id(reference):
         msg = "a task ID is 1 to 128 characters of `A-Z a-z 0-9 . _ -`"
-        hint = Hint("{} shows the tasks known here", "list")
-        raise InvalidInputError(msg, code="invalid_task_reference", hint=hint)
+        raise InvalidInputError(msg, code="invalid_task_reference", hint=KNOWN_TASKS_HINT)
     try:
         exact = session.journal.find_task(reference)
         if exact is not None:
@@ -161,7 +161,7 @@ def _no_task_of(attempt: Record) -> NoSuchReferenceError:
         return NoSuchReferenceError(f"submission {request_id} has no task yet", hint=hint)
     reason = f": {attempt.error.message}" if attempt.error else ""
     msg = f"submission {request_id} has no task: it was refused{reason}"
-    return NoSuchReferenceError(msg, hint=Hint("{} shows the tasks known here", "list"))
+    return NoSuchReferenceError(msg, hint=KNOWN_TASKS_HINT)
 
 
 def parents_of(session: Session, record: Record) -> tuple[str, ...]:
@@ -319,7 +319,7 @@ def forget(session: Session, reference: str) -> Record:
     )
     if known is None:
         msg = f"{task_name(reference)} is not in the journal"
-        raise NoSuchReferenceError(msg, hint=Hint("{} shows the tasks known here", "list"))
+        raise NoSuchReferenceError(msg, hint=KNOWN_TASKS_HINT)
     session.journal.forget(known)
     if known.request_id is not None and not known.has_failed:
         session.warn(

@@ -136,7 +136,7 @@ def planned_split(
         local_clip(session, request) as source,
         private_folder(session.private_folder) as temporary,
     ):
-        fetched = request._replace(source=str(source))
+        fetched = request._replace(clip_path=str(source))
         yield _plan(session, fetched, options, temporary_folder=str(temporary))
 
 
@@ -202,7 +202,7 @@ def _plan(
 
     # Do not check whether the whole clip fits the model: only its pieces have to.
     whole = prepare(session, request._replace(check=False, max_credits=None))
-    source = Path(request.source or request.video)
+    source = Path(request.clip_path or request.video)
     model = find_model(request.model)
     limits = model if model.is_known else MODELS[DEFAULT_MODEL]
     pieces = plan_split(

@@ -346,7 +346,7 @@ class Board:
         remaining_s = max(known, default=0.0)
         if left:
             usual_s = sorted(self._durations_s)[len(self._durations_s) // 2]
-            # The maximum, because few edits are running between two waves.
+            # Divide by the most that ran at once: between two waves only few are running.
             remaining_s += usual_s * max(1.0, left / self._most_running)
         if ended >= self.total:
             # What remains is joining the pieces, which has its own estimate.

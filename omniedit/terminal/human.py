@@ -203,12 +203,12 @@ def link_left_s(record: Record, now: float) -> float | None:
 
 def shown_file(record: Record, lost_files: Mapping[str, str]) -> SavedFile | None:
     """Return the newest saved file that still exists, or else the newest of all."""
-    there = (
+    existing = (
         file
         for file in reversed(record.saved)
         if not file.is_elsewhere and file.path not in lost_files
     )
-    return next(there, record.saved[-1] if record.saved else None)
+    return next(existing, record.saved[-1] if record.saved else None)
 
 
 def file_uri(path: str) -> str | None:

@@ -75,7 +75,7 @@ def edit_in_pieces(
                 if plan.due_count and not has_consent:
                     pieces = render_count(plan.due_count, "piece")
                     require_consent(context, f"send {pieces} for {render_price(plan.due_credits)}?")
-        report = _report(context, plan, has_journal=use is JournalUse.REQUIRED)
+        report = _new_report(context, plan, has_journal=use is JournalUse.REQUIRED)
         try:
             with context.session(
                 use,
@@ -176,7 +176,7 @@ def _note_plan(context: Context, plan: SplitPlan, sound: Sound) -> None:
         note("the clip has no sound, so the result has none; `--sound new` keeps the new one")
 
 
-def _report(context: Context, plan: SplitPlan, *, has_journal: bool) -> BatchReport:
+def _new_report(context: Context, plan: SplitPlan, *, has_journal: bool) -> BatchReport:
     def fields(edit: PlannedEdit) -> "Document":
         start_s, end_s = plan.marks_s(edit.number)
         return {"piece": edit.number, "start_seconds": start_s, "end_seconds": end_s}
