@@ -46,7 +46,7 @@ _Answer: TypeAlias = Task | OmniEditError | None
 """The service's answer about a task; None if it was not asked."""
 
 
-class Standing(NamedTuple):
+class Snapshot(NamedTuple):
     """The state of a task as of the latest poll."""
 
     elapsed_s: float  # since the task was created
@@ -90,9 +90,9 @@ class _Followed:
         """The record as of the latest poll, even if its status is unknown."""
         return self.unrecognized[-1] if self.unrecognized else self.record
 
-    def standing(self, now: float) -> Standing:
+    def snapshot(self, now: float) -> Snapshot:
         """Return the state of the task at a monotonic instant."""
-        return Standing(
+        return Snapshot(
             elapsed_s=now - self.began_at,
             estimated_s=self.task.estimated_s,
             progress=self.task.progress,
@@ -137,8 +137,8 @@ class Poller:
         rest_s = 0.0
         if is_fresh:
             estimated_s = record.task.estimated_s if record.task else None
-            standing = Standing(0.0, estimated_s=estimated_s, progress=None, unchanged_s=0.0)
-            rest_s = self._next_poll_s(standing)
+            snapshot = Snapshot(0.0, estimated_s=estimated_s, progress=None, unchanged_s=0.0)
+            rest_s = self._next_poll_s(snapshot)
         followed = _Followed(
             record=record,
             began_at=now - age_s,
@@ -358,8 +358,8 @@ class Poller:
         now = session.monotonic()
         followed.trouble, followed.failures = None, 0
         followed.last_unfinished_at = session.now()
-        standing = followed.standing(now)
-        rest_s = max(self._next_poll_s(standing), len(self._followed) * _ROUND_PER_TASK_S)
+        snapshot = followed.snapshot(now)
+        rest_s = max(self._next_poll_s(snapshot), len(self._followed) * _ROUND_PER_TASK_S)
         followed.due_at = now + rest_s
         followed.may_join = True
         if followed.unrecognized:
@@ -378,22 +378,22 @@ class Poller:
             session.report(
                 Progressed(
                     record=followed.record,
-                    elapsed_s=standing.elapsed_s,
-                    remaining_s=None if task.is_terminal else remaining_s(standing),
+                    elapsed_s=snapshot.elapsed_s,
+                    remaining_s=None if task.is_terminal else remaining_s(snapshot),
                 )
             )
         report_end(session, followed.record)
         if task.is_terminal:
             return
         stalled_after_s = session.policy.stalled_after_s * (followed.stalls_reported + 1)
-        if standing.unchanged_s >= stalled_after_s:
+        if snapshot.unchanged_s >= stalled_after_s:
             followed.stalls_reported += 1
-            session.report(Stalled(task_id=followed.task_id, since_s=standing.unchanged_s))
+            session.report(Stalled(task_id=followed.task_id, since_s=snapshot.unchanged_s))
 
-    def _next_poll_s(self, standing: Standing) -> float:
+    def _next_poll_s(self, snapshot: Snapshot) -> float:
         session = self._session
         return next_poll_s(
-            standing, session.policy, is_watched=session.is_watched, jitter=session.jitter
+            snapshot, session.policy, is_watched=session.is_watched, jitter=session.jitter
         )
 
     def _record_in_journal(self, followed: Sequence[_Followed]) -> None:
@@ -422,59 +422,59 @@ def report_end(session: Session, record: Record) -> None:
     session.report(event(record=record))
 
 
-def remaining_s(standing: Standing) -> float | None:
+def remaining_s(snapshot: Snapshot) -> float | None:
     """Return the seconds that remain by progress and estimate; None if neither can tell.
 
     One per cent after six seconds does not mean ten minutes, so at first the estimate weighs more.
     """
-    by_progress_s, by_estimate_s = _left_by_progress_s(standing), None
-    if standing.estimated_s is not None:
-        by_estimate_s = max(0.0, standing.estimated_s - standing.elapsed_s)
-    if by_progress_s is None or standing.progress is None:
+    by_progress_s, by_estimate_s = _left_by_progress_s(snapshot), None
+    if snapshot.estimated_s is not None:
+        by_estimate_s = max(0.0, snapshot.estimated_s - snapshot.elapsed_s)
+    if by_progress_s is None or snapshot.progress is None:
         return by_estimate_s or None
     if by_estimate_s is None:
         return by_progress_s
-    share = standing.progress / _FULL
+    share = snapshot.progress / _FULL
     return share * by_progress_s + (1 - share) * by_estimate_s
 
 
-def _left_by_progress_s(standing: Standing) -> float | None:
+def _left_by_progress_s(snapshot: Snapshot) -> float | None:
     """Return the seconds that remain if progress continues at the same rate."""
-    if standing.progress is None or not 0 < standing.progress < _FULL:
+    if snapshot.progress is None or not 0 < snapshot.progress < _FULL:
         return None
-    return standing.elapsed_s * (_FULL - standing.progress) / standing.progress
+    return snapshot.elapsed_s * (_FULL - snapshot.progress) / snapshot.progress
 
 
 def next_poll_s(
-    standing: Standing, policy: Policy, *, is_watched: bool, jitter: Callable[[], float]
+    snapshot: Snapshot, policy: Policy, *, is_watched: bool, jitter: Callable[[], float]
 ) -> float:
     """Return the seconds to rest before the next poll.
 
     Args:
-        standing: The state of the task as of the latest poll.
+        snapshot: The state of the task as of the latest poll.
         policy: The intervals.
         is_watched: Whether a progress bar is shown.
         jitter: Returns a number in [0, 1), so that many clients do not poll in step.
     """
     chance = 1 - _JITTER * jitter()
-    estimated_s = standing.estimated_s or 0.0
-    if not standing.elapsed_s and estimated_s < policy.early_poll_s + policy.shortest_poll_s:
+    estimated_s = snapshot.estimated_s or 0.0
+    if not snapshot.elapsed_s and estimated_s < policy.early_poll_s + policy.shortest_poll_s:
         # A task this short is polled once, when it should be done, rather than early as well.
         return max(policy.early_poll_s * chance, estimated_s + _SURELY_OVER_S)
-    # Well before the earliest time of the early poll, so that rounding never causes a second one.
-    if standing.elapsed_s < policy.early_poll_s * (1 - 2 * _JITTER):
-        return policy.early_poll_s * chance - standing.elapsed_s
+    # Well below the earliest time of the early poll, so that rounding never causes a second one.
+    if snapshot.elapsed_s < policy.early_poll_s * (1 - 2 * _JITTER):
+        return policy.early_poll_s * chance - snapshot.elapsed_s
     cap_s = policy.longest_watched_poll_s if is_watched else policy.longest_unwatched_poll_s
-    return max(policy.shortest_poll_s, min(cap_s, _interval_s(standing, policy)) * chance)
+    return max(policy.shortest_poll_s, min(cap_s, _interval_s(snapshot, policy)) * chance)
 
 
-def _interval_s(standing: Standing, policy: Policy) -> float:
-    steady_s, progress = policy.steady_poll_s, standing.progress
+def _interval_s(snapshot: Snapshot, policy: Policy) -> float:
+    steady_s, progress = policy.steady_poll_s, snapshot.progress
     if progress is None or not 0 < progress < _FULL:
         return steady_s
-    if standing.unchanged_s * progress / standing.elapsed_s > _MISSED_PERCENT:
+    if snapshot.unchanged_s * progress / snapshot.elapsed_s > _MISSED_PERCENT:
         return steady_s
-    left_s = _left_by_progress_s(standing) or 0.0
+    left_s = _left_by_progress_s(snapshot) or 0.0
     # Aim just short of the end if it is near; farther away the prediction is too uncertain.
     interval_s = min(0.95 * left_s + 0.5, max(steady_s, 0.6 * left_s))
     # If progress moves in steps of 5, 10 or 25 %, it says little about the time in between.

@@ -162,6 +162,10 @@ class Session:
 
         return EvoLinkClient(self.http, base_url=found.base_url, key=found.key, now=self.now)
 
+    def require_service(self) -> None:
+        """Raise the errors of `connection` before anything is asked, uploaded or sent."""
+        _ = self.service
+
     @_Once
     def rate_limiter(self) -> "RateLimiter":
         """Gives the threads of this session turns to submit."""

@@ -121,8 +121,7 @@ def new_submission(
     Raises:
         OmniEditError: If the key is missing, or the clip cannot be uploaded.
     """
-    # Raise for a missing key before anything is uploaded.
-    _ = session.service
+    session.require_service()
     clip_url = edit.request.video
     if edit.is_uploaded:
         from omniedit.edits.upload import uploaded_url  # noqa: PLC0415 - a URL needs none of it
@@ -291,8 +290,8 @@ def _replay_unknown(
             )
             raise NotReplayedError(msg, hint=hint, request_id=request_id)
         _check_age(session, record, deadline=deadline)
-    # Raise for a missing key here: inside `Sending` it would become "outcome unknown".
-    _ = session.service
+    # Inside `Sending` a missing key would become "outcome unknown".
+    session.require_service()
     return Sending(session, record).send(deadline=deadline)
 
 

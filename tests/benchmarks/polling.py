@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from omniedit.edits.poller import Standing, next_poll_s
+from omniedit.edits.poller import Snapshot, next_poll_s
 from omniedit.policy import DEFAULT
 from tests.benchmarks.verdicts import Verdict
 
@@ -86,14 +86,14 @@ def poll_times(
 ) -> Iterator[float]:
     """Yield the times at which the schedule polls; the last is at or after the end."""
     now_s, moved_s, seen = 0.0, 0.0, None
-    standing = Standing(elapsed_s=0.0, estimated_s=ESTIMATE_S, progress=None, unchanged_s=0.0)
+    snapshot = Snapshot(elapsed_s=0.0, estimated_s=ESTIMATE_S, progress=None, unchanged_s=0.0)
     while now_s < duration_s:
-        now_s += next_poll_s(standing, DEFAULT, is_watched=is_watched, jitter=draw.random)
+        now_s += next_poll_s(snapshot, DEFAULT, is_watched=is_watched, jitter=draw.random)
         yield now_s
         reported = progress(min(1.0, now_s / duration_s))
         if reported != seen:
             moved_s, seen = now_s, reported
-        standing = Standing(
+        snapshot = Snapshot(
             elapsed_s=now_s, estimated_s=ESTIMATE_S, progress=seen, unchanged_s=now_s - moved_s
         )
 

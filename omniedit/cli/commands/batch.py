@@ -263,6 +263,6 @@ def _confirm(
     known = f"{len(edits) - len(due)} known here, " if len(due) < len(edits) else ""
     context.printer.note(f"{count}: {known}{len(due)} to be paid{f', {cost}' if due else ''}")
     if due:
-        _ = session.service  # a missing key is reported before the question
+        session.require_service()
     if len(due) > 1 and not has_consent and can_ask(context):
         require_consent(context, f"send {len(due)} edits for {price}?")

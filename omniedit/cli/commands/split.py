@@ -71,7 +71,7 @@ def edit_in_pieces(
                 plan = held.enter_context(planned_split(session, request, options))
                 _note_plan(context, plan, options.sound)
                 if plan.due_count:
-                    _ = session.service  # a missing key is reported before the question
+                    session.require_service()
                 if plan.due_count and not has_consent:
                     pieces = render_count(plan.due_count, "piece")
                     require_consent(context, f"send {pieces} for {render_price(plan.due_credits)}?")

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from omniedit.edits.poller import Standing, next_poll_s, remaining_s
+from omniedit.edits.poller import Snapshot, next_poll_s, remaining_s
 from omniedit.policy import DEFAULT
 
 seconds = st.floats(min_value=0, max_value=1e7)
 standings = st.builds(
-    Standing,
+    Snapshot,
     elapsed_s=seconds,
     estimated_s=st.none() | st.floats(min_value=0, max_value=1e6),
     progress=st.none() | st.integers(min_value=0, max_value=100),
@@ -26,8 +26,8 @@ def standing_at(
     progress: int | None = None,
     estimated_s: float | None = 60,
     unchanged_s: float = 0,
-) -> Standing:
-    return Standing(
+) -> Snapshot:
+    return Snapshot(
         elapsed_s=elapsed_s, estimated_s=estimated_s, progress=progress, unchanged_s=unchanged_s
     )
 
@@ -35,41 +35,41 @@ def standing_at(
 jitters = st.floats(min_value=0, max_value=1, exclude_max=True)
 
 
-def interval_s(standing: Standing, *, is_watched: bool = False, jitter: float = 0.0) -> float:
-    return next_poll_s(standing, DEFAULT, is_watched=is_watched, jitter=lambda: jitter)
+def interval_s(snapshot: Snapshot, *, is_watched: bool = False, jitter: float = 0.0) -> float:
+    return next_poll_s(snapshot, DEFAULT, is_watched=is_watched, jitter=lambda: jitter)
 
 
-@example(standing=standing_at(0, estimated_s=4.9), is_watched=False, jitter=0.0)
-@given(standing=standings, is_watched=st.booleans(), jitter=jitters)
+@example(snapshot=standing_at(0, estimated_s=4.9), is_watched=False, jitter=0.0)
+@given(snapshot=standings, is_watched=st.booleans(), jitter=jitters)
 def test_poll_intervals_stay_within_their_bounds(
-    standing: Standing, *, is_watched: bool, jitter: float
+    snapshot: Snapshot, *, is_watched: bool, jitter: float
 ) -> None:
-    chosen_s = interval_s(standing, is_watched=is_watched, jitter=jitter)
+    chosen_s = interval_s(snapshot, is_watched=is_watched, jitter=jitter)
 
     cap_s = DEFAULT.longest_watched_poll_s if is_watched else DEFAULT.longest_unwatched_poll_s
-    if standing.elapsed_s < 0.8 * DEFAULT.early_poll_s:
+    if snapshot.elapsed_s < 0.8 * DEFAULT.early_poll_s:
         latest_s = DEFAULT.early_poll_s
-        estimated_s = standing.estimated_s or 0.0
-        if not standing.elapsed_s and estimated_s < latest_s + DEFAULT.shortest_poll_s:
+        estimated_s = snapshot.estimated_s or 0.0
+        if not snapshot.elapsed_s and estimated_s < latest_s + DEFAULT.shortest_poll_s:
             # A short task is polled when it should be done.
             latest_s = max(latest_s, estimated_s + 0.05)
-        assert 0.9 * DEFAULT.early_poll_s <= standing.elapsed_s + chosen_s <= latest_s + 1e-9
+        assert 0.9 * DEFAULT.early_poll_s <= snapshot.elapsed_s + chosen_s <= latest_s + 1e-9
     else:
         assert DEFAULT.shortest_poll_s <= chosen_s <= cap_s
 
 
 @given(standings)
-def test_a_watched_task_is_never_polled_later(standing: Standing) -> None:
-    assert interval_s(standing, is_watched=True) <= interval_s(standing, is_watched=False)
+def test_a_watched_task_is_never_polled_later(snapshot: Snapshot) -> None:
+    assert interval_s(snapshot, is_watched=True) <= interval_s(snapshot, is_watched=False)
 
 
 @given(standings)
-def test_jitter_shortens_an_interval_by_a_tenth_at_most(standing: Standing) -> None:
-    longest_s, shortest_s = interval_s(standing), interval_s(standing, jitter=0.999)
+def test_jitter_shortens_an_interval_by_a_tenth_at_most(snapshot: Snapshot) -> None:
+    longest_s, shortest_s = interval_s(snapshot), interval_s(snapshot, jitter=0.999)
 
     assert (
         max(DEFAULT.shortest_poll_s, 0.9 * longest_s) <= shortest_s <= longest_s
-        or standing.elapsed_s < DEFAULT.early_poll_s
+        or snapshot.elapsed_s < DEFAULT.early_poll_s
     )
 
 
@@ -93,14 +93,14 @@ def test_jitter_spreads_a_thousand_clients_apart() -> None:
 
 
 @given(standings)
-def test_remaining_time_is_unknown_or_not_negative(standing: Standing) -> None:
-    left_s = remaining_s(standing)
+def test_remaining_time_is_unknown_or_not_negative(snapshot: Snapshot) -> None:
+    left_s = remaining_s(snapshot)
 
     assert left_s is None or left_s >= 0
 
 
 @pytest.mark.parametrize(
-    ("standing", "expected"),
+    ("snapshot", "expected"),
     [
         pytest.param(standing_at(30, progress=50), 30, id="from-progress"),
         pytest.param(standing_at(30, progress=50, estimated_s=None), 30, id="without-estimate"),
@@ -111,9 +111,9 @@ def test_remaining_time_is_unknown_or_not_negative(standing: Standing) -> None:
     ],
 )
 def test_remaining_time_prefers_progress_to_the_estimate(
-    standing: Standing, expected: float | None
+    snapshot: Snapshot, expected: float | None
 ) -> None:
-    assert remaining_s(standing) == expected
+    assert remaining_s(snapshot) == expected
 
 
 def test_early_progress_does_not_inflate_the_remaining_time() -> None:
@@ -132,7 +132,7 @@ def test_the_first_poll_is_early() -> None:
 
 
 @pytest.mark.parametrize(
-    "standing",
+    "snapshot",
     [
         pytest.param(standing_at(20), id="no-progress"),
         pytest.param(standing_at(20, progress=0), id="zero-progress"),
@@ -141,8 +141,8 @@ def test_the_first_poll_is_early() -> None:
         pytest.param(standing_at(20, progress=25), id="coarse-steps"),
     ],
 )
-def test_without_credible_progress_the_interval_is_steady(standing: Standing) -> None:
-    assert interval_s(standing) == DEFAULT.steady_poll_s
+def test_without_credible_progress_the_interval_is_steady(snapshot: Snapshot) -> None:
+    assert interval_s(snapshot) == DEFAULT.steady_poll_s
 
 
 def test_polls_get_closer_near_the_end() -> None:
