@@ -120,7 +120,7 @@ def test_the_command_that_did_not_settle_an_outcome_is_not_suggested_again() -> 
     batch.fail(1, NotReplayedError("is 20 h old", hint="decide"))
     batch.fail(2, OutcomeUnknownError("may have been accepted", hint="settle"))
 
-    *_, counts, hint = batch.summary()
+    *_, counts, hint = batch.printed()
 
     assert counts == "note: 2 with unknown outcome"
     assert hint.startswith("hint: `omniedit batch m` settles 1 with unknown outcome")
@@ -131,7 +131,7 @@ def test_an_unfinished_edit_points_to_the_whole_batch() -> None:
     error = WaitTimeoutError("t-1 is not finished", task_id="t-1")
     batch.fail(1, error, batch.submit(1, running("t-1")))
 
-    batch.summary()
+    batch.printed()
 
     assert str(error.hint).startswith("`omniedit batch m` picks up 1 already submitted")
 
