@@ -30,7 +30,7 @@ _VIDEO_SUFFIXES = frozenset(
     | {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
 )
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
-_TASK_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_TASK_ID = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]{0,127}")  # no option
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _INPUT_CODES = frozenset(
     {

@@ -271,7 +271,7 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
             color_transfer=None,
             size_bytes=None,
         )
-    if request.is_checked or (request.is_cut and request.check is None):
+    if request.check is not False:
         _refuse_unfit(sent, request)
     is_converted = (
         is_local(request.video)

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -197,7 +198,12 @@ def _journal(folder: Path, enclosing: Path | None) -> Check:
 
 
 def _extra(extra: str, module: str) -> Check:
-    if find_spec(module) is not None:
+    try:
+        import_module(module)
+    except ImportError as error:
+        if find_spec(module) is not None:
+            return _warning(f"extra {extra}", f"cannot be loaded: {error}", install_command(extra))
+    else:
         return _ok(f"extra {extra}", "installed")
     return _warning(f"extra {extra}", "not installed", install_command(extra))
 

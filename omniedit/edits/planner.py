@@ -74,6 +74,8 @@ class Planner:
         self._line_of_edit: dict[str, Line] = {}
         self._line_of_output: dict[int, int] = {}
         self._line_of_clip: dict[int, int] = {}
+        self._line_of_folder: dict[int, int] = {}
+        self._claimed_folders: set[str] = set()
         self._resolved_folders: dict[str, str] = {}
         self._named: set[int] = set()  # the lines that specify their output
         self._names_in_other_shards: list[str] = []
@@ -195,6 +197,9 @@ class Planner:
                 self._claim_output(edit.number, output)
             # Replace edits in place, to save memory: there may be 100,000.
             edits[index] = replace(edit, output=self._shown(output))
+        for folder, number in self._line_of_folder.items():
+            if (writer := self._line_of_output.get(folder, number)) != number:
+                self._add_fault(writer, f"writes a file where line {number} needs a folder")
         for clip, number in self._line_of_clip.items():
             if (writer := self._line_of_output.get(clip, number)) != number:
                 self._add_fault(writer, f"replaces the clip of line {number}")
@@ -241,6 +246,15 @@ class Planner:
                     name = output if path is resolved else os.path.basename(path)  # noqa: PTH119 - as above
                     self._add_fault(number, f"writes the same file as line {first}: {name}")
                     break
+            self._claim_folders(number, resolved)
+
+    def _claim_folders(self, number: int, output: str) -> None:
+        """Claim the folders that an output is in, which no output of another line may be."""
+        folder = os.path.dirname(output)  # noqa: PTH120 - see `_resolved`
+        while folder not in self._claimed_folders and _is_below(folder, self._base):
+            self._claimed_folders.add(folder)
+            self._line_of_folder[self._output_key(folder)] = number
+            folder = os.path.dirname(folder)  # noqa: PTH120 - as above
 
     def _paths_beside(self, output: str) -> Iterator[str]:
         """Yield the paths of the files that are saved with an output."""

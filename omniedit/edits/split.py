@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -31,6 +31,7 @@ from omniedit.errors import (
     TargetExistsError,
     install_command,
 )
+from omniedit.http.urls import check_no_video_page
 from omniedit.media import is_available
 from omniedit.media.timeline import parse_time
 from omniedit.models import (
@@ -43,6 +44,7 @@ from omniedit.models import (
     Sound,
     clip_name,
     find_model,
+    is_local,
     known_sum,
     render_count,
     task_name,
@@ -130,14 +132,28 @@ def planned_split(
     for name, mark in (("--start", request.start), ("--end", request.end)):
         if mark is not None:
             parse_time(mark, name=name)
+    if request.check is not False and not is_local(request.video):
+        check_no_video_page(request.video)
     prepare(session, request._replace(start=None, end=None, check=False, max_credits=None))
     with (
         session.fetched_files.pop_all(),
-        local_clip(session, request) as source,
+        _fetched(session, request) as source,
         private_folder(session.private_folder) as temporary,
     ):
         fetched = request._replace(clip_path=str(source))
         yield _plan(session, fetched, options, temporary_folder=str(temporary))
+
+
+@contextmanager
+def _fetched(session: Session, request: EditRequest) -> Generator[Path]:
+    """Yield the path of the clip; if it cannot be fetched, say what a copy of it would mean."""
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(local_clip(session, request))
+        except InvalidInputError as error:
+            error.hint = "a local copy of it is another clip: each piece would be charged anew"
+            raise
+        yield path
 
 
 def edit_pieces(session: Session, plan: SplitPlan, options: EditOptions) -> Iterator[EditOutcome]:

@@ -111,6 +111,9 @@ class Printer:
         """
         if self.shows_saved_lines:
             return
+        if text.lstrip().startswith(("::", "##[")):
+            # On GitHub, a line that begins like this is a command to the runner.
+            text = f"./{text}"
         if self.stdout.is_terminal:
             self.lines([text])
         elif self.mode is OutputMode.TEXT:

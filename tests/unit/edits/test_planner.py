@@ -251,6 +251,17 @@ def test_an_invalid_line_is_a_fault(faulty: Line, fault: str) -> None:
     assert edits[-1].number == 2
 
 
+@pytest.mark.parametrize("outputs", [("e", "e/f.mp4"), ("e/f.mp4", "e"), ("a/b", "a/b/c/d.mp4")])
+def test_an_output_in_the_folder_of_another_is_a_fault(cwd: Path, outputs: tuple[str, str]) -> None:
+    lines = [line(n, prompt=str(n), output=output) for n, output in enumerate(outputs, start=1)]
+
+    _, faults = plan(*lines, folder="out")
+
+    [(number, fault)] = faults
+    assert outputs[number - 1] == min(outputs, key=len)
+    assert fault == f"writes a file where line {3 - number} needs a folder"
+
+
 def test_faults_are_sorted_by_line() -> None:
     options = EditOptions(destination=Destination(None), timeout_s=60.0)
     planner = Planner(BenchSession(), options, model=MODEL)
