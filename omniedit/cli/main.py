@@ -29,15 +29,18 @@ from omniedit.errors import (
     Interrupted,
     LocalError,
     NotConnectedError,
+    NotFinishedError,
     OmniEditError,
     QuotaError,
 )
+from omniedit.models import Sound
 from omniedit.policy import DEFAULT, Policy
 from omniedit.sanitize import masked
 from omniedit.system import SYSTEM_CLOCK, Clock, error_reason
 from omniedit.terminal.printer import OutputMode
 
 if TYPE_CHECKING:
+    from omniedit.models import Record
     from omniedit.terminal.documents import Document
 
 
@@ -228,30 +231,38 @@ def _print_recovery_commands(context: Context, error: OmniEditError) -> None:
         # Their report has named one command for all tasks.
         return
     from omniedit.edits.records import is_unsaved
-    from omniedit.models import task_name
 
     records = context.board.records
     running = [r for r in records if r.task and not r.task.is_terminal]
-    hints: list[Hint] = []
-    for record in running[:_SHOWN_TASKS]:
-        destination = _destination_of(context, record.task_id)
-        command = f"wait {record.task_id} --download {quoted_destination(destination)}"
-        hints.append(Hint(f"{task_name(record.task_id)} continues on the service: {{}}", command))
+    unsaved = [r for r in records if is_unsaved(r)]
+    hints = [_recovery_hint(context, record) for record in running[:_SHOWN_TASKS]]
     if len(running) > _SHOWN_TASKS:
         hints.append(Hint(f"{len(running) - _SHOWN_TASKS} more on the service: {{}}", "list"))
-    unsaved = [r for r in records if is_unsaved(r)]
-    for record in unsaved[:_SHOWN_TASKS]:
-        command = f"download {record.task_id}"
-        destination = _destination_of(context, record.task_id)
-        if destination is not None:
-            command += f" --output {quoted_destination(destination)}"
-        hints.append(Hint(f"{task_name(record.task_id)} is finished but not saved: {{}}", command))
+    hints += [_recovery_hint(context, record) for record in unsaved[:_SHOWN_TASKS]]
     for hint in hints:
         context.printer.hint(hint)
     if hints:
         first = [*running, *unsaved][0]
         error.hint = error.hint or hints[0]
         error.task_id, error.request_id = first.task_id, first.request_id
+
+
+def _recovery_hint(context: Context, record: "Record") -> str:
+    """Return what became of a task, and the command that continues it."""
+    from omniedit.models import task_name
+
+    is_finished = record.task is not None and record.task.is_terminal
+    what = "is finished but not saved" if is_finished else "continues on the service"
+    what = f"{task_name(record.task_id)} {what}"
+    if _changes_result(context):
+        return f"{what}: {context.same_command()}"
+    destination = _destination_of(context, record.task_id)
+    command = f"wait {record.task_id} --download {quoted_destination(destination)}"
+    if is_finished:
+        command = f"download {record.task_id}"
+        if destination is not None:
+            command += f" --output {quoted_destination(destination)}"
+    return Hint(f"{what}: {{}}", command)
 
 
 def remind(context: Context) -> None:
@@ -350,7 +361,16 @@ def _print_document(
 def _hint(context: Context, error: OmniEditError) -> str | None:
     destination = _destination_of(context, error.task_id)
     hint = hint_for(error, command=context.command, destination=destination)
+    if isinstance(error, NotFinishedError) and error.hint is None and _changes_result(context):
+        hint = f"{context.same_command()} continues it"
     return context.render_hint(hint) if hint else None
+
+
+def _changes_result(context: Context) -> bool:
+    """Return whether `edit` was to do more with the result than `wait` and `download` would."""
+    params = context.params or {}
+    is_changed = params.get("sound") not in {None, Sound.NEW} or params.get("sidecar")
+    return context.command == "edit" and bool(is_changed)
 
 
 def _destination_of(context: Context, task_id: str | None) -> str | None:

@@ -420,7 +420,8 @@ def _describe(head: bytes, content_type: str) -> str:
         return "JSON"
     if not head:
         return "nothing"
-    return content_type.partition(";")[0].strip()[:60] or "something else"
+    kind = content_type.partition(";")[0].strip()[:60].lower()
+    return f"another format, sent as {kind}," if kind == "video/mp4" else kind or "something else"
 
 
 def _link_error(error: InvalidInputError) -> OmniEditError:

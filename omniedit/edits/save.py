@@ -142,7 +142,8 @@ def save(
         if deadline is None or session.monotonic() < deadline:
             raise
         msg = f"{task_name(task.task_id)} is completed, but time ran out before it was saved"
-        raise WaitTimeoutError(msg, task_id=task.task_id) from error
+        hint = "the same command resumes the download"
+        raise WaitTimeoutError(msg, hint=hint, task_id=task.task_id) from error
     return record
 
 

@@ -16,6 +16,7 @@ from omniedit.errors import (
     AuthenticationError,
     BlockedClientError,
     IdempotencyConflictError,
+    InvalidInputError,
     ModelRefusedError,
     OmniEditError,
     QuotaError,
@@ -26,6 +27,7 @@ from omniedit.errors import (
     UnreadableReplyError,
 )
 from omniedit.http.reply import Reply, is_blocked_client, retry_after_of
+from omniedit.http.urls import parse_web_url
 from omniedit.models import (
     LAST,
     Credits,
@@ -235,7 +237,7 @@ def parse_uploaded_clip(value: object) -> UploadedClip:
     """
     stored = as_object(as_object(value).get("data"))
     url = _first_text(stored, "file_url", "download_url")
-    if url is None or not _is_web_url(url):
+    if url is None or not _is_valid_url(url):
         msg = "the file service's reply contains no URL of the uploaded clip"
         is_stored = as_object(value).get("success") is True
         raise UnreadableReplyError(msg, code="no_clip_url" if is_stored else None)
@@ -289,6 +291,14 @@ def _first(fields: JSONObject, name: str, other: str) -> object:
 
 def _is_web_url(url: str) -> bool:
     return re.match(r"https?://[^/\s]", url, re.IGNORECASE) is not None
+
+
+def _is_valid_url(url: str) -> bool:
+    try:
+        parse_web_url(url, what="URL")
+    except InvalidInputError:
+        return False
+    return True
 
 
 def _status(value: object) -> str | None:

@@ -83,8 +83,10 @@ def list_(
         clip=clip,
         since=None if since is None else parse_since(since, now=context.clock.now()),
     )
-    is_filtered = everything or tree or offline or forget is not None or not filters.is_empty
-    _check_combination(remote=remote, adopt=adopt, is_filtered=is_filtered)
+    is_filtered = everything or tree or offline or not filters.is_empty
+    _check_combination(
+        remote=remote, adopt=adopt, forgets=forget is not None, is_filtered=is_filtered
+    )
     use = JournalUse.OPTIONAL if remote and not adopt else JournalUse.REQUIRED
     with context.session(use, shows_progress=remote) as session:
         if forget is not None:
@@ -157,7 +159,10 @@ def _show(
         printer.note(f"open edits are as last recorded, up to {render_age(now - found.as_of)}{why}")
 
 
-def _check_combination(*, remote: bool, adopt: bool, is_filtered: bool) -> None:
+def _check_combination(*, remote: bool, adopt: bool, forgets: bool, is_filtered: bool) -> None:
+    if forgets and (remote or is_filtered):
+        msg = "--forget drops one edit and cannot be combined with other options of `list`"
+        raise InvalidInputError(msg, code="usage")
     if adopt and not remote:
         msg = "--adopt requires --remote"
         raise InvalidInputError(msg, code="usage")

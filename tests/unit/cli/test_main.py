@@ -4,6 +4,7 @@ import io
 import json
 import signal
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,29 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.journal import Journal
-from omniedit.models import Record, Task
+from omniedit.models import Record, Sound, Task
 from omniedit.terminal.documents import task_document
 from omniedit.terminal.printer import OutputMode, Printer
+
+EDIT_ARGV = ("edit", "clip.mp4", "make it night")
 
 
 class Ended:
     """A command that has ended in the given way, and what it printed."""
 
     def __init__(
-        self, outcome: Outcome, mode: OutputMode, name: str = "wait", record: Record | None = None
+        self,
+        outcome: Outcome,
+        mode: OutputMode,
+        name: str = "wait",
+        record: Record | None = None,
+        *,
+        argv: Sequence[str] = (),
+        params: dict[str, Any] | None = None,
     ) -> None:
         self.stdout, self.stderr = io.StringIO(), io.StringIO()
         context = Context({"OMNIEDIT_SANDBOX": "1"})
-        context.command = name
+        context.argv, context.command, context.params = [*argv], name, params
         context.printer = Printer(stdout=self.stdout, stderr=self.stderr, environ={}, mode=mode)
         if record is not None:
             context.board.add(record)
@@ -147,7 +157,17 @@ def test_all_errors_are_shown_and_the_worst_is_in_the_document() -> None:
         pytest.param(Outcome(errors=[WaitTimeoutError("no end", task_id="t-1")]), id="timed-out"),
     ],
 )
-def test_an_edits_recovery_command_saves_to_the_same_place(outcome: Outcome) -> None:
+@pytest.mark.parametrize(
+    ("params", "recovery_command"),
+    [
+        ({}, "`omniedit wait t-1 --download clip-make-it-night-012345.mp4`"),
+        ({"sound": Sound.NONE}, "`omniedit edit clip.mp4 'make it night'`"),
+        ({"sidecar": True}, "`omniedit edit clip.mp4 'make it night'`"),
+    ],
+)
+def test_an_edits_recovery_command_saves_the_same_file(
+    outcome: Outcome, params: dict[str, Any], recovery_command: str
+) -> None:
     task = Task(task_id="t-1", status="pending")
     record = Record(
         request_id="r-1",
@@ -159,9 +179,8 @@ def test_an_edits_recovery_command_saves_to_the_same_place(outcome: Outcome) -> 
         identity="0123456789abcdef",
     )
 
-    ended = Ended(outcome, OutputMode.TEXT, "edit", record)
+    ended = Ended(outcome, OutputMode.TEXT, "edit", record, argv=EDIT_ARGV, params=params)
 
-    recovery_command = "`omniedit wait t-1 --download clip-make-it-night-012345.mp4`"
     assert recovery_command in ended.stderr.getvalue()
 
 

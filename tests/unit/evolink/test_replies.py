@@ -326,6 +326,9 @@ def test_a_reply_without_a_list_is_unreadable(value: object) -> None:
         parse_task_list(value)
 
 
+BAD_URLS = ("file:///etc/passwd", "https://a b/\n", "https://user:word@a.example/c")
+
+
 def test_an_upload_has_a_url_and_an_expiry() -> None:
     stored = {"file_url": "https://f.example/c.mp4", "expires_at": "2025-09-09T11:01:33Z"}
 
@@ -334,7 +337,7 @@ def test_an_upload_has_a_url_and_an_expiry() -> None:
     assert (clip.url, clip.expires_at) == ("https://f.example/c.mp4", 1757415693.0)
     assert parse_uploaded_clip({"data": {"download_url": "http://f.example/c"}}).url
     bad: object
-    for bad in ({}, {"data": {}}, {"data": {"file_url": "file:///etc/passwd"}}):
+    for bad in ({}, {"data": {}}, *({"data": {"file_url": url}} for url in BAD_URLS)):
         with pytest.raises(UnreadableReplyError):
             parse_uploaded_clip(bad)
 
