@@ -1,4 +1,4 @@
-"""Common fixtures: an empty home, no settings from outside, the installed command."""
+"""How pytest runs the tests, and the fixtures that all share: a home, the command line, a sandbox."""
 
 import gc
 import importlib.util

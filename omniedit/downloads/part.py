@@ -222,7 +222,7 @@ class PartFile:
             raise disk_error(self._note_path, error) from error
 
     def drop_note(self) -> None:
-        """Remove the note; only valid before a next writer can create one of the same name."""
+        """Remove the note, while the file still has its name: later the next writer may own it."""
         self._unlink(self._note_path)
 
     def drop(self) -> None:
@@ -299,9 +299,9 @@ def is_whole_mp4(read_at: ReadAt, size_bytes: int) -> bool:
     return 0 <= size_bytes - end < _BOX_HEADER_BYTES and {b"moov", b"mdat"} <= seen
 
 
-def part_path(target: Path, ident: str, *, system: System = THIS_SYSTEM) -> Path:
+def part_path(target: Path, source_id: str, *, system: System = THIS_SYSTEM) -> Path:
     """Return the path of `target`'s part file."""
-    end_of_id = re.sub(r"[^A-Za-z0-9._-]", "_", ident)[-_END_OF_ID_LENGTH:]
+    end_of_id = re.sub(r"[^A-Za-z0-9._-]", "_", source_id)[-_END_OF_ID_LENGTH:]
     # The note's name, which is the longest, must fit as well.
     name = hidden_path(target, f".{end_of_id}.part{NOTE_SUFFIX}", system=system)
     return name.with_suffix("")

@@ -132,7 +132,7 @@ class Placement:
     def write(
         self,
         target: Path,
-        ident: str,
+        source_id: str,
         fill: Callable[[PartFile], None],
         *,
         overwrite: bool,
@@ -142,7 +142,7 @@ class Placement:
 
         Args:
             target: The final path; missing folders are created.
-            ident: The source of the content, such as a task ID; part files are named after it.
+            source_id: The source of the content, such as a task ID; part files are named after it.
             fill: Completes the part file.
             overwrite: Replace an existing file.
             on_verified: Called with the complete, synced file before it is placed, so that a record
@@ -154,7 +154,7 @@ class Placement:
             LocalError: If the disk, the folder or the name does not allow it.
         """
         target = absolute_path(stable_path(target))
-        part = self._open(target, ident, overwrite=overwrite)
+        part = self._open(target, source_id, overwrite=overwrite)
         if part is None:
             return saved_file(target)
         with part:
@@ -167,7 +167,7 @@ class Placement:
         return saved
 
     def write_content(
-        self, target: Path, ident: str, chunks: Iterable[bytes], *, overwrite: bool
+        self, target: Path, source_id: str, chunks: Iterable[bytes], *, overwrite: bool
     ) -> SavedFile:
         """Write given content; arguments and errors are those of `write`."""
 
@@ -176,7 +176,7 @@ class Placement:
             for chunk in chunks:
                 part.append(chunk)
 
-        return self.write(target, ident, fill, overwrite=overwrite)
+        return self.write(target, source_id, fill, overwrite=overwrite)
 
     def copy(
         self,
@@ -250,9 +250,9 @@ class Placement:
         part.drop()
         self.system.sync_folder(target.parent)
 
-    def _open(self, target: Path, ident: str, *, overwrite: bool) -> PartFile | None:
+    def _open(self, target: Path, source_id: str, *, overwrite: bool) -> PartFile | None:
         """Check a target, create its folder, open its part file; None if it is already finished."""
-        has_locks, path = True, part_path(target, ident, system=self.system)
+        has_locks, path = True, part_path(target, source_id, system=self.system)
         try:
             has_locks = check_writable(target, overwrite=overwrite, system=self.system)
         except TargetExistsError:
@@ -298,9 +298,9 @@ class Placement:
                 _rename(part, target)
 
 
-def remove_leftover_part(target: Path, ident: str) -> None:
+def remove_leftover_part(target: Path, source_id: str) -> None:
     """Remove the part file's name if a kill right after placement left it beside the file."""
-    path = part_path(absolute_path(target), ident)
+    path = part_path(absolute_path(target), source_id)
     if _is_same_file(path, target):
         for left_over in (path.with_name(path.name + NOTE_SUFFIX), path):
             with suppress(OSError):
@@ -308,7 +308,6 @@ def remove_leftover_part(target: Path, ident: str) -> None:
 
 
 def _rename(part: PartFile, target: Path) -> None:
-    # Once the part file has lost its name, the note may belong to the next writer.
     part.drop_note()
     if not part.system.moves_open_files:
         part.close()

@@ -44,7 +44,7 @@ _TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e]*"')
 
-Progress = Callable[[int, int | None], None]
+OnProgress = Callable[[int, int | None], None]
 """Takes the bytes so far and, if known, the total."""
 OnRetry = Callable[[str, float, int], None]
 """Takes the failure, the seconds until the next attempt, and the number of the failed one."""
@@ -57,7 +57,7 @@ class Downloader:
         http: Sends the requests, never with a key; its policy and clock apply here too.
         sleep: Sleeps between two attempts.
         jitter: Returns a number in [0, 1).
-        public_only: Refuse to connect to addresses of this machine or its network.
+        allow_internal: Allow addresses of this machine and its network.
         system: The operating system; injected by tests.
     """
 
@@ -67,13 +67,13 @@ class Downloader:
         *,
         sleep: Callable[[float], object],
         jitter: Callable[[], float],
-        public_only: bool = False,
+        allow_internal: bool = True,
         system: System = THIS_SYSTEM,
     ) -> None:
         self._http = http
         self._sleep = sleep
         self._jitter = jitter
-        self._public_only = public_only
+        self._allow_internal = allow_internal
         self._placement = Placement(sleep=sleep, budget_s=http.policy.busy_budget_s, system=system)
 
     def download(
@@ -85,7 +85,7 @@ class Downloader:
         task_id: str | None = None,
         overwrite: bool = False,
         deadline: float | None = None,
-        on_progress: Progress,
+        on_progress: OnProgress,
         on_retry: OnRetry,
         on_verified: Callable[[SavedFile], None] | None = None,
     ) -> SavedFile:
@@ -120,7 +120,7 @@ class Downloader:
         def fill(part: PartFile) -> None:
             part.resume()
             transfer = _Transfer(
-                self._http, part, retry, what, deadline, self._public_only, on_progress
+                self._http, part, retry, what, deadline, self._allow_internal, on_progress
             )
             try:
                 transfer.complete(url)
@@ -140,7 +140,7 @@ class Downloader:
         what: str = "result",
         task_id: str | None = None,
         deadline: float | None = None,
-        on_progress: Progress,
+        on_progress: OnProgress,
         on_retry: OnRetry,
     ) -> Generator[Path]:
         """Download the file at `url` to a private folder below `folder` for a block.
@@ -172,8 +172,8 @@ class _Transfer:
     retry: Retry
     what: str
     deadline: float | None
-    public_only: bool
-    on_progress: Progress
+    allow_internal: bool
+    on_progress: OnProgress
 
     def __post_init__(self) -> None:
         self.fruitless = 0
@@ -264,7 +264,7 @@ class _Transfer:
             what=self.what,
             headers=headers,
             deadline=self.deadline,
-            public_only=self.public_only,
+            allow_internal=self.allow_internal,
         ) as reply:
             end_bytes, chunks = self._accept(reply)
             self._receive(chunks, end_bytes)

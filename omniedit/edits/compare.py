@@ -23,7 +23,7 @@ from omniedit.errors import (
     NoSuchReferenceError,
     OmniEditError,
 )
-from omniedit.http.urls import check_clip_url, public_url
+from omniedit.http.urls import check_clip_url, without_secrets
 from omniedit.media import is_available
 from omniedit.models import TASK_PREFIX, Record, SavedFile, clip_name, is_local, task_name
 from omniedit.system import exists
@@ -234,7 +234,7 @@ class _Finder:
                 on_retry=partial(session.report_retry, None),
             )
         except OmniEditError as error:
-            error.message = f"the clip {public_url(url)} cannot be fetched: {error.message}"
+            error.message = f"the clip {without_secrets(url)} cannot be fetched: {error.message}"
             raise
 
 

@@ -114,7 +114,7 @@ def prepare(
     _check_model(session, request)
     _check_prompt(request.prompt, is_sandbox=session.is_sandbox)
     if request.callback_url is not None:
-        check_callback_url(request.callback_url, allow_internal=session.is_sandbox)
+        check_callback_url(request.callback_url, allow_loopback=session.is_sandbox)
     if request.video.startswith(TASK_PREFIX):
         known = _known_edit_of_result(session, request) if may_be_known else None
         if known is not None:

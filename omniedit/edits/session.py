@@ -190,7 +190,7 @@ class Session:
             self.http,
             sleep=self.sleep,
             jitter=self.jitter,
-            public_only=not self.allows_internal_clips,
+            allow_internal=self.allows_internal_clips,
         )
 
     def report(self, event: "Event") -> None:

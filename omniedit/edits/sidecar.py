@@ -14,7 +14,7 @@ from omniedit.edits.records import parents_of
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Target
 from omniedit.errors import JournalError, LocalError, OmniEditError, TargetExistsError
-from omniedit.http.urls import public_url
+from omniedit.http.urls import without_secrets
 from omniedit.journal.reading import is_present
 from omniedit.media import is_available
 from omniedit.models import Record, SavedFile, known_sum
@@ -123,7 +123,7 @@ def _write(
     fields = {
         "schema": SCHEMA,
         "omniedit": __version__,
-        "video": None if record.video is None else public_url(record.video),
+        "video": None if record.video is None else without_secrets(record.video),
         "video_sha256": record.clip_sha256,
         "prompt": record.prompt,
         "model": record.shown_model,

@@ -11,7 +11,7 @@ from omniedit.edits.requests import PreparedEdit, digest_of
 from omniedit.edits.session import Session
 from omniedit.errors import JournalError, TargetBusyError
 from omniedit.events import Preparing
-from omniedit.evolink.uploads import Uploader, check_size, clip_changed_error
+from omniedit.evolink.uploads import Uploader, check_upload_size, clip_changed_error
 from omniedit.http.urls import origin_of
 from omniedit.media import is_available
 from omniedit.media.facts import C2PA
@@ -145,7 +145,7 @@ def _prepared_copy(
                 on_progress=on_progress,
             )
         check_is_same(session, source)
-        check_size(
+        check_upload_size(
             target.stat().st_size,
             name=f"the prepared copy of {request.video}",
             hint="make it smaller with another program, or host it as an MP4 and give its URL",
@@ -224,14 +224,14 @@ def _check_frames(session: Session, request: EditRequest) -> None:
     """
     if request.check is False or not is_local(request.video) or not is_available():
         return
-    from omniedit.media.preparing import check_frames, refuse_damage  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.preparing import check_clip, refuse_damage  # noqa: PLC0415 - brings PyAV
 
     path, name = Path(request.video), clip_name(request.video)
 
     def check() -> "FrameCheck":
         shown = preparation_shown(session, name, "checking", after_s=_CHECK_SHOWN_AFTER_S)
         with shown as on_progress:
-            return check_frames(path, on_progress=on_progress)
+            return check_clip(path, on_progress=on_progress)
 
     found = session.remember("frames", path, check)
     refuse_damage(found, name=request.video)

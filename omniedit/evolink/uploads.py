@@ -88,7 +88,7 @@ def digest_clip(path: Path, *, check: bool = True) -> ClipDigest:
         return ClipDigest(sha256=digest.hexdigest(), size_bytes=file.tell())
 
 
-def check_size(size_bytes: int, *, name: str, hint: str = HOST_IT_HINT) -> None:
+def check_upload_size(size_bytes: int, *, name: str, hint: str = HOST_IT_HINT) -> None:
     """Refuse a file that is too large for the file service.
 
     Args:
@@ -108,7 +108,7 @@ def check_size(size_bytes: int, *, name: str, hint: str = HOST_IT_HINT) -> None:
 
 
 def _check_clip(path: Path, head: bytes, size_bytes: int) -> None:
-    check_size(size_bytes, name=str(path))
+    check_upload_size(size_bytes, name=str(path))
     found = _OTHER_BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else "not an MP4"
     if found:
         msg = f"{path} is {found}" + ("" if found == "not an MP4" else ", not an MP4")

@@ -216,7 +216,7 @@ class HttpClient:
         content: bytes | Iterable[bytes] | None = None,
         timeout_s: float | None = None,
         deadline: float | None = None,
-        public_only: bool = False,
+        allow_internal: bool = True,
     ) -> Generator[StreamedReply]:
         """Send a request and yield the reply before its body is read.
 
@@ -227,7 +227,7 @@ class HttpClient:
             content: The body.
             timeout_s: For the reply's headers, and for its body unless it is read as a transfer.
             deadline: The caller's own, a monotonic instant.
-            public_only: Refuse to connect to addresses of this machine or its network.
+            allow_internal: Allow addresses of this machine and its network.
 
         Raises:
             InvalidInputError: If the host leads to a forbidden address; nothing was sent.
@@ -238,7 +238,7 @@ class HttpClient:
         """
         self._keep_secret(headers)
         timeout_s = self.policy.read_timeout_s if timeout_s is None else timeout_s
-        client = self._client_for(url, public_only=public_only)
+        client = self._client_for(url, allow_internal=allow_internal)
         timer = Timer(timeout_s, deadline=deadline, policy=self.policy, clock=self.clock)
         if content is not None and not isinstance(content, bytes):
             content = _timed_upload(content, timer, timeout_s)
@@ -279,14 +279,14 @@ class HttpClient:
         self._trace_line(f"< {response.status_code} after {self._since(began)}{suffix}")
         return response
 
-    def _client_for(self, url: str, *, public_only: bool) -> httpx.Client:
+    def _client_for(self, url: str, *, allow_internal: bool) -> httpx.Client:
         """Return the client for a URL; only URLs with the same reach share connections.
 
         Raises:
             InvalidInputError: If the URL itself names a forbidden address.
         """
         reach = Reach.LOOPBACK if is_loopback_url(url) else Reach.ANY
-        if public_only:
+        if not allow_internal:
             if host_kind(shown_host(url)) is not HostKind.PUBLIC:
                 host = shown_host(url)
                 msg = f"{host} is an address of this machine or network, which omniedit does not contact"

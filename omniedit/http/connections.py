@@ -51,6 +51,9 @@ class Timer:
     httpcore passes time-outs to the network backend unchanged. This object takes their place, so
     that all operations of a request share one deadline.
 
+    The stall rule: a transfer ends if fewer than `stall_s * stall_bytes_per_s` bytes move within
+    `stall_s`.
+
     Args:
         timeout_s: For the reply's headers, and for its body unless `begin_transfer` is called.
         deadline: The caller's own, a monotonic instant; it applies to transfers too.

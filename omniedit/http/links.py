@@ -52,7 +52,7 @@ def followed(
     what: str,
     headers: Mapping[str, str],
     deadline: float | None = None,
-    public_only: bool = False,
+    allow_internal: bool = True,
 ) -> Generator["StreamedReply"]:
     """Yield the reply at the end of a link's redirects; its `url` is the last one.
 
@@ -62,7 +62,7 @@ def followed(
         what: What the link leads to, as messages name it: "clip" or "result".
         headers: Sent with each request; they must not contain a key.
         deadline: For all requests, a monotonic instant.
-        public_only: Refuse to connect to addresses of this machine or its network.
+        allow_internal: Allow addresses of this machine and its network.
 
     Raises:
         InvalidInputError: If the link or one of its redirects must not be followed.
@@ -74,7 +74,11 @@ def followed(
             try:
                 reply = stack.enter_context(
                     http.stream(
-                        "GET", url, headers=headers, deadline=deadline, public_only=public_only
+                        "GET",
+                        url,
+                        headers=headers,
+                        deadline=deadline,
+                        allow_internal=allow_internal,
                     )
                 )
             except UnreadableReplyError as error:
@@ -222,7 +226,7 @@ class RangeReader(io.RawIOBase):
             what="clip",
             headers={"range": f"bytes={first}-{first + _BLOCK_BYTES - 1}"},
             deadline=self._deadline,
-            public_only=not self._allow_internal,
+            allow_internal=self._allow_internal,
         ) as reply:
             body = self._body(reply, first)
             # Request the next block from the URL that this one came from.

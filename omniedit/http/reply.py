@@ -17,7 +17,7 @@ LONGEST_RETRY_AFTER_S: Final = 366 * 24 * 3600.0
 CONTENT_RANGE: Final = re.compile(
     r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})", re.IGNORECASE
 )
-"""The first and the last byte, which are missing from the reply to an impossible range, and the total."""
+"""Groups: first byte, last byte, total; a 416 states only the total."""
 
 _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 _EARLIEST_DATE: Final = 1_000_000_000.0  # 2001
@@ -79,7 +79,7 @@ def decode(body: bytes, encoding: str, *, max_bytes: int) -> bytes | None:
 
 def parse_json(body: bytes) -> object:
     """Return a JSON value with None for unusable numbers; None if the body is not JSON."""
-    # Python refuses integers of thousands of digits: read them as None, but only if there are any.
+    # `int` refuses thousands of digits: only then parse again, and read such numbers as None.
     for parse_int in (int, _readable_int):
         with suppress(ValueError, RecursionError):
             value = json.loads(

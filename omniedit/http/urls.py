@@ -18,7 +18,7 @@ MAX_CALLBACK_URL_LENGTH: Final = 2048
 """API reference, `callback_url`."""
 
 _BAD_LABEL: Final = re.compile(r"^\.|\.\.|\.$|[^.]{64}")
-"""Part of a host name: between two dots are 1 to 63 characters (RFC 1035, 2.3.4)."""
+"""Matches a host name with an empty label or one longer than 63 characters (RFC 1035, 2.3.4)."""
 _URL_FORM: Final = "a URL is written https://HOST/PATH"
 _CALLBACK_HINT: Final = "name a public address, such as https://example.com/hook"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -143,12 +143,12 @@ def check_no_video_page(url: str) -> None:
         raise InvalidInputError(msg, code="web_page", hint=hint)
 
 
-def check_callback_url(text: str, *, allow_internal: bool) -> None:
+def check_callback_url(text: str, *, allow_loopback: bool) -> None:
     """Refuse a callback URL that the service would refuse (API reference, `callback_url`).
 
     Args:
         text: The URL as typed.
-        allow_internal: Allow http and addresses of this machine (sandbox keys only).
+        allow_loopback: Allow http and addresses of this machine (sandbox keys only).
 
     Raises:
         InvalidInputError: If the service would refuse it, or it is not a valid URL.
@@ -158,7 +158,7 @@ def check_callback_url(text: str, *, allow_internal: bool) -> None:
         msg = f"the callback URL is longer than {MAX_CALLBACK_URL_LENGTH} characters: {len(text)}"
         raise InvalidInputError(msg, code="invalid_callback_url")
     kind = host_kind(parts.hostname or "")
-    if allow_internal and kind is HostKind.LOOPBACK:
+    if allow_loopback and kind is HostKind.LOOPBACK:
         return
     if parts.scheme != "https":
         msg = "the callback URL must begin with https://"
@@ -178,7 +178,7 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{shown}:{parts.port}"
 
 
-def public_url(text: str) -> str:
+def without_secrets(text: str) -> str:
     """Return a URL without anything that may be secret: user, password, query and fragment."""
     return re.sub(r"(?<=://)[^/]*@", "", without_query(text)) if "://" in text else text
 

@@ -394,7 +394,7 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     connection.execute("pragma synchronous=full")
     # On macOS, `fsync` does not flush the drive's cache.
     connection.execute("pragma fullfsync=on")
-    # omniedit creates no views or triggers, and those of others need not end.
+    # omniedit creates no views or triggers; one that somebody else put into the file could run forever.
     if connection.execute(
         "select 1 from sqlite_master where type in ('view', 'trigger')"
     ).fetchone():

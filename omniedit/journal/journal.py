@@ -39,7 +39,7 @@ _NEWER_STATE: Final = """
         estimated_s = coalesce(excluded.estimated_s, estimated_s),
         credits_reserved = coalesce(excluded.credits_reserved, credits_reserved),
         credits_used = coalesce(excluded.credits_used, credits_used),
-        -- A task without results was marked as gone; a result that appears later is here.
+        -- A completed task without results is marked as gone; later results revoke the mark.
         is_result_gone = is_result_gone and (result_urls <> '[]' or excluded.result_urls = '[]'),
         -- Not `iif`, which needs SQLite 3.32: Python 3.11 of Rocky Linux 8 uses 3.26.
         result_urls = case excluded.result_urls
@@ -319,7 +319,7 @@ class Journal(Reader):
             "model": attempt.model,
             "clip": render_json(attempt.clip_facts),
         }
-        # The request ID of a refused attempt may be used again.
+        # Replaces a refused attempt: its request ID may be used again.
         self._database.insert("attempts", row)
 
     def _store_call(self, context: str, request_id: str | None) -> None:
@@ -404,8 +404,8 @@ def opened_journal(
     """Open the journal for a block; if `use` allows, fall back to one that is kept in memory.
 
     Raises:
-        JournalError: If `use` does not allow that, or damage is found later; a damaged journal is
-            set aside.
+        JournalError: If the journal cannot be opened and `use` allows no other, or turns out to be
+            damaged; a damaged one is set aside.
     """
     opened = partial(
         Journal, enclosing=enclosing, clock=clock.now, sleep=clock.sleep, timeout_s=timeout_s

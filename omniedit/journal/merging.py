@@ -19,7 +19,7 @@ from omniedit.journal.database import (
     mapped_errors,
 )
 from omniedit.journal.reading import Reader, is_present
-from omniedit.journal.rows import parse_row, saved_file
+from omniedit.journal.rows import COUNTED_TABLES, parse_row, saved_file
 from omniedit.policy import DEFAULT
 from omniedit.system.folders import private_folder
 
@@ -87,7 +87,6 @@ _NEW_FILES: Final = """
     select task_id, path, size_bytes, sha256, saved_at, is_elsewhere, facts, sound, served_path
     from other.files where (task_id, path) not in (select task_id, path from files)
 """
-_COUNTED: Final = ("attempts", "tasks", "files")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +123,7 @@ def merge(
         database.writing(),
     ):
         conflicts = [str(row[0]) for sql in _CONFLICTS for row in database.rows(sql)]
-        before = database.counts(_COUNTED)
+        before = database.counts(COUNTED_TABLES)
         database.execute(_TASKS.format(columns=", ".join(database.columns("tasks"))))
         columns = ", ".join(database.columns("attempts"))
         for row in database.rows(_REFUSED_HERE):
@@ -151,8 +150,8 @@ def merge(
             database.execute(
                 f"insert or ignore into {table} ({columns}) select {columns} from other.{table}"  # noqa: S608 - constants only
             )
-        after = database.counts(_COUNTED)
-    new = {table: after[table] - before[table] for table in _COUNTED}
+        after = database.counts(COUNTED_TABLES)
+    new = {table: after[table] - before[table] for table in COUNTED_TABLES}
     return Merged(
         submissions=new["attempts"],
         tasks=new["tasks"],

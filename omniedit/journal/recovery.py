@@ -27,7 +27,7 @@ from omniedit.journal.database import (
     mapped_errors,
 )
 from omniedit.journal.reading import LOCKS_FOLDER, Reader, held_lock
-from omniedit.journal.rows import RESTORED, UNPARSABLE, parse_row
+from omniedit.journal.rows import COUNTED_TABLES, UNPARSABLE, parse_row
 from omniedit.models import TaskStatus
 from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM, System
@@ -134,6 +134,7 @@ def _locked(path: Path, timeout_s: float) -> Generator[None]:
         try:
             connection.execute("begin exclusive")
         except sqlite3.DatabaseError as error:
+            # Damage may prevent the lock; a busy or unwritable file is an error.
             if type(error) is not sqlite3.DatabaseError:
                 raise
         yield
@@ -170,7 +171,7 @@ def _restore(
         )
         recovery = Recovery(
             damaged_file=damaged_file,
-            rows_restored=database.counts(RESTORED),
+            rows_restored=database.counts(COUNTED_TABLES),
             unreadable_pages=found.unreadable_pages,
             missing_ids=found.missing_ids(),
         )
@@ -256,7 +257,7 @@ class _Salvage:
         )
         if 1 in self._explained:
             # The schema is known: the rows of a table that it lacks are lost.
-            self.unreadable_pages += len(set(RESTORED) - self._tables)
+            self.unreadable_pages += len(set(COUNTED_TABLES) - self._tables)
 
     def lose(self, table: str, row: "_Row") -> None:
         """Count a row that was read, but is damaged, as lost."""

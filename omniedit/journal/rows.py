@@ -24,8 +24,8 @@ _UNRECORDED_MODEL: Final = "gemini-omni-flash-video-edit"
 """The model of attempts made before the model was recorded, when there was only one."""
 UNPARSABLE: Final = (LookupError, TypeError, ValueError, RecursionError)
 """The errors that parsers raise for damaged columns."""
-RESTORED: Final = ("attempts", "tasks", "files", "calls")
-"""The tables whose restored rows are counted."""
+COUNTED_TABLES: Final = ("attempts", "tasks", "files", "calls")
+"""The tables whose rows are counted when a journal is recovered or merged."""
 
 ParsedRow: TypeAlias = dict[str, Any]
 """A row by column, each value checked and converted by `parse_row`."""
@@ -138,7 +138,7 @@ def _parse_texts(text: str | None) -> tuple[str, ...]:
 
 def _parse_counts(text: str) -> dict[str, int]:
     counts = json.loads(text)
-    return {table: int(counts[table]) for table in RESTORED}
+    return {table: int(counts[table]) for table in COUNTED_TABLES}
 
 
 def _parse_facts(text: str | None) -> VideoFacts | None:

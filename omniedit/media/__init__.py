@@ -1,6 +1,6 @@
 """Probe, cut, convert, split, join and compare clips locally (extra `media`, PyAV).
 
-Apart from the sandbox, nothing else imports `av`. The modules `facts` and `timeline` need no extra;
+Apart from the sandbox, nothing else imports `av`. `facts`, `formats` and `timeline` need no extra;
 the others are imported where they are used, after a check that it is installed.
 """
 

@@ -129,8 +129,8 @@ def original_audio(container: "OutputContainer", *, part: Part, length_s: Fracti
         part: The part, whose end is ignored.
         length_s: How much to take; silence is added if the audio ends earlier.
     """
-    audio_s = part.facts.audio_s
-    is_covered = audio_s is not None and audio_s + _TOLERANCE_S >= length_s
+    audio_end_s = part.facts.audio_end_s
+    is_covered = audio_end_s is not None and audio_end_s + _TOLERANCE_S >= length_s
     if can_copy_audio(part) and is_covered:
         return copied_audio(container, part=part, length_s=length_s)
     return encoded_audio(container, part=part, length_s=length_s, pads=True)

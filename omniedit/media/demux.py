@@ -208,7 +208,7 @@ def seek_before(clip: "InputContainer", stream: "Stream", before: int | None) ->
             clip.seek(before, stream=stream)
 
 
-def check_size(width: int, height: int, *, name: str) -> None:
+def check_frame_size(width: int, height: int, *, name: str) -> None:
     """Refuse video without a size, and video that is too large to decode.
 
     Raises:

@@ -19,7 +19,7 @@ ACCEPTED_CODECS: Final = frozenset({"h264", "hevc"})
 # Containers round times to their ticks, the coarsest to a millisecond.
 _ROUNDING_S: Final = 0.0015
 # A clip may exceed the limit by one frame, but by no more than this.
-_LONGEST_FRAME_S: Final = 0.25
+_LARGEST_OVERRUN_S: Final = 0.25
 _LOWEST_SHARE: Final = 0.5
 _RATE_TOLERANCE: Final = 0.01
 _LENGTH_TOLERANCE_S: Final = 0.25
@@ -122,7 +122,7 @@ class ClipFacts:
     pixel_aspect: Fraction = Fraction(1)
     """Width of a stored pixel over its height."""
     is_interlaced: bool = False
-    audio_s: float | None = None
+    audio_end_s: float | None = None
     """End of the audio track that is used, counted from the first frame; None if unknown."""
     audio_tracks: tuple[AudioTrack, ...] = ()
     marks: tuple[str, ...] = ()
@@ -254,7 +254,7 @@ def needs_conversion(facts: ClipFacts, *, longest_s: float, keeps_hdr: bool = Fa
 
 def allowed_overrun_s(frame_s: float) -> float:
     """Return by how much a clip may exceed the limit: one frame of this length."""
-    return min(frame_s, _LONGEST_FRAME_S) + _ROUNDING_S
+    return min(frame_s, _LARGEST_OVERRUN_S) + _ROUNDING_S
 
 
 def describe_difference(clip: VideoFacts, result: VideoFacts) -> str | None:

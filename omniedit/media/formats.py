@@ -251,7 +251,8 @@ def _end_of_elements(file: Readable, size_bytes: int) -> int:
             break
         element = _element(read_at(offset, _LONGEST_HEADER))
         if element is None:
-            # Fewer bytes than a header: the file is cut off. More: they are junk after the end.
+            # Fewer bytes than a header are a cut-off element: claim one byte more than the file has.
+            # More are junk after the end.
             return size_bytes + (size_bytes - offset < _LONGEST_HEADER)
         kind, header_bytes, length = element
         if length is not None:
@@ -304,10 +305,10 @@ def _reader_of(file: Readable) -> ReadAt:
 
     def read_at(offset: int, size: int) -> bytes:
         file.seek(offset)
-        parts = bytearray()
-        while len(parts) < size and (part := file.read(size - len(parts))):
-            parts += part
-        return bytes(parts)
+        content = bytearray()
+        while len(content) < size and (chunk := file.read(size - len(content))):
+            content += chunk
+        return bytes(content)
 
     return read_at
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Packets: TypeAlias = Generator["Packet[Any]"]
 PacketSource: TypeAlias = Callable[["OutputContainer"], Packets]
-"""Adds a stream to a file before its first packet, if it has any, and yields its packets."""
+"""Yields a stream's packets, after adding the stream to the file; adds none if there are no packets."""
 
 StreamT = TypeVar("StreamT", bound="Stream")
 
@@ -192,22 +192,22 @@ def write_mp4(
 @contextmanager
 def _written(target: Path) -> Generator["OutputContainer"]:
     """Open an MP4 for writing, and rename it to the target once it is complete."""
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
     with translated_errors(str(target), is_written=True):
         # Name the protocol, so that FFmpeg cannot mistake a file name for a URL.
-        container = av.open(f"file:{part}", "w", format="mp4", container_options=_FASTSTART)
+        container = av.open(f"file:{unfinished}", "w", format="mp4", container_options=_FASTSTART)
         try:
             yield container
             container.close()
-            _check(part)
-            part.replace(target)
+            _check(unfinished)
+            unfinished.replace(target)
         except BaseException:
             # Otherwise PyAV closes the file during garbage collection, and reports errors then.
             with suppress(Exception):
                 container.close()
             raise
         finally:
-            part.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
 
 
 def _mux(container: "OutputContainer", packet: "Packet[Any]") -> None:
@@ -266,16 +266,16 @@ def _end_s(packet: "Packet[Any]") -> Fraction:
     return Fraction(((packet.pts or 0) + (packet.duration or 0)) * packet.time_base)
 
 
-def _check(part: Path) -> None:
+def _check(unfinished: Path) -> None:
     """Refuse a file that is incomplete.
 
     Raises:
         LocalError: If FFmpeg wrote less than it was given, for example because the disk is full.
     """
-    with part.open("rb") as file:
+    with unfinished.open("rb") as file:
         try:
             head = file.read(HEAD_BYTES)
-            check_is_whole(file, head, name=part.name, size_bytes=file.seek(0, os.SEEK_END))
+            check_is_whole(file, head, name=unfinished.name, size_bytes=file.seek(0, os.SEEK_END))
         except InvalidInputError as error:
-            msg = f"{part} could not be written completely"
+            msg = f"{unfinished} could not be written completely"
             raise LocalError(msg) from error

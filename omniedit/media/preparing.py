@@ -13,10 +13,9 @@ from omniedit.media.probing import read_clip
 from omniedit.media.video import (
     FrameCheck,
     VideoEncoding,
+    check_frames,
     copied_video,
     copyable_frames,
-    count_bad_frames,
-    frame_check,
 )
 from omniedit.models import MAX_UPLOAD_BYTES
 
@@ -93,7 +92,7 @@ def prepare(
         total_s=length_s,
         on_progress=on_progress,
     )
-    check = _check_copy(target) if copies_video else frame_check(part, encoding.good_frames)
+    check = _check_copy(target) if copies_video else FrameCheck.of(part, encoding.good_frames)
     if not accepts_damage:
         try:
             refuse_damage(check, name=facts.name)
@@ -113,7 +112,7 @@ def prepare(
     )
 
 
-def check_frames(source: Path, *, on_progress: OnProgress = ignore_progress) -> FrameCheck:
+def check_clip(source: Path, *, on_progress: OnProgress = ignore_progress) -> FrameCheck:
     """Decode a clip once and count its bad frames, before anything is paid.
 
     Args:
@@ -123,7 +122,7 @@ def check_frames(source: Path, *, on_progress: OnProgress = ignore_progress) -> 
     Raises:
         InvalidInputError: If it is not a readable clip.
     """
-    return count_bad_frames(read_clip(source), on_progress=on_progress)
+    return check_frames(read_clip(source), on_progress=on_progress)
 
 
 def refuse_damage(check: FrameCheck, *, name: str) -> None:
@@ -167,6 +166,7 @@ def _can_copy_video(facts: ClipFacts, *, keeps_hdr: bool) -> bool:
 
 def _check_copy(target: Path) -> FrameCheck:
     part = read_clip(target)
-    # Decoders take less memory than encoders, but a long clip has many pieces.
+    # Decoding takes about a quarter of the memory of encoding; the pieces of a long clip are checked
+    # at the same time.
     with ENCODING_SLOTS.taken(part.facts.pixels // 4):
-        return count_bad_frames(part)
+        return check_frames(part)

@@ -16,7 +16,7 @@ from omniedit.media.demux import (
     READING_BUDGET_S,
     audio_stream,
     audio_streams,
-    check_size,
+    check_frame_size,
     checked_head,
     external_reference,
     opened_media,
@@ -61,7 +61,7 @@ _UNSPECIFIED_RANGE: Final = 0
 # Neither rounding nor other tracks explain a track this many times as long as its file.
 _MOST_DISAGREEMENT: Final = 1.5
 # An edit list hides frames of normal length; a wrong timescale makes all of them long.
-_LONGEST_FRAME_S: Final = 1.0
+_SUSPICIOUS_FRAME_S: Final = 1.0
 _CHROMA_COMPONENTS: Final = 3
 _PROBE_SIDE: Final = 64
 _CHROMA: Final = {
@@ -160,7 +160,7 @@ def _probe(
     file.seek(0)
     with opened_media(file, name=name, is_partial=not reads_all) as container:
         stream = video_stream(container, name=name)
-        check_size(stream.codec_context.width, stream.codec_context.height, name=name)
+        check_frame_size(stream.codec_context.width, stream.codec_context.height, name=name)
         try:
             reading = _read(container, stream, file, name=name) if reads_all else None
         except InvalidInputError as error:
@@ -211,7 +211,7 @@ def _measured(
             f" {timeline.duration_s:.2f} s long, but the whole file only {announced:.2f} s"
         )
         raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
-    if timeline.frame_s > _LONGEST_FRAME_S and 2 * len(timeline.times) < (facts.frames or 0):
+    if timeline.frame_s > _SUSPICIOUS_FRAME_S and 2 * len(timeline.times) < (facts.frames or 0):
         msg = (
             f"the index of {facts.name} is damaged: it shows only {len(timeline.times)} of"
             f" {facts.frames} frames, for {timeline.frame_s:.2f} s each"
@@ -228,7 +228,7 @@ def _measured(
         frames=len(timeline.times),
         frame_rate=1 / timeline.frame_s,
         is_variable_rate=timeline.is_variable,
-        audio_s=None if reading.audio_end_s is None else reading.audio_end_s - start_s,
+        audio_end_s=None if reading.audio_end_s is None else reading.audio_end_s - start_s,
     )
 
 

@@ -222,27 +222,27 @@ class FrameCheck:
     frames: int
     bad_frames: int
 
+    @classmethod
+    def of(cls, part: Part, good_frames: int) -> "FrameCheck":
+        """Return how many frames of a part are bad, given how many are good."""
+        first = part.timeline.shown_at(part.span.start)
+        frames = sum(first <= time < part.span.end for time in part.timeline.times)
+        return cls(frames=frames, bad_frames=max(0, frames - good_frames))
+
     @property
     def is_acceptable(self) -> bool:
         """Whether at most a tenth of the frames are bad."""
         return self.bad_frames <= self.frames * _MOST_BAD
 
 
-def count_bad_frames(part: Part, *, on_progress: OnProgress = ignore_progress) -> FrameCheck:
+def check_frames(part: Part, *, on_progress: OnProgress = ignore_progress) -> FrameCheck:
     """Decode a part and count the frames that are damaged or missing."""
     good, span = 0, part.span
     report = progress_to(on_progress, total_s=span.length_s)
     for count, decoded in enumerate(_frames(part), start=1):
         good += not decoded.frame.is_corrupt
         report((decoded.pts - span.start) * span.tick_s, count)
-    return frame_check(part, good)
-
-
-def frame_check(part: Part, good_frames: int) -> FrameCheck:
-    """Return how many frames of a part are bad, given how many are good."""
-    first = part.timeline.shown_at(part.span.start)
-    frames = sum(first <= time < part.span.end for time in part.timeline.times)
-    return FrameCheck(frames=frames, bad_frames=max(0, frames - good_frames))
+    return FrameCheck.of(part, good)
 
 
 def shown_frames(

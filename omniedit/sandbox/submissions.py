@@ -18,7 +18,7 @@ from omniedit.sandbox.tasks import MAX_CLIP_S, MODELS, Edit, Status, price
 
 CALLBACK_LIMIT_CHARS = 2048
 # A clip may exceed the limit by one frame, but by no more than this.
-_LONGEST_FRAME_S = 0.25
+_LARGEST_OVERRUN_S = 0.25
 _FIELDS = ("model", "prompt", "video_urls", "callback_url")
 _UNSUPPORTED = ("duration", "aspect_ratio", "negative_prompt")
 _REQUEST_KEY = re.compile(r"[A-Za-z0-9._-]{16,96}")
@@ -273,7 +273,7 @@ def _find_upload(service: Service, video_url: str) -> Upload | None:
     # On any port: the clip may have been uploaded to an earlier process on another one.
     found = _UPLOAD_PATH.fullmatch(parts.path) if loopback_address(parts.hostname or "") else None
     upload = service.store.upload(found[1], now=service.clock()) if found else None
-    if upload and (upload.length_s or 0) > MAX_CLIP_S + _LONGEST_FRAME_S:
+    if upload and (upload.length_s or 0) > MAX_CLIP_S + _LARGEST_OVERRUN_S:
         message = (
             f"The video is {upload.length_s:.2f} s long; at most {MAX_CLIP_S:.0f} s are supported"
         )

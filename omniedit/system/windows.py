@@ -1,4 +1,4 @@
-"""Windows."""
+"""Windows: reserved names, files that cannot be renamed while open, no sync of folders, short waits."""
 
 import os
 import re
@@ -27,6 +27,9 @@ _NOT_IN_NAMES: Final = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 class Windows(System):
     """Windows.
+
+    It has reserved names, no sync of folders, and waits that no signal interrupts; a file that is
+    open can be neither renamed nor removed.
 
     Args:
         lock: Locks an open file for this process alone; raises if another process has it.

@@ -39,7 +39,7 @@ _FACTS: Final[Mapping[str, str]] = {
     "audio_codec": "audio_codec",
     "audio_rate": "audio_rate",
     "audio_channels": "audio_channels",
-    "audio_seconds": "audio_s",
+    "audio_seconds": "audio_end_s",
     "bytes": "size_bytes",
 }
 _LABEL_WIDTH: Final = 9

@@ -207,7 +207,7 @@ def _address(path: str, folder: Path) -> str:
 
 
 def _page_video(video: "ComparedVideo", address: str | None) -> "PageVideo":
-    from omniedit.http.urls import public_url
+    from omniedit.http.urls import without_secrets
     from omniedit.media.facts import rate_name
     from omniedit.terminal.page import PageVideo
 
@@ -221,7 +221,7 @@ def _page_video(video: "ComparedVideo", address: str | None) -> "PageVideo":
         address=address,
         record=video.record,
         parents=video.parents,
-        clip_address=None if video.clip_address is None else public_url(video.clip_address),
+        clip_address=None if video.clip_address is None else without_secrets(video.clip_address),
         shown_format=shown_format,
         frame_rate=facts.frame_rate if facts else None,
         from_s=video.from_s,

@@ -57,7 +57,7 @@ def test_a_link_to_an_internal_address_is_not_fetched(
     bench: Bench, origin: Origin, host: str
 ) -> None:
     downloader = Downloader(
-        bench.http, sleep=bench.slept.append, jitter=random.random, public_only=True
+        bench.http, sleep=bench.slept.append, jitter=random.random, allow_internal=False
     )
 
     with pytest.raises(ResultGoneError, match="which omniedit does not contact") as caught:
@@ -79,7 +79,7 @@ def test_a_name_with_an_internal_address_is_not_a_gone_result(tmp_path: Path) ->
         HttpClient(policy=policy, resolve=lambda *_: ["127.0.0.1"]) as http,
         pytest.raises(NotConnectedError, match="leads to an address of this machine") as caught,
     ):
-        Downloader(http, sleep=lambda _: None, jitter=random.random, public_only=True).download(
+        Downloader(http, sleep=lambda _: None, jitter=random.random, allow_internal=False).download(
             "http://cdn.example/a.mp4",
             tmp_path / "out.mp4",
             on_progress=lambda *_: None,

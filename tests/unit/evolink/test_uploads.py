@@ -28,7 +28,7 @@ from omniedit.errors import (
     UnreadableReplyError,
     WrongBaseURLError,
 )
-from omniedit.evolink.uploads import ClipDigest, Uploader, check_size, digest_clip
+from omniedit.evolink.uploads import ClipDigest, Uploader, check_upload_size, digest_clip
 from omniedit.http.client import HttpClient
 from omniedit.models import MAX_UPLOAD_BYTES, UploadedClip
 from tests.unit.http.hostile import ENDLESS, TINY, Answer, HostileServer
@@ -346,7 +346,7 @@ def test_a_file_that_is_not_an_mp4_is_refused_unless_unchecked(
 def test_a_clip_that_is_too_large_is_refused(clip: Path) -> None:
     os.truncate(clip, MAX_UPLOAD_BYTES + 1)
 
-    check_size(MAX_UPLOAD_BYTES, name="clip.mp4")
+    check_upload_size(MAX_UPLOAD_BYTES, name="clip.mp4")
     with pytest.raises(InvalidInputError, match="95 MiB") as caught:
         digest_clip(clip)
 

@@ -334,8 +334,8 @@ def test_loopback_never_goes_through_a_proxy(monkeypatch: pytest.MonkeyPatch, ur
         monkeypatch.setenv(name, PROXY)
 
     with HttpClient() as client:
-        transport = client._client_for(url, public_only=False)._transport_for_url(httpx.URL(url))
-        elsewhere = client._client_for(SECURE_URL, public_only=False)._transport_for_url(
+        transport = client._client_for(url, allow_internal=True)._transport_for_url(httpx.URL(url))
+        elsewhere = client._client_for(SECURE_URL, allow_internal=True)._transport_for_url(
             httpx.URL(SECURE_URL)
         )
 
@@ -368,8 +368,8 @@ def test_unreadable_certificates_name_ssl_cert_file(
 
 def test_http_and_https_clients_both_verify_certificates() -> None:
     with HttpClient() as client:
-        plain = client._client_for("http://127.0.0.1:1/", public_only=False)._transport
-        secure = client._client_for(SECURE_URL, public_only=False)._transport
+        plain = client._client_for("http://127.0.0.1:1/", allow_internal=True)._transport
+        secure = client._client_for(SECURE_URL, allow_internal=True)._transport
 
     assert isinstance(plain, httpx.HTTPTransport)
     assert isinstance(secure, httpx.HTTPTransport)
@@ -383,10 +383,10 @@ def test_http_and_https_clients_both_verify_certificates() -> None:
 def test_connections_are_reused_and_closed() -> None:
     client = client_of(lambda _: httpx.Response(200))
     client.request("GET", SECURE_URL)
-    inner = client._client_for(SECURE_URL, public_only=False)
+    inner = client._client_for(SECURE_URL, allow_internal=True)
     client.request("GET", SECURE_URL)
 
-    assert client._client_for("https://other.example/", public_only=False) is inner
+    assert client._client_for("https://other.example/", allow_internal=True) is inner
     client.close()
     assert inner.is_closed
     client.close()

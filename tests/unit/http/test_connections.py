@@ -229,7 +229,7 @@ def test_a_public_name_with_an_internal_address_is_not_contacted(
     with (
         HttpClient(policy=TINY, resolve=lambda *_: ["93.184.216.34", address]) as http,
         pytest.raises(InvalidInputError, match="leads to an address of this machine") as caught,
-        http.stream("GET", url, public_only=True),
+        http.stream("GET", url, allow_internal=False),
     ):
         pass
 
@@ -262,7 +262,7 @@ def test_an_internal_literal_address_is_not_even_resolved(host: str) -> None:
     with (
         HttpClient(policy=TINY, resolve=resolve) as http,
         pytest.raises(InvalidInputError, match="which omniedit does not contact"),
-        http.stream("GET", f"http://{host}/", public_only=True),
+        http.stream("GET", f"http://{host}/", allow_internal=False),
     ):
         pass
 
@@ -273,7 +273,7 @@ def test_a_connection_to_the_api_is_not_shared_with_links(serve_bytes: Serve) ->
 
     with HttpClient(resolve=lambda *_: ["127.0.0.1"]) as http:
         assert http.request("GET", url).status == 200
-        with pytest.raises(InvalidInputError), http.stream("GET", url, public_only=True):
+        with pytest.raises(InvalidInputError), http.stream("GET", url, allow_internal=False):
             pass
 
 
@@ -305,11 +305,11 @@ def test_behind_a_proxy_only_literal_addresses_are_checked(
         pytest.fail(f"resolved {host}")
 
     with HttpClient(resolve=resolve) as http:
-        with http.stream("GET", "http://media.example/a", public_only=True) as reply:
+        with http.stream("GET", "http://media.example/a", allow_internal=False) as reply:
             assert reply.beginning() == b"by proxy"
         with (
             pytest.raises(InvalidInputError),
-            http.stream("GET", "http://10.0.0.1/a", public_only=True),
+            http.stream("GET", "http://10.0.0.1/a", allow_internal=False),
         ):
             pass
 

@@ -26,11 +26,11 @@ class Host:
             return httpx.Response(self._status, headers={"location": self._locations.pop(0)})
         return httpx.Response(200)
 
-    def follow(self, url: str = URL, *, public_only: bool = False) -> str:
+    def follow(self, url: str = URL, *, allow_internal: bool = True) -> str:
         """Return the URL that answered after all redirects."""
         http = HttpClient(transport=httpx.MockTransport(self))
         with followed(
-            http, url, what="result", headers={"range": "bytes=3-"}, public_only=public_only
+            http, url, what="result", headers={"range": "bytes=3-"}, allow_internal=allow_internal
         ) as reply:
             return reply.url
 
@@ -124,10 +124,10 @@ def test_an_unusable_link_is_refused_before_any_request(url: str) -> None:
     "location", ["http://127.0.0.1/", "http://localhost/", "http://[::1]/", "http://2130706433/",
                  "http://169.254.169.254/latest/", "http://10.0.0.1/", "http://nas.local/"],
 )  # fmt: skip
-def test_public_only_refuses_a_redirect_to_an_internal_address(location: str) -> None:
+def test_a_redirect_to_an_internal_address_is_refused_if_asked(location: str) -> None:
     host = Host(location)
 
-    error = refused(lambda: host.follow("http://a.example/", public_only=True))
+    error = refused(lambda: host.follow("http://a.example/", allow_internal=False))
 
     assert error.code == "internal_address"
     assert len(host.requests) == 1

@@ -261,22 +261,22 @@ def test_a_direct_video_url_is_not_a_page(url: str) -> None:
 )
 def test_a_callback_the_service_would_refuse_is_refused(url: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        check_callback_url(url, allow_internal=False)
+        check_callback_url(url, allow_loopback=False)
 
     assert caught.value.code == "invalid_callback_url"
 
 
 def test_a_callback_of_the_maximum_length_is_accepted() -> None:
     url = "https://example.com/"
-    check_callback_url(url + "a" * (MAX_CALLBACK_URL_LENGTH - len(url)), allow_internal=False)
+    check_callback_url(url + "a" * (MAX_CALLBACK_URL_LENGTH - len(url)), allow_loopback=False)
 
 
 def test_a_sandbox_callback_may_use_http_only_on_loopback() -> None:
-    check_callback_url("http://127.0.0.1:9/hook", allow_internal=True)
+    check_callback_url("http://127.0.0.1:9/hook", allow_loopback=True)
     with pytest.raises(InvalidInputError):
-        check_callback_url("http://example.com/hook", allow_internal=True)
+        check_callback_url("http://example.com/hook", allow_loopback=True)
     with pytest.raises(InvalidInputError):
-        check_callback_url("https://10.0.0.1/hook", allow_internal=True)
+        check_callback_url("https://10.0.0.1/hook", allow_loopback=True)
 
 
 @pytest.mark.parametrize(

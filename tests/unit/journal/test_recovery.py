@@ -15,7 +15,7 @@ from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewErro
 from omniedit.journal import Journal
 from omniedit.journal.database import _VERSION_1, _VERSION_2, TABLES, VERSION
 from omniedit.journal.recovery import recover
-from omniedit.journal.rows import RESTORED
+from omniedit.journal.rows import COUNTED_TABLES
 from omniedit.models import Task
 from omniedit.system.locks import hold
 from tests.journals import attempt
@@ -444,7 +444,7 @@ def test_a_wrong_version_loses_nothing(folder: Path, filled: bytes, version: int
     assert len(known_requests(folder)) == EDITS
 
 
-@pytest.mark.parametrize("table", RESTORED)
+@pytest.mark.parametrize("table", COUNTED_TABLES)
 def test_a_missing_table_is_a_loss(folder: Path, filled: bytes, table: str) -> None:
     path = write(folder, filled)
     with contextlib.closing(sqlite3.connect(path)) as connection:

@@ -65,7 +65,7 @@ def test_original_audio_is_trimmed_or_padded_to_the_result(
 
     facts = probe_file(replaced.path, name="out")
     assert replaced.difference_s == pytest.approx(difference_s)
-    assert facts.audio_s == pytest.approx(4, abs=0.025)
+    assert facts.audio_end_s == pytest.approx(4, abs=0.025)
     assert facts.container_s == pytest.approx(4, abs=0.001)
     assert see(replaced.path).beeps == pytest.approx(range(min(4, seconds)), abs=0.001)
 

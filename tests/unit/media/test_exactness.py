@@ -11,7 +11,7 @@ import pytest
 from omniedit.errors import InvalidInputError
 from omniedit.media.facts import HLG, PQ, find_problems, needs_conversion
 from omniedit.media.filters import _pq_to_light, hald_planes
-from omniedit.media.preparing import check_frames, prepare, refuse_damage
+from omniedit.media.preparing import check_clip, prepare, refuse_damage
 from omniedit.media.probing import probe_file
 from tests.unit.media.clips import (
     Sound,
@@ -288,14 +288,14 @@ def test_a_transport_stream_truncated_within_a_packet_is_read(tmp_path: Path) ->
 
 def test_a_clip_is_refused_if_over_a_tenth_of_its_frames_are_bad(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4, codec_options={"bf": "0", "g": "1"})
-    check = check_frames(source)
+    check = check_clip(source)
     assert (check.frames, check.bad_frames) == (40, 0)
 
     for number in (3, 11, 22, 31):
         overwrite_packet(source, "video", number)
-    acceptable = check_frames(source)
+    acceptable = check_clip(source)
     overwrite_packet(source, "video", 36)
-    excessive = check_frames(source)
+    excessive = check_clip(source)
 
     assert acceptable.bad_frames == 4
     refuse_damage(acceptable, name="a.mp4")
