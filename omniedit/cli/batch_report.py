@@ -107,7 +107,7 @@ class BatchReport:
 
     def begin(self, edits: "Sequence[PlannedEdit]", *, line_count: int) -> None:
         """Record the plan: the edits of this run, and the number of lines before sharding."""
-        self._edits, self.recovery_hint = edits, None
+        self._edits = edits
         labels = {edit.identity: self._label_of(edit) for edit in edits}
         self._context.board.expect(len(edits), labels)
         if not edits and line_count:
@@ -126,6 +126,7 @@ class BatchReport:
 
     def add_all(self, session: "Session", outcomes: "Iterable[EditOutcome]") -> None:
         """Add every outcome, and print the report at the end, whatever ended the run."""
+        self.recovery_hint = None
         try:
             for outcome in outcomes:
                 self.add(outcome)
