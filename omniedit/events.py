@@ -131,16 +131,3 @@ Event: TypeAlias = (
     | Warned
 )
 Observer: TypeAlias = Callable[[Event], None]
-
-
-def edit_key(event: Event) -> str:
-    """Return the key of an event's edit: the task, or the clip while there is no task."""
-    match event:
-        case Submitted() | Progressed() | Completed() | Failed():
-            return event.record.task_id or event.record.request_id or ""
-        case Transferring(task_id=None) | Preparing():
-            return f"clip {event.name}"
-        case Stalled() | Saved() | Retrying() | Transferring():
-            return event.task_id or ""
-        case _:
-            return ""

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from omniedit.events import Preparing
 from omniedit.models import natural_order
-from omniedit.terminal.board import Board, EditState, Pause, Transfer
+from omniedit.terminal.board import Board
+from omniedit.terminal.edit_state import EditState, Pause, Transfer
 from omniedit.terminal.human import render_clock, render_credits, render_duration, render_size
 from omniedit.terminal.streams import ColourDepth, OutputStream
 from omniedit.terminal.text import cell_width, truncate

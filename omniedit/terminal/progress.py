@@ -23,7 +23,8 @@ from omniedit.events import (
     Submitted,
     Transferring,
 )
-from omniedit.terminal.board import Board, EditState
+from omniedit.terminal.board import Board
+from omniedit.terminal.edit_state import EditState
 from omniedit.terminal.human import (
     failure_of,
     file_uri,

@@ -22,7 +22,8 @@ from omniedit.events import (
     Transferring,
 )
 from omniedit.models import Record, SavedFile, Task, TaskError
-from omniedit.terminal.board import Board, EditState
+from omniedit.terminal.board import Board
+from omniedit.terminal.edit_state import EditState
 from tests.journals import record_of
 
 FILE = SavedFile(path="/a/out.mp4", size_bytes=7, sha256="00")
