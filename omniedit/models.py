@@ -29,7 +29,6 @@ _VIDEO_SUFFIXES = frozenset(
     {".3g2", ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
     | {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
 )
-_MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _TASK_ID = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]{0,127}")  # no option
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _INPUT_CODES = frozenset(
@@ -489,11 +488,6 @@ def natural_order(name: str) -> list[tuple[bool, int, str, str]]:
     # Digits stay text: `int` refuses more than 4,300 digits.
     parts = re.findall(r"0*([0-9]+)|([^0-9]+)", name.casefold())
     return [(not digits, len(digits), digits, text) for digits, text in parts]
-
-
-def is_model_id(text: str) -> bool:
-    """Return whether `text` is a well-formed model ID, known or not."""
-    return _MODEL_ID.fullmatch(text) is not None
 
 
 def task_name(task_id: str | None) -> str:

@@ -26,7 +26,6 @@ from omniedit.models import (
     EditRequest,
     compared_prompt,
     is_local,
-    is_model_id,
     is_video_name,
 )
 from omniedit.sanitize import is_valid_unicode
@@ -36,6 +35,7 @@ EXAMPLE_HINT: Final = (
     'say what to change and what to keep: "warmer lighting, keep everything else unchanged"'
 )
 _SHA256: Final = "sha256:"
+_MODEL_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{16,96}")
 _SANDBOX_MARKER: Final = re.compile(r"\[sandbox:", re.IGNORECASE)
 _SCHEMELESS: Final = re.compile(r"[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}/")
@@ -261,7 +261,7 @@ def _check_model(session: Session, request: EditRequest) -> None:
     """Refuse an invalid model ID; an unknown one passes with a warning."""
     if request.model in MODELS:
         return
-    if not is_model_id(request.model):
+    if not _MODEL_ID.fullmatch(request.model):
         msg = f"`{request.model}` is not a model ID ({request.model_source})"
         raise InvalidInputError(msg, code="invalid_model")
     session.warn(
