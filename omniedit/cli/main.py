@@ -33,7 +33,6 @@ from omniedit.errors import (
     OmniEditError,
     QuotaError,
 )
-from omniedit.models import Sound
 from omniedit.policy import DEFAULT, Policy
 from omniedit.sanitize import masked
 from omniedit.system import SYSTEM_CLOCK, Clock, error_reason
@@ -368,6 +367,8 @@ def _hint(context: Context, error: OmniEditError) -> str | None:
 
 def _changes_result(context: Context) -> bool:
     """Return whether `edit` was to do more with the result than `wait` and `download` would."""
+    from omniedit.models import Sound
+
     params = context.params or {}
     is_changed = params.get("sound") not in {None, Sound.NEW} or params.get("sidecar")
     return context.command == "edit" and bool(is_changed)
