@@ -378,11 +378,11 @@ def is_unsaved(record: Record) -> bool:
 
 def describe_rest(session: Session) -> str:
     """Return what has no result to save: ` (2 running, 1 with unknown outcome)`, or nothing."""
-    here = [record for record in session.journal.recent() if record.origin == session.origin]
+    records = [each for each in session.journal.recent() if each.origin == session.origin]
     counts = {
-        "running": sum(record.is_open for record in here),
-        "with unknown outcome": sum(record.is_unsettled for record in here),
-        "gone": sum(record.is_result_gone and not has_every_file(record) for record in here),
+        "running": sum(record.is_open for record in records),
+        "with unknown outcome": sum(record.is_unsettled for record in records),
+        "gone": sum(record.is_result_gone and not has_every_file(record) for record in records),
     }
     parts = [f"{count} {what}" for what, count in counts.items() if count]
     return f" ({', '.join(parts)})" if parts else ""

@@ -87,9 +87,9 @@ def download(session: Session, record: Record, destination: Destination) -> Task
     try:
         check_destination(session, record, destination)
         target = destination.target(record.video, record.task_id)
-        here = None if target is None else save_local_copy(session, record, target)
-        if here is not None:
-            return here, None
+        saved = None if target is None else save_local_copy(session, record, target)
+        if saved is not None:
+            return saved, None
         record = refresh(session, record)
         return save(session, record, target), None
     except (CredentialsError, AuthenticationError):
