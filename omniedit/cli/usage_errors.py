@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import typer
@@ -24,14 +25,33 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "init": "config set-key",
     "config set": "config set-key",
     "config get": "config show",
+    "setup": "config set-key",
+    "set-key": "config set-key",
+    "logout": "config unset-key",
+    "unset-key": "config unset-key",
     "balance": "credits",
+    "quota": "credits",
     "create": "edit",
     "generate": "edit",
+    "estimate": "probe",
     "get": "download",
     "history": "list",
+    "skills": "help agents",
     "tasks": "list",
+    "tasks batch": "status",
+    "tasks get": "status",
+    "tasks wait": "wait",
     "sandbox start": "sandbox serve",
     "version": "--version",
+}
+_RETRY: Final = Hint("run the same {} again: it continues where it stopped", "edit")
+# What replaces a command that only other tools have.
+_REPLACEMENTS: Final[Mapping[str, Hint]] = {
+    "cancel": Hint("the service cannot cancel a task; one that fails is not charged"),
+    "models": Hint("`--model ID` chooses a model; {} shows which is set", "config show"),
+    "resume": _RETRY,
+    "retry": _RETRY,
+    "upload": Hint("{} uploads a local clip itself", 'edit VIDEO "PROMPT"'),
 }
 _OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "-d": ("--output", "--dir"),
@@ -40,10 +60,15 @@ _OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "-m": ("--model",),
     "-n": ("--limit", "--dry-run"),
     "-y": ("--yes",),
+    "--budget": ("--max-credits",),
     "--debug": ("--verbose",),
     "--download": ("--output",),
+    "--format": ("--json",),
+    "--idempotency-key": ("--request-id",),
     "--jobs": ("--concurrency",),
+    "--max-cost-usd": ("--max-credits",),
     "--output": ("--download", "--dir"),
+    "--output-dir": ("--dir",),
     "--overwrite": ("--force",),
 }
 
@@ -76,7 +101,7 @@ def usage_error(
             hint = _words_hint(ctx, found[1], command, argv)
     elif found := _NO_SUCH_COMMAND.match(message):
         message = f"no such command '{found[1]}'"
-        hint = _edit_hint(found[1], argv) or _command_hint(found[1], found[2], command)
+        hint = _edit_hint(found[1], argv) or _command_hint(found[1], found[2], command, argv)
     elif type(error).__name__ == "NoSuchOption":
         message = f"No such option: {getattr(error, 'option_name', '')}"
         hint = _option_hint(error, command, argv)
@@ -151,12 +176,14 @@ def _edit_hint(name: str, argv: Sequence[str]) -> Hint | None:
     return Hint("did you mean {}?", f"edit {quoted(*words)}{prompt}")
 
 
-def _command_hint(name: str, similar: str | None, command: str) -> Hint | None:
+def _command_hint(name: str, similar: str | None, command: str, argv: Sequence[str]) -> Hint | None:
     """Return which command was probably meant; None if unknown."""
-    if name == "cancel":
-        return Hint("the service cannot cancel a task; one that fails is not charged")
+    if name in _REPLACEMENTS:
+        return _REPLACEMENTS[name]
     group = f"{command} ".lstrip()
-    meant = _COMMANDS.get(f"{group}{name}") or (similar and f"{group}{similar}")
+    after = next((word for before, word in pairwise(argv) if before == name), "")
+    meant = _COMMANDS.get(f"{group}{name} {after}") or _COMMANDS.get(f"{group}{name}")
+    meant = meant or (similar and f"{group}{similar}")
     return Hint("did you mean {}? {} lists all", meant, f"{group}--help") if meant else None
 
 
@@ -168,7 +195,8 @@ def _option_hint(error: Any, command: str, argv: Sequence[str]) -> Hint | None:
     if hint := _alternative_to(name, command):
         return hint
     params = error.ctx.command.params
-    own = {option for param in params for option in param.opts}
+    # An argument's only name is its own, without dashes.
+    own = {name for param in params for name in param.opts if name.startswith("-")}
     similar = [option for option in _OPTIONS.get(name, ()) if option in own]
     if not similar and error.possibilities and not re.search(r"\s", name):
         # Never suggest an option that spends money or replaces a file.
@@ -193,7 +221,7 @@ def prompt_hint(command: str) -> Hint:
     )
 
 
-def _alternative_to(name: str, command: str) -> Hint | None:
+def _alternative_to(name: str, command: str) -> Hint | None:  # noqa: C901, PLR0912 - one case per word
     """Return what replaces an option that other tools have; None if nothing does."""
     takes_prompt = command in COMMANDS_WITH_PROMPT
     match name:
@@ -202,11 +230,19 @@ def _alternative_to(name: str, command: str) -> Hint | None:
             return Hint(words, "submit", "edit VIDEO PROMPT --output PATH")
         case "-n" | "--dry-run" if command in {"edit", "batch"}:
             return Hint("{} shows what an edit would send", 'submit VIDEO "PROMPT" --dry-run')
-        case "-i" | "--input" | "--video" if takes_prompt or command == "probe":
+        case "-i" | "--input" | "--input-file" | "--video" if takes_prompt or command == "probe":
             prompt = ' "PROMPT"' if takes_prompt else ""
             return Hint("VIDEO needs no option: {}", f"{command} VIDEO{prompt}")
-        case "-p" | "--prompt" if takes_prompt:
+        case "-p" | "--prompt" | "--prompts" if takes_prompt:
             return Hint("PROMPT needs no option: {}", f'{command} VIDEO "PROMPT"')
+        case "--no-wait" if command == "edit":
+            return Hint("{} sends an edit and does not wait", "submit")
+        case "--output-dir" if command in {"edit", "wait", "download"}:
+            return Hint("a folder ends in `/`: `-o FOLDER/`")
+        case "--negative-prompt" if takes_prompt or command == "batch":
+            return Hint("write negative wishes into the prompt")
+        case "--aspect-ratio" | "--resolution" | "--seed" if takes_prompt or command == "batch":
+            return Hint("the service has no such setting")
         case "--duration" | "--length" if takes_prompt:
             return Hint("a result is as long as its clip; `--end T` cuts the clip")
         case "--resume" if command in {"edit", "wait", "batch"}:

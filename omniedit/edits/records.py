@@ -27,6 +27,12 @@ from omniedit.models import LAST, AttemptState, Record, Task, TaskStatus, is_tas
 SHORTEST_END: Final = 6
 KNOWN_TASKS_HINT: Final = Hint("{} shows the tasks known here", "list")
 _MOST_PARENTS: Final = 1000
+_OTHER_STATES: Final = {
+    "queued": TaskStatus.PENDING,
+    "running": TaskStatus.PROCESSING,
+    "done": TaskStatus.COMPLETED,
+}
+"""What other tools call a state, and our name for it."""
 
 
 def find_records(session: Session, references: Sequence[str], *, command: str) -> list[Record]:
@@ -265,8 +271,8 @@ def _check_state(state: str | None, records: Iterable[Record]) -> None:
         from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
 
         msg = f"invalid value for '--state': {state!r} is not one of {', '.join(known)}"
-        near = get_close_matches(state, known, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else None
+        near = _OTHER_STATES.get(state) or next(iter(get_close_matches(state, known, n=1)), None)
+        hint = f"did you mean `{near}`?" if near else None
         raise InvalidInputError(msg, code="usage", hint=hint)
 
 

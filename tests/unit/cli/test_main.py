@@ -392,6 +392,67 @@ def test_a_usage_mistake_gets_a_hint_at_what_was_meant(
 
 
 @pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("estimate a.mp4", "omniedit probe"),
+        ("setup", "omniedit config set-key"),
+        ("set-key", "omniedit config set-key"),
+        ("logout", "omniedit config unset-key"),
+        ("quota", "omniedit credits"),
+        ("skills", "omniedit help agents"),
+        ("tasks", "omniedit list"),
+        ("tasks get t-1", "omniedit status"),
+        ("tasks wait t-1", "omniedit wait"),
+        ("edit a.mp4 x --idempotency-key k", "--request-id"),
+        ("edit a.mp4 x --max-cost-usd 1", "--max-credits"),
+        ("batch m.csv --budget 9", "--max-credits"),
+        ("batch m.csv --format json", "--json"),
+        ("batch m.csv --output-dir x", "--dir"),
+        ("batch m.csv --promt x", "--prompt"),
+    ],
+)
+def test_a_word_of_another_tool_gets_a_hint_at_ours(
+    capsys: pytest.CaptureFixture[str], line: str, meant: str
+) -> None:
+    status = main.run(line.split(), {})
+
+    last_line = capsys.readouterr().err.splitlines()[-1]
+    assert (status, last_line.startswith(f"hint: did you mean `{meant}`?")) == (2, True), last_line
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("models", "`--model ID` chooses a model; `omniedit config show` shows which is set"),
+        ("upload a.mp4", '`omniedit edit VIDEO "PROMPT"` uploads a local clip itself'),
+        ("resume", "run the same `omniedit edit` again: it continues where it stopped"),
+        ("retry t-1", "run the same `omniedit edit` again: it continues where it stopped"),
+        ("edit a.mp4 x --no-wait", "`omniedit submit` sends an edit and does not wait"),
+        ("edit a.mp4 x --negative-prompt y", "write negative wishes into the prompt"),
+        ("batch m.csv --seed 1", "the service has no such setting"),
+        ("edit a.mp4 --prompts x", 'PROMPT needs no option: `omniedit edit VIDEO "PROMPT"`'),
+        ("edit --input-file a.mp4", 'VIDEO needs no option: `omniedit edit VIDEO "PROMPT"`'),
+        ("edit a.mp4 x --output-dir y", "a folder ends in `/`: `-o FOLDER/`"),
+    ],
+)
+def test_what_only_other_tools_have_gets_a_hint_at_what_replaces_it(
+    capsys: pytest.CaptureFixture[str], line: str, hint: str
+) -> None:
+    status = main.run(line.split(), {})
+
+    assert (status, capsys.readouterr().err.splitlines()[-1]) == (2, f"hint: {hint}")
+
+
+@pytest.mark.parametrize("line", ["probe --vdeo a.mp4", "batch --source x", "submit a x --compt"])
+def test_the_name_of_an_argument_is_never_suggested_as_an_option(
+    capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    main.run(line.split(), {})
+
+    assert "did you mean" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("argv", "hint"),
     [
         pytest.param(
@@ -421,6 +482,9 @@ def test_a_missing_prompt_gets_a_hint_at_what_became_of_it(
         ("help jsno", "omniedit help json"),
         ("help edti", "omniedit help edit"),
         ("list --state completd", "completed"),
+        ("list --state queued", "pending"),
+        ("list --state running", "processing"),
+        ("list --state done", "completed"),
     ],
 )
 def test_a_misspelt_value_gets_a_hint_at_what_was_meant(
