@@ -5,11 +5,14 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from itertools import chain, count
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from omniedit import errors
 from omniedit.errors import Hint, OmniEditError
 from omniedit.sanitize import quoted
+
+if TYPE_CHECKING:
+    from omniedit.models import Record
 
 MISSING_COMMAND: Final = "command_missing"
 """The code of the error whose message is a group's help."""
@@ -103,7 +106,11 @@ def worst(found: Iterable[OmniEditError]) -> OmniEditError | None:
 
 
 def hint_for(  # noqa: C901, PLR0912 - one line per case
-    error: OmniEditError, *, command: str, destination: str | None = None
+    error: OmniEditError,
+    *,
+    command: str,
+    destination: str | None = None,
+    record: "Record | None" = None,
 ) -> str | None:
     """Return what to do about an error; None if there is no advice.
 
@@ -111,6 +118,7 @@ def hint_for(  # noqa: C901, PLR0912 - one line per case
         error: The error; its own hint takes precedence.
         command: The command that failed.
         destination: Where results go, as typed.
+        record: What is known about the edit that the error is about.
     """
     if error.hint:
         return error.hint
@@ -141,6 +149,8 @@ def hint_for(  # noqa: C901, PLR0912 - one line per case
             return "the host blocks this client or network; try from another network"
         case errors.UnavailableError():
             return _later_hint(error, command)
+        case errors.TaskFailedError() if error.code == "request_cancelled":
+            return _again_hint("if you still want it, {} submits it again", command, record)
         case errors.TaskFailedError():
             from omniedit.models import TaskError
             from omniedit.terminal.human import advice_on
@@ -151,10 +161,8 @@ def hint_for(  # noqa: C901, PLR0912 - one line per case
             return Hint("it is still running: {}", wait)
         case errors.NotFinishedError() | errors.TargetBusyError():
             return "wait for the other process to end, then run the same command again"
-        case errors.ResultGoneError() if command == "edit":
-            return "the same command with `--again` makes it again, and is charged again"
         case errors.ResultGoneError():
-            return Hint("{} makes it again, and is charged again", "edit VIDEO PROMPT --again")
+            return _again_hint("{} makes it again, and is charged again", command, record)
         case errors.TargetExistsError():
             option = {"edit": "--output", "download": "--output", "wait": "--download"}.get(command)
             name = f"choose another name with `{option}`" if option else "choose another name"
@@ -182,6 +190,18 @@ def quoted_destination(destination: str | None) -> str:
         return quoted(destination)
     names = chain(["out.mp4"], (f"out-{number}.mp4" for number in count(2)))
     return next(name for name in names if not os.path.lexists(name))
+
+
+def _again_hint(text: str, command: str, record: "Record | None") -> str:
+    """Return a hint with the command that makes an edit again; `{}` in the text stands for it."""
+    if command == "edit":
+        return text.format("the same command with `--again`")
+    if command == "batch":
+        return text.format("the same command with this edit alone and `--again`")
+    from omniedit.edits.requests import known_command
+
+    known = known_command(record) if record else None
+    return Hint(text, f"{known or 'edit VIDEO PROMPT'} --again")
 
 
 def _no_task_hint(error: OmniEditError) -> str:

@@ -359,9 +359,11 @@ def _print_document(
 
 def _hint(context: Context, error: OmniEditError) -> str | None:
     destination = _destination_of(context, error.task_id)
-    hint = hint_for(error, command=context.command, destination=destination)
     if isinstance(error, NotFinishedError) and error.hint is None and _changes_result(context):
-        hint = f"{context.same_command()} continues it"
+        return f"{context.same_command()} continues it"
+    records = context.board.records if error.task_id else ()
+    record = next((record for record in records if record.task_id == error.task_id), None)
+    hint = hint_for(error, command=context.command, destination=destination, record=record)
     return context.render_hint(hint) if hint else None
 
 

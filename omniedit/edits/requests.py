@@ -19,21 +19,26 @@ from omniedit.errors import (
 from omniedit.http.urls import check_callback_url, check_clip_url, check_no_video_page
 from omniedit.media import is_available
 from omniedit.models import (
+    DEFAULT_MODEL,
     LAST,
     MODELS,
     TASK_PREFIX,
     ClipPlan,
     EditRequest,
+    Record,
     compared_prompt,
     is_local,
     is_video_name,
 )
-from omniedit.sanitize import is_valid_unicode
+from omniedit.sanitize import is_valid_unicode, quoted
 from omniedit.system import error_reason, exists
+from omniedit.system.files import is_file
 
 EXAMPLE_HINT: Final = (
     'say what to change and what to keep: "warmer lighting, keep everything else unchanged"'
 )
+_LONGEST_COMMAND: Final = 500
+"""In characters. A longer one would bury the hint that names it."""
 _SHA256: Final = "sha256:"
 _MODEL_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{16,96}")
@@ -225,6 +230,30 @@ def find_result(
 def digest_of(parts: Sequence[object]) -> str:
     """Return the SHA-256 of JSON-serializable values, as 64 hex digits."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def edit_command(video: str, prompt: str, model: str) -> str:
+    """Return the `edit` command for a clip, a prompt and a model, quoted for a shell."""
+    option = "" if model == DEFAULT_MODEL else f" --model {model}"
+    return f"edit {quoted(video, prompt)}{option}"
+
+
+def known_command(record: Record) -> str | None:
+    """Return the `edit` command that makes the same edit; None if it is not known, or too long.
+
+    The journal drops the query of a URL, and keeps the path of a clip as it was typed.
+    """
+    video, model = record.video or "", record.model or DEFAULT_MODEL
+    is_url, is_result = not is_local(video), record.parent is not None
+    clip_id = video if is_url else f"{_SHA256}{record.clip_sha256}"
+    request = EditRequest(video=video, prompt=record.prompt or "", model=model)
+    # Another identity means that the edit was cut, was a take, or that the query is missing.
+    if record.identity != _identity_of(request, clip_id, ClipPlan()):
+        return None
+    if not (is_url or is_result or is_file(Path(video))):
+        return None
+    command = edit_command(video, request.prompt, model)
+    return command if len(command) <= _LONGEST_COMMAND else None
 
 
 def digest_of_key(key: str, *, salt: str | None = None) -> str:

@@ -212,8 +212,8 @@ def find_problems(
                 ),
                 fix=Hint(
                     "cut it with {}, or edit it in pieces with {}",
-                    "edit VIDEO PROMPT --start T --end T",
-                    "edit VIDEO PROMPT --split",
+                    "edit --start T --end T",
+                    "edit --split",
                 ),
                 is_automatic=False,
             )

@@ -18,16 +18,16 @@ _NONE: Final = "-"
 _ADVICE: Final = {
     "content_policy_violation": "change the prompt or the clip: the content policy refuses them",
     "generation_failed_no_content": "rephrase the prompt",
-    "generation_timeout": "submit the edit again later",
+    "generation_timeout": "run the edit again later",
     "image_dimension_mismatch": "use another clip: the service rejects its dimensions",
     "image_processing_error": "use another clip: the service cannot read this one",
     "invalid_parameters": "check the clip and the prompt: the service rejects them",
-    "quota_exceeded": "submit the edit again later, with fewer edits at a time",
-    "request_cancelled": "if you still want it, `omniedit edit VIDEO PROMPT --again` submits it again",
-    "resource_exhausted": "submit the edit again later: the service is busy",
+    "quota_exceeded": "run the edit again later, with fewer edits at a time",
+    "request_cancelled": "if you still want it, run the edit again with `--again`",
+    "resource_exhausted": "run the edit again later: the service is busy",
     "resource_not_found": "check that the clip's URL still works",
-    "service_error": "submit the edit again later",
-    "service_unavailable": "submit the edit again later",
+    "service_error": "run the edit again later",
+    "service_unavailable": "run the edit again later",
     "unknown_error": "contact EvoLink's support with the task ID",
 }
 

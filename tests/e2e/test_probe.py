@@ -136,8 +136,8 @@ def test_a_clip_that_is_too_long_is_status_2_with_a_hint(
         ),
         error="clip.mp4 does not fit: it is 12.00 s long, and the model takes 10 s at most",
         hint=(
-            "cut it with `omniedit edit VIDEO PROMPT --start T --end T`,"
-            " or edit it in pieces with `omniedit edit VIDEO PROMPT --split`"
+            "cut it with `omniedit edit --start T --end T`,"
+            " or edit it in pieces with `omniedit edit --split`"
         ),
         fits=False,
         duration_seconds=12.0,
@@ -150,7 +150,7 @@ def test_the_hint_for_a_long_clip_stays_in_the_sandbox(omniedit: CommandLine, cl
     ended = omniedit("--sandbox", "edit", "clip.mp4", "make it night")
 
     assert ended.status == 2, ended
-    assert "`omniedit --sandbox edit VIDEO PROMPT --split`; `--no-check`" in ended.stderr
+    assert "`omniedit --sandbox edit --split`; `--no-check`" in ended.stderr
 
 
 def test_a_text_file_is_status_2_with_every_field_null(omniedit: CommandLine, clips: Path) -> None:

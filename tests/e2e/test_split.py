@@ -371,6 +371,7 @@ def test_a_result_without_video_is_reported_before_joining(
     assert "cannot be joined" in ended.stderr
     assert "has no video stream" in ended.stderr
     assert "--again` makes this piece again, and only this piece is charged" in ended.stderr
+    assert "PROMPT" not in ended.stderr
     assert not (folder / "out.mp4").exists()
     assert len(pieces_in(folder)) == 3
 

@@ -11,6 +11,7 @@ from omniedit.cli.input import read_request, require_consent
 from omniedit.edits.batch import EditOutcome
 from omniedit.edits.edit import EditOptions
 from omniedit.edits.planner import PlannedEdit
+from omniedit.edits.requests import edit_command
 from omniedit.edits.session import Session
 from omniedit.edits.sidecar import write_joined_sidecar
 from omniedit.edits.split import SplitPlan, edit_pieces, join_pieces, planned_split
@@ -198,7 +199,8 @@ def _hint_for(error: OmniEditError, edit: PlannedEdit) -> str | None:
         case _ if usual and "--again" in usual and request.is_cut:
             typed = {"--start": request.start, "--end": request.end}
             words = " ".join(f"{name} {mark}" for name, mark in typed.items() if mark)
-            command = f"edit VIDEO PROMPT {words} --again"
+            edit_again = edit_command(request.shown_video, request.prompt, request.model)
+            command = f"{edit_again} {words} --again"
             return Hint("{} makes this piece again, and only this piece is charged", command)
         case _:
             return usual

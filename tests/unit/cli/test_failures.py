@@ -3,6 +3,7 @@
 import random
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,10 @@ from omniedit.cli.exit_codes import (
     hint_for,
     worst,
 )
+from omniedit.edits.requests import digest_of
 from omniedit.errors import OmniEditError, render_hint
+from omniedit.models import DEFAULT_MODEL, Record, Task
+from tests.journals import record_of
 
 EXPECTED = {
     errors.InvalidInputError: 2,
@@ -181,6 +185,71 @@ def test_the_hint_for_an_unfinished_task_names_it() -> None:
     error = errors.WaitTimeoutError("no", task_id="t-1")
 
     assert "`omniedit wait t-1 --download out.mp4`" in (hint_for(error, command="wait") or "")
+
+
+GONE = errors.ResultGoneError("no", task_id="t-1")
+CANCELLED = errors.TaskFailedError("no", code="request_cancelled", task_id="t-1")
+
+
+def edit_of(video: str, *, identity: str | None = None, model: str = DEFAULT_MODEL) -> Record:
+    """Return the record of an edit; of an uncut one if the identity is not given."""
+    sha256 = None if "://" in video else "00"
+    clip = f"sha256:{sha256}" if sha256 else video
+    return record_of(
+        Task(task_id="t-1", status="completed"),
+        video=video,
+        prompt="make it night",
+        model=model,
+        clip_sha256=sha256,
+        identity=identity or digest_of([clip, "make it night", None, None, model]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "edit"),
+    [
+        pytest.param(edit_of("a b.mp4"), "edit 'a b.mp4' 'make it night'", id="path"),
+        pytest.param(
+            edit_of("https://example.com/a.mp4"),
+            "edit https://example.com/a.mp4 'make it night'",
+            id="url",
+        ),
+        pytest.param(
+            edit_of("a b.mp4", model="other"),
+            "edit 'a b.mp4' 'make it night' --model other",
+            id="model",
+        ),
+        pytest.param(edit_of("c.mp4"), "edit VIDEO PROMPT", id="no-such-file-here"),
+        pytest.param(edit_of("a b.mp4", identity="cut"), "edit VIDEO PROMPT", id="cut-or-no-query"),
+        pytest.param(None, "edit VIDEO PROMPT", id="unknown"),
+    ],
+)
+@pytest.mark.parametrize("command", ["wait", "download"])
+def test_the_hint_for_a_lost_result_names_the_edit_that_made_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, record: Record | None, edit: str, command: str
+) -> None:
+    (tmp_path / "a b.mp4").touch()
+    monkeypatch.chdir(tmp_path)
+
+    gone, cancelled = (
+        hint_for(error, command=command, record=record) for error in (GONE, CANCELLED)
+    )
+
+    assert gone == f"`omniedit {edit} --again` makes it again, and is charged again"
+    assert cancelled == f"if you still want it, `omniedit {edit} --again` submits it again"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("edit", "the same command with `--again` makes it again"),
+        ("batch", "the same command with this edit alone and `--again` makes it again"),
+    ],
+)
+def test_the_hint_for_a_lost_result_of_the_same_command_does_not_repeat_it(
+    command: str, words: str
+) -> None:
+    assert hint_for(GONE, command=command) == f"{words}, and is charged again"
 
 
 @pytest.mark.parametrize(

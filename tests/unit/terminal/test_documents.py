@@ -122,7 +122,7 @@ def test_an_attempt_without_a_task_has_the_same_keys(make_record: Callable[..., 
         ),
         pytest.param(
             TaskError(code="generation_timeout", message="x"),
-            "submit the edit again later",
+            "run the edit again later",
             id="known-code",
         ),
         pytest.param(
