@@ -87,6 +87,8 @@ class Context:
         """The global options, `--events` and `--summary`, wherever they were typed."""
         self.params: Mapping[str, Any] | None = None
         """The command's own options and arguments; None until the command line is parsed."""
+        self.has_session = False
+        """Whether a session was opened; before that, nothing can have been sent."""
         self.signals = Signals(self._note_grace, policy=policy)
         self._reported: set[str] = set()  # general notes that were already printed
         self._remembered: Remembered = {}  # what is known about files
@@ -298,6 +300,7 @@ class Context:
                 remembered=self._remembered,
             )
             closing.enter_context(session.fetched_files)
+            self.has_session = True
             yield session
 
     def append_summary(self, text: str) -> None:

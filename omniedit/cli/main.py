@@ -23,6 +23,7 @@ from omniedit.cli.exit_codes import (
 )
 from omniedit.cli.parser import ROOT
 from omniedit.errors import (
+    NOTHING_SUBMITTED,
     AuthenticationError,
     CredentialsError,
     Hint,
@@ -49,6 +50,8 @@ REMIND_WITHIN_S: Final = 3 * 3600
 _NOT_REMINDING: Final = frozenset({"", "config", "help", "journal", "list", "sandbox"})
 """`list` shows what expires, and the others do without the tasks."""
 _SHOWN_TASKS: Final = 5
+_SUBMITTING: Final = frozenset({"batch", "edit", "submit"})
+"""The commands that may pay."""
 _SERVER: Final = "sandbox serve"
 """The command that normally ends by a signal."""
 _NARROWEST_HELP: Final = 20
@@ -149,7 +152,8 @@ def _end(context: Context, outcome: Outcome) -> int:
             _print_errors(context, [error])
         case Interrupted() as interrupted:
             status = exit_status_of_signal(interrupted.signal_number)
-            error = _interruption(interrupted, status, recovery_hint=outcome.recovery_hint)
+            hint = outcome.recovery_hint or _unbegun_hint(context)
+            error = _interruption(interrupted, status, recovery_hint=hint)
             if context.command != _SERVER:
                 context.printer.error(error.message)
             if error.hint and interrupted.unknown_outcome is None:  # it has been warned of
@@ -190,6 +194,12 @@ def _interruption(
     if (unknown := interrupted.unknown_outcome) is not None:
         error.hint, error.request_id = recovery_hint or unknown.hint, unknown.request_id
     return error
+
+
+def _unbegun_hint(context: Context) -> str | None:
+    """Return the hint of a command that would have submitted, but did not get that far."""
+    is_unbegun = not context.has_session and not _SUBMITTING.isdisjoint(context.argv)
+    return NOTHING_SUBMITTED if is_unbegun else None
 
 
 def _end_at_once(context: Context, interrupted: Interrupted) -> None:

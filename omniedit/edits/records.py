@@ -74,7 +74,8 @@ def _find_last(session: Session, *, command: str) -> Record:
     record = session.journal.find_attempt(call.request_id) if call.request_id else None
     if record is None:
         msg = "`last` is ambiguous: the newest command made several tasks"
-        raise NoSuchReferenceError(msg, hint=Hint("name the task IDs; {} shows them", "list"))
+        words = "run that command again to follow them; {} saves what is finished, {} shows the IDs"
+        raise NoSuchReferenceError(msg, hint=Hint(words, "download --all -o saved/", "list"))
     if record.task is None:
         error = _error_of(record)
         _add_newest_accepted(session, error, command=command)

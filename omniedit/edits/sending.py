@@ -424,7 +424,7 @@ def warn_of_duplicates(session: Session, record: Record, *, why: str) -> None:
         session.warn(f"{why}, so a second task may have been paid for{reason}")
     else:
         since = render_oldest_instant(session, record)
-        session.note(f"{why}, but the account lists no second task since {since}")
+        session.note(f"accepted once: the account lists no second task since {since}")
 
 
 def was_submitted_here(session: Session, task: Task) -> bool:

@@ -259,12 +259,12 @@ def _note_known_edit(session: Session, edit: PreparedEdit) -> None:
     with suppress(JournalError):
         known = session.journal.find_edit(edit.identity, origin=session.origin)
         if known is not None:
-            what = known.shown_status
+            what = f"is known here: {known.shown_status}"
             if known.task is not None:
-                what = f"{task_name(known.task_id)} ({what})"
-            session.note(
-                Hint(f"the same edit is known here: {what}; {{}} would not pay again", "edit")
-            )
+                what = f"is known here: {task_name(known.task_id)} ({known.shown_status})"
+            elif known.status == AttemptState.UNKNOWN:
+                what = f"was submitted as {known.request_id}, with unknown outcome"
+            session.note(Hint(f"the same edit {what}; {{}} would not pay again", "edit"))
 
 
 def _replay_unknown(

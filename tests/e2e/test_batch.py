@@ -307,6 +307,7 @@ def test_wait_without_a_task_is_refused_after_a_batch(bench: Bench, folder: Path
 
     assert ended.status == 2
     assert "the newest command made several tasks" in ended.stderr
+    assert "`omniedit download --all -o saved/` saves what is finished" in ended.stderr
 
 
 def test_the_same_command_picks_up_tasks_after_a_timeout(bench: Bench, folder: Path) -> None:

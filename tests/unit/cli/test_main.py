@@ -14,6 +14,7 @@ from omniedit.cli import main
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import ExitStatus
 from omniedit.errors import (
+    NOTHING_SUBMITTED,
     Interrupted,
     InvalidInputError,
     MissingKeyError,
@@ -77,6 +78,29 @@ def test_a_reply_too_deep_for_json_loses_only_raw(mode: OutputMode, depth: int) 
     [task] = ended.document["tasks"]
     assert (ended.status, task["task_id"]) == (0, "t-1")
     assert task["raw"] is None or depth < 1000
+
+
+@pytest.mark.parametrize(
+    ("argv", "is_hinted"),
+    [
+        pytest.param(["--json", "edit", "a.mp4", "x"], True, id="edit"),
+        pytest.param(["batch", "m.csv"], True, id="batch"),
+        pytest.param(["list"], False, id="list"),
+    ],
+)
+def test_an_interrupt_before_a_session_says_that_nothing_was_submitted(
+    capsys: pytest.CaptureFixture[str], argv: list[str], *, is_hinted: bool
+) -> None:
+    outcome = Outcome(ended_by=Interrupted(signal.SIGINT))
+    begun = Context({}, argv=argv)
+    begun.has_session = True
+
+    main._end(Context({}, argv=argv), outcome)
+    early = capsys.readouterr().err
+    main._end(begun, outcome)
+
+    assert (f"hint: {NOTHING_SUBMITTED}" in early) is is_hinted
+    assert capsys.readouterr().err == "error: interrupted\n"
 
 
 def interrupt_in_a_lock() -> None:

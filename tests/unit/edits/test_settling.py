@@ -269,6 +269,30 @@ def test_a_second_task_is_found_despite_a_fast_clock(session: BenchSession) -> N
     assert any("task-2" in event.message for event in session.reported(Warned))
 
 
+def test_a_replay_without_a_second_task_is_said_to_be_accepted_once(session: BenchSession) -> None:
+    request_id = submit_with_lost_reply(session)
+    session.script.headers = {"date": formatdate(NOW, usegmt=True)}
+
+    resume(session, request_id)
+
+    assert session.reported(Warned) == []
+    assert any("accepted once: the account lists no" in e.message for e in session.reported(Noted))
+
+
+def test_submitting_an_edit_with_unknown_outcome_again_names_its_submission(
+    session: BenchSession,
+) -> None:
+    request_id = submit_with_lost_reply(session)
+
+    submit(session, REQUEST)
+
+    [note] = [event.message for event in session.reported(Noted) if "same edit" in event.message]
+    assert note == (
+        f"the same edit was submitted as {request_id}, with unknown outcome;"
+        " `omniedit edit` would not pay again"
+    )
+
+
 def test_a_second_task_is_not_ruled_out_without_a_service_time(session: BenchSession) -> None:
     request_id = submit_with_lost_reply(session)
 
