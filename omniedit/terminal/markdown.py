@@ -27,13 +27,16 @@ _THEME: Final = Theme(
 )
 
 
-def render_markdown(text: str, *, width: int, encoding: str) -> list[Line]:
+def render_markdown(
+    text: str, *, width: int, encoding: str, is_coloured: bool = True
+) -> list[Line]:
     """Return a Markdown document as lines of at most `width` cells; code is not wrapped.
 
     Args:
         text: The document.
         width: The terminal's width.
         encoding: The terminal's encoding; it decides how tables are drawn.
+        is_coloured: Whether colour sets code apart; otherwise it keeps its backticks.
     """
     console = Console(
         file=io.TextIOWrapper(io.BytesIO(), encoding=encoding),
@@ -44,7 +47,12 @@ def render_markdown(text: str, *, width: int, encoding: str) -> list[Line]:
         theme=_THEME,
         _environ={},
     )
-    segments = console.render(_Page(text, hyperlinks=False))
+    page = _Page(text, hyperlinks=False)
+    if not is_coloured:
+        for span in (span for token in page.parsed for span in token.children or ()):
+            if span.type == "code_inline":
+                span.content = f"`{span.content}`"
+    segments = console.render(page)
     return [_line(segments) for segments in Segment.split_lines(segments)]
 
 

@@ -46,7 +46,7 @@ def test_a_page_is_rendered_on_a_terminal() -> None:
 def test_links_to_other_pages_are_commands_on_a_terminal() -> None:
     page = " ".join(terminal_output("help", "batch", NO_COLOR="1").split())
 
-    assert "see omniedit help clips." in page
+    assert "see `omniedit help clips`." in page
     assert ".md" not in page
 
 

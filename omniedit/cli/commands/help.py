@@ -91,7 +91,12 @@ def _page(text: str, printer: Printer) -> list[Line]:
     # The front matter of a page is for programs.
     text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
     text = _PAGE_LINK.sub(r"`omniedit help \1`", text)
-    return render_markdown(text, width=printer.stdout_width, encoding=printer.stdout.encoding)
+    return render_markdown(
+        text,
+        width=printer.stdout_width,
+        encoding=printer.stdout.encoding,
+        is_coloured=printer.stdout.is_coloured,
+    )
 
 
 def _command(ctx: typer.Context, *names: str) -> str:

@@ -54,6 +54,15 @@ def test_headings_are_bold_and_code_is_cyan() -> None:
     assert colours["the first"] is None
 
 
+def test_code_keeps_its_backticks_without_colour() -> None:
+    lines = render_markdown(PAGE, width=60, encoding="utf-8", is_coloured=False)
+
+    text = "\n".join(plain_text(line) for line in lines)
+    assert "with `batch`;" in text
+    assert "not finished: `wait` timed out" in text
+    assert COMMAND in text.splitlines()
+
+
 def test_tables_use_only_characters_of_the_encoding() -> None:
     def drawn(encoding: str) -> list[str]:
         lines = [plain_text(line) for line in rendered(encoding=encoding)]
