@@ -82,10 +82,10 @@ def read_prompt(
         msg = "PROMPT and --prompt-file are both given"
         raise InvalidInputError(msg, code="usage", hint="leave one of them out")
     if prompt is not None and prompt != STDIN:
-        if not is_video_name(prompt) and is_file(Path(prompt)):
-            note(
-                f"the prompt names a file: `--prompt-file {quoted(prompt)}` sends its text instead"
-            )
+        # curl and others read a file from `@prompt.txt`.
+        name = prompt if is_file(Path(prompt)) else prompt.removeprefix("@")
+        if not is_video_name(name) and is_file(Path(name)):
+            note(f"the prompt names a file: `--prompt-file {quoted(name)}` sends its text instead")
         return decode_argument(prompt)
     source = STDIN if prompt is not None else prompt_file
     if source is None:

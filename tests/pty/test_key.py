@@ -49,7 +49,7 @@ def run_and_answer(omniedit: CommandLine, answer: bytes, **environ: str) -> tupl
 @pytest.mark.parametrize(
     ("answer", "status", "message"),
     [
-        pytest.param(b"sk-evo-abcdefghijkl\n", 0, "saved sk-evo-…ijkl", id="a-key"),
+        pytest.param(b"sk-evo-abcdefghijkl\n", 0, "saved key sk-evo-…ijkl", id="a-key"),
         pytest.param(b"\n", 2, "no key was given", id="empty-line"),
         pytest.param(b"\x04", 2, "no key was given", id="end-of-input"),
         pytest.param(b"sk-evo-\xff\n", 3, "cannot be an API key", id="invalid-utf-8"),

@@ -10,7 +10,14 @@ from omniedit.cli.input import read_stdin
 from omniedit.cli.parser import Command, new_group
 from omniedit.errors import Hint, InvalidInputError, InvalidKeyError
 from omniedit.http.urls import origin_of
-from omniedit.settings import KEY_PAGE, CredentialsFile, Setting, credentials_path, parse_key
+from omniedit.settings import (
+    DEFAULT_BASE_URL,
+    KEY_PAGE,
+    CredentialsFile,
+    Setting,
+    credentials_path,
+    parse_key,
+)
 from omniedit.system.files import decode_text
 
 if TYPE_CHECKING:
@@ -40,7 +47,9 @@ def set_key(ctx: typer.Context) -> Outcome:
         error.hint = f"give the key alone, on one line; create keys at {KEY_PAGE}"
         raise
     CredentialsFile(path).save(origin, key, files_origin=origin_of(settings.files_url.value))
-    context.printer.line(f"saved {key} for {origin} in {path}")
+    context.printer.line(f"saved key {key} for {origin} in {path}")
+    if origin == DEFAULT_BASE_URL and not key.reveal().startswith("sk-"):
+        context.printer.note(Hint("keys usually begin with `sk-`; {} checks this one", "doctor"))
     source = settings.key.source if settings.key else ""
     if source.startswith("environment"):
         context.printer.note(f"{source.partition(': ')[2]} is set and takes precedence over it")

@@ -106,12 +106,13 @@ def test_what_editors_add_is_stripped_from_the_prompt(
     assert read_prompt(None, str(tmp_path / "prompt")) == text
 
 
-def test_a_prompt_that_names_a_file_is_noted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mark", ["", "@"])
+def test_a_prompt_that_names_a_file_is_noted(tmp_path: Path, mark: str) -> None:
     path = tmp_path / "prompt.txt"
     path.write_text("make it night")
     notes: list[str] = []
 
-    assert read_prompt(str(path), None, note=notes.append) == str(path)
+    assert read_prompt(f"{mark}{path}", None, note=notes.append) == f"{mark}{path}"
     assert read_prompt("make it night", None, note=notes.append) == "make it night"
 
     assert [f"--prompt-file {path}" in note for note in notes] == [True]

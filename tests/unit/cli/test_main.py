@@ -549,6 +549,29 @@ def test_an_invalid_new_key_is_not_blamed_on_the_one_in_force(
 
 
 @pytest.mark.parametrize(
+    ("key", "is_noted"),
+    [
+        pytest.param(b"my-password", True, id="password"),
+        pytest.param(b"sk-evo-0123456789", False, id="key"),
+    ],
+)
+def test_a_key_that_does_not_look_like_one_is_noted(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    key: bytes,
+    *,
+    is_noted: bool,
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(key)))
+
+    status = main.run(["config", "set-key"], {"OMNIEDIT_CONFIG_DIR": str(tmp_path)})
+
+    note = "note: keys usually begin with `sk-`; `omniedit doctor` checks this one\n"
+    assert (status, capsys.readouterr().err) == (0, note if is_noted else "")
+
+
+@pytest.mark.parametrize(
     "argv",
     [
         pytest.param(["--model", "-x y"], id="value-of-an-option"),
