@@ -35,12 +35,13 @@ from omniedit.errors import (
     QuotaError,
 )
 from omniedit.policy import DEFAULT, Policy
-from omniedit.sanitize import masked
+from omniedit.sanitize import masked, quoted
 from omniedit.system import SYSTEM_CLOCK, Clock, error_reason
 from omniedit.terminal.printer import OutputMode
 
 if TYPE_CHECKING:
     from omniedit.models import Record
+    from omniedit.settings import Settings
     from omniedit.terminal.documents import Document
 
 
@@ -49,6 +50,8 @@ REMIND_WITHIN_S: Final = 3 * 3600
 
 _NOT_REMINDING: Final = frozenset({"", "config", "help", "journal", "list", "sandbox"})
 """`list` shows what expires, and the others do without the tasks."""
+_LOOKING: Final = frozenset({"compare", "download", "list", "status", "usage", "wait"})
+"""The commands that look for known edits."""
 _SHOWN_TASKS: Final = 5
 _SUBMITTING: Final = frozenset({"batch", "edit", "submit"})
 """The commands that may pay."""
@@ -152,8 +155,11 @@ def _end(context: Context, outcome: Outcome) -> int:
             _print_errors(context, [error])
         case Interrupted() as interrupted:
             status = exit_status_of_signal(interrupted.signal_number)
-            hint = outcome.recovery_hint or _unbegun_hint(context)
-            error = _interruption(interrupted, status, recovery_hint=hint)
+            error = _interruption(
+                interrupted,
+                status,
+                recovery_hint=outcome.recovery_hint or _unbegun_hint(context),
+            )
             if context.command != _SERVER:
                 context.printer.error(error.message)
             if error.hint and interrupted.unknown_outcome is None:  # it has been warned of
@@ -167,6 +173,7 @@ def _end(context: Context, outcome: Outcome) -> int:
             context.printer.error(error.message, error.hint)
             _print_recovery_commands(context, error)
             _print_trace(context, cause)
+    _note_sandbox(context, status)
     _print_documents(context, outcome, status, error)
     if status is ExitStatus.DONE:
         remind(context)
@@ -272,6 +279,38 @@ def _recovery_hint(context: Context, record: "Record") -> str:
         if destination is not None:
             command += f" --output {quoted_destination(destination)}"
     return Hint(f"{what}: {{}}", command)
+
+
+def _note_sandbox(context: Context, status: ExitStatus) -> None:
+    """Name the same command with `--sandbox`, if it found nothing because no edit is known here."""
+    if context.command not in _LOOKING or context.params is None or context.params.get("remote"):
+        return
+    if context.command == "compare" and status is ExitStatus.DONE:
+        return
+    settings = context.readable_settings
+    if settings is None or settings.is_sandbox:
+        return
+    from omniedit.journal import JOURNAL_FILE
+
+    if not os.path.lexists(settings.sandbox_journal_folder / JOURNAL_FILE):
+        return
+    if _is_journal_empty(settings) and not context.board.records:
+        command = quoted("--sandbox", *context.argv)
+        context.printer.note(Hint("no edit is known here; {} asks the sandbox", command))
+
+
+def _is_journal_empty(settings: "Settings") -> bool:
+    """Return whether the journal holds no edit; False if it cannot be read."""
+    from omniedit.journal import JOURNAL_FILE, Journal
+
+    folder = settings.journal_folder
+    if not os.path.lexists(folder / JOURNAL_FILE):
+        return True
+    try:
+        with Journal(folder, enclosing=settings.enclosing_folder) as journal:
+            return journal.count(skips_unsent=True) == 0
+    except OmniEditError:
+        return False
 
 
 def remind(context: Context) -> None:

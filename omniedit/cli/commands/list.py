@@ -1,6 +1,5 @@
 """`omniedit list`: the journal, or the account's own list."""
 
-import os
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -8,7 +7,7 @@ import typer
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Expiring, Remote, Since, parse_since, parse_text
 from omniedit.errors import InvalidInputError
-from omniedit.journal import JOURNAL_FILE, JournalUse
+from omniedit.journal import JournalUse
 from omniedit.models import MODELS
 
 if TYPE_CHECKING:
@@ -105,14 +104,7 @@ def list_(
                 session, filters, limit=limit, shows_unsent=everything, is_offline=offline
             )
         if forget is None:
-            _show(
-                context,
-                session,
-                found,
-                is_tree=tree,
-                is_filtered=is_filtered or remote,
-                shows_unsaved=unsaved,
-            )
+            _show(context, session, found, is_tree=tree, shows_unsaved=unsaved)
 
     def documents() -> "list[Document]":
         from omniedit.terminal.documents import task_document
@@ -123,13 +115,7 @@ def list_(
 
 
 def _show(
-    context: Context,
-    session: "Session",
-    found: "Listing",
-    *,
-    is_tree: bool,
-    is_filtered: bool,
-    shows_unsaved: bool,
+    context: Context, session: "Session", found: "Listing", *, is_tree: bool, shows_unsaved: bool
 ) -> None:
     """Print the rows, and note how many there are and how old they are."""
     printer = context.printer
@@ -140,9 +126,6 @@ def _show(
     if not found.records:
         rest = listing.describe_rest(session) if shows_unsaved else ""
         printer.note(f"nothing to list{rest}")
-        sandbox = context.settings.sandbox_journal_folder / JOURNAL_FILE
-        if not (session.is_sandbox or is_filtered) and os.path.lexists(sandbox):
-            printer.note("`omniedit --sandbox list` lists the edits of the sandbox")
         return
     width, now = printer.stdout_width, session.now()
     known_ids = session.journal.names() if width is not None else ()

@@ -1,11 +1,13 @@
-"""The reminder of unsaved results that are about to expire."""
+"""The reminder of unsaved results that are about to expire, and of a forgotten `--sandbox`."""
 
 import io
+import shlex
 import time
 from pathlib import Path
 
 import pytest
 
+from omniedit.cli import main
 from omniedit.cli.context import Context
 from omniedit.cli.main import remind
 from omniedit.journal import Journal
@@ -89,3 +91,43 @@ def test_the_sandboxs_reminder_keeps_the_sandbox_option(tmp_path: Path) -> None:
     record_finished(tmp_path / "sandbox", ago_s=23 * HOUR_S, origin="sandbox")
 
     assert reminder(tmp_path, sandbox=True).endswith("`omniedit --sandbox download --all`\n")
+
+
+FORGOTTEN = [
+    "wait",
+    "status last",
+    "download -o 'my results/'",
+    "download --all",
+    "usage",
+    "compare a.mp4",
+    "list",
+    "list --unsaved",
+]
+
+
+def stderr_of(line: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    main.run(shlex.split(line), {"OMNIEDIT_STATE_DIR": str(folder)})
+    return capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize("line", FORGOTTEN)
+def test_a_forgotten_sandbox_option_is_noted(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, line: str
+) -> None:
+    record_finished(tmp_path / "sandbox", ago_s=HOUR_S, origin="sandbox")
+
+    noted = stderr_of(line, tmp_path, capsys)[-1]
+
+    assert noted == f"note: no edit is known here; `omniedit --sandbox {line}` asks the sandbox"
+
+
+@pytest.mark.parametrize("line", [*FORGOTTEN, "list --state failed", "wait --no-such-option"])
+@pytest.mark.parametrize("has_sandbox", [True, False])
+def test_the_sandbox_is_not_noted_without_need(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, line: str, *, has_sandbox: bool
+) -> None:
+    if has_sandbox:
+        record_finished(tmp_path / "sandbox", ago_s=HOUR_S, origin="sandbox")
+        record_finished(tmp_path, ago_s=HOUR_S, origin="https://example.com")
+
+    assert "sandbox" not in "".join(stderr_of(line, tmp_path, capsys))
