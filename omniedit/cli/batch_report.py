@@ -16,7 +16,7 @@ from omniedit.errors import (
     OmniEditError,
     OutcomeUnknownError,
 )
-from omniedit.models import AttemptState, Record, TaskError, render_count
+from omniedit.models import AttemptState, Record, TaskError, clip_name, render_count
 from omniedit.terminal.human import render_clip, render_credits
 
 if TYPE_CHECKING:
@@ -97,7 +97,10 @@ class BatchReport:
         for number, fault in faults:
             error = causes.get(number) or InvalidInputError(fault, code=_INVALID)
             self._faulty.append(_fault_document(number, TaskError.of(error)))
-            error.message = f"{names.get(number) or f'{self._manifest}:{number}'}: {fault}"
+            name = names.get(number) or f"{self._manifest}:{number}"
+            # The fault of a missing clip ends with its path, which names it already.
+            is_named = clip_name(fault.rpartition(": ")[2]) == name
+            error.message = fault if is_named else f"{name}: {fault}"
             errors.append(error)
         if rest := errors[_SHOWN_FAULTS:]:
             rest[0].message = f"{render_count(len(rest), 'invalid line')} not shown"

@@ -442,7 +442,12 @@ def test_results_in_a_source_folder_are_left_out(bench: Bench, folder: Path) -> 
         pytest.param(["m.csv", "--prompt", "x"], "leave `--prompt` out", id="manifest-and-prompt"),
         pytest.param(["m.csv", "--takes", "2"], "a field `take`", id="manifest-and-takes"),
         pytest.param(["empty", "--prompt", "x"], "empty holds no videos", id="empty-folder"),
-        pytest.param(["a.mp4", "--prompt", "x"], "no such file: a.mp4", id="missing-clip"),
+        pytest.param(["a.mp4", "--prompt", "x"], "error: no such file: a.mp4", id="missing-clip"),
+        pytest.param(
+            ["clips", "none/", "--prompt", "x"],
+            "error: no such file: none/",
+            id="missing-folder",
+        ),
         pytest.param(
             ["clips", "clips/a.mp4", "--prompt", "x"],
             "a.mp4: is the same edit as a.mp4",
