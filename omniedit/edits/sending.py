@@ -308,8 +308,12 @@ class Sending:
         if isinstance(error, IdempotencyConflictError):
             hint = Hint("{} shows the task it became", "list --remote")
             if self._session.has_journal:
-                settle = f"submit --resume {request_id} --as TASK"
-                hint = Hint("{} shows the task it became; {} settles it", "list --remote", settle)
+                hint = Hint(
+                    "{} shows the task it became: {} settles it here, {} records it elsewhere",
+                    "list --remote",
+                    f"submit --resume {request_id} --as TASK",
+                    "list --remote --adopt",
+                )
             return IdempotencyConflictError(
                 f"request ID {request_id} is held by another request: {error.message}",
                 code=error.code,

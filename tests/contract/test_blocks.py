@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
@@ -58,6 +59,9 @@ MARKERS = {
 }
 
 (MANIFEST,) = blocks("jsonl")
+
+CACHED = r"^ +paths?:( \[\.omniedit.*\]| \|\n +\.omniedit\n(?: +\w+\n)+)"
+"""What a workflow caches."""
 
 ACTION = ROOT / ".github/actions/edit/edit.py"
 
@@ -185,6 +189,32 @@ def test_a_matrix_that_runs_twice_pays_for_each_line_once(
             run(script, sandbox_environ(service.url) | environ)
 
     assert len(service_tasks(service)) == len(MANIFEST.text.splitlines())
+
+
+@pytest.mark.parametrize(
+    "block",
+    [block for block in blocks("yaml", "yml") if "cache" in block.text],
+    ids=lambda block: block.name,
+)
+def test_a_workflow_keeps_its_results_beyond_the_links(
+    run: Run, workspace: Path, start_sandbox: Callable[..., RunningSandbox], block: Block
+) -> None:
+    hours: list[float] = []
+    service = start_sandbox(clock=lambda: time.time() + 3600 * sum(hours))
+    (script,) = scripts(block.text)
+    script = script.replace("$SHARD/4", "1/1")
+    environ = {"OMNIEDIT_STATE_DIR": ".omniedit", "CI_PIPELINE_ID": "1234567"}
+    [lists] = {match[1] for match in re.finditer(CACHED, block.text, re.MULTILINE)}
+    cached = re.findall(r"[^\s,|\[\]]+", lists)
+    before = {path.name for path in workspace.iterdir()}
+
+    for _ in range(2):
+        run(script, sandbox_environ(service.url) | environ)
+        made = {path.name for path in workspace.iterdir()} - before
+        assert made == {name.rstrip("/") for name in cached}
+        hours.append(25)
+
+    assert service_tasks(service)
 
 
 def service_tasks(service: RunningSandbox) -> list[str]:
