@@ -1,6 +1,7 @@
 """Human-readable values: durations, sizes, credits, times, and a one-line status."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from omniedit.models import CREDITS_PER_DOLLAR, Record, SavedFile, Task, TaskError, clip_name
@@ -12,6 +13,8 @@ NOT_SAVED: Final = "not saved"
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 _DAY_S: Final = 86400
+_WEEKDAYS_S: Final = 6 * _DAY_S
+"""For how long a weekday is the only one of its name."""
 _KILO: Final = 1000
 _GAP: Final = "  "
 _NONE: Final = "-"
@@ -61,6 +64,29 @@ def render_age(seconds: float) -> str:
         if total >= unit_s:
             return f"{total // unit_s}{unit} ago"
     return f"{total}s ago"
+
+
+def render_when(unix_s: float | None, now: float | None, *, zone: tzinfo | None = None) -> str:
+    """Return `5h ago`, `Fri 17:05`, `21 Nov` or `21 Nov 2025`: the shortest that is clear.
+
+    Args:
+        unix_s: The time; None if it is unknown.
+        now: Unix time; None for a script, which gets `2026-11-27 17:05` in UTC.
+        zone: The time zone; None for this machine's.
+    """
+    utc = instant(unix_s, timespec="minutes")
+    if unix_s is None or utc is None:
+        return _NONE
+    if now is None:
+        return utc.replace("T", " ").removesuffix("Z")
+    age_s = now - unix_s
+    if -_MINUTE_S < age_s < _DAY_S:  # clocks may differ by some seconds
+        return render_age(age_s)
+    moment = datetime.fromtimestamp(unix_s, UTC).astimezone(zone)
+    if 0 < age_s < _WEEKDAYS_S:
+        return f"{moment:%a %H:%M}"
+    is_this_year = moment.year == datetime.fromtimestamp(now, UTC).astimezone(zone).year
+    return f"{moment.day} {moment:%b}" + ("" if is_this_year else f" {moment.year}")
 
 
 def render_clock(seconds: float) -> str:
@@ -176,6 +202,13 @@ def render_status_line(
 def name_of(record: Record) -> str:
     """Return the task ID, or the request ID if there is no task."""
     return record.task_id or record.request_id or _NONE
+
+
+def submitted_at(record: Record) -> float | None:
+    """Return when an edit was submitted here, or else when the service created its task."""
+    if record.request_id is not None:
+        return record.created_at
+    return record.task.created_at if record.task else None
 
 
 def failure_of(record: Record) -> TaskError | None:

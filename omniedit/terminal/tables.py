@@ -4,6 +4,7 @@ It is laid out by hand because importing Rich's tables would take longer than th
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import tzinfo
 from typing import Final, NamedTuple
 
 from omniedit.models import DEFAULT_MODEL, AttemptState, Record, SavedFile, TaskStatus
@@ -17,7 +18,9 @@ from omniedit.terminal.human import (
     render_amount,
     render_clip,
     render_duration,
+    render_when,
     shown_file,
+    submitted_at,
 )
 from omniedit.terminal.text import Colour, Line, Span, cell_width, truncate
 
@@ -27,6 +30,7 @@ _SOON_S: Final = 6 * 3600
 _VERY_SOON_S: Final = 3 * 3600
 _ID_CHARACTERS: Final = 8
 _LEAST_NAME: Final = 8
+_LEAST_VALUE: Final = 8
 _RUNNING: Final = frozenset({TaskStatus.PENDING, TaskStatus.PROCESSING})
 _STATE_COLOURS: Final[Mapping[str, Colour]] = {
     TaskStatus.COMPLETED: Colour.GREEN,
@@ -45,19 +49,20 @@ class _Column(NamedTuple):
     name: str
     least: int
     """The smallest useful width in cells."""
-    rank: int
-    """The lowest rank is dropped first."""
+    rank: int = 0
+    """The lowest rank is dropped first; a column without a rank is always kept."""
     keeps_end: bool = False
 
 
 _COLUMNS: Final = (
-    _Column("TASK", least=6, rank=9, keeps_end=True),
-    _Column("CLIP", least=8, rank=3, keeps_end=True),
-    _Column("PROMPT", least=12, rank=4),
-    _Column("STATE", least=9, rank=8),
-    _Column("CREDITS", least=7, rank=2),
-    _Column("FILE", least=9, rank=5, keeps_end=True),
-    _Column("LINK", least=5, rank=6),
+    _Column("TASK", least=6, keeps_end=True),
+    _Column("CLIP", least=8, keeps_end=True),
+    _Column("PROMPT", least=10, rank=2),
+    _Column("WHEN", least=6, rank=3),
+    _Column("STATE", least=9),
+    _Column("CREDITS", least=7),
+    _Column("FILE", least=9, rank=4, keeps_end=True),
+    _Column("LINK", least=5),
     _Column("MODEL", least=28, rank=1),
 )
 _STRETCHING: Final = ("PROMPT", "FILE", "CLIP")
@@ -72,8 +77,9 @@ def render_table(
     known_ids: Collection[str] = (),
     lost_files: Mapping[str, str] | None = None,
     is_tree: bool = False,
+    zone: tzinfo | None = None,
 ) -> list[Line]:
-    """Return a header and a line per edit, in at most `width` cells.
+    """Return a header and a line per edit, or a few lines per edit if `width` is short.
 
     Args:
         records: The edits, in the order of the lines.
@@ -82,10 +88,14 @@ def render_table(
         known_ids: Further IDs from which the shortened ones must differ.
         lost_files: By path, what happened to saved files that are gone or changed.
         is_tree: Whether to place edits of a result below the edit that made it.
+        zone: The time zone of times on a terminal; None for that of this machine.
     """
     id_length = None if width is None else _id_length([*map(name_of, records), *known_ids])
     placed = _tree(records) if is_tree else [("", record) for record in records]
     rows = [_cells(record, now, id_length, branch, lost_files or {}) for branch, record in placed]
+    for cells, (_, record) in zip(rows, placed, strict=True):
+        moment = submitted_at(record)
+        cells["WHEN"] = Span(render_when(moment, None if width is None else now, zone=zone))
     titles = {column.name: Span(column.name, Colour.BOLD) for column in _COLUMNS}
     table = [titles, *rows]
     if width is not None and {record.shown_model for record in records} <= {None, DEFAULT_MODEL}:
@@ -94,7 +104,10 @@ def render_table(
     widths = _natural_widths(table)
     if width is not None and _total(widths) > width:
         table = [row | {"FILE": _without_folder(row["FILE"])} for row in table]
-        widths = _fitted(_natural_widths(table), width)
+        fitted = _fitted(_natural_widths(table), width)
+        if fitted is None:
+            return _as_records(table[1:], width)
+        widths = fitted
     return [_laid_out(row, widths) for row in table]
 
 
@@ -261,14 +274,16 @@ def _total(widths: Mapping[str, int]) -> int:
     return sum(widths.values()) + len(_GAP) * (len(widths) - 1)
 
 
-def _fitted(natural: Mapping[str, int], width: int) -> dict[str, int]:
-    """Return the widths of the columns that fit, with the lowest ranks dropped."""
+def _fitted(natural: Mapping[str, int], width: int) -> dict[str, int] | None:
+    """Return the widths of the columns that fit, with the lowest ranks dropped.
+
+    None if the columns that are always kept do not fit.
+    """
     columns = [column for column in _COLUMNS if column.name in natural]
-    by_rank = sorted(columns, key=lambda column: column.rank)
-    for dropped in range(len(columns)):
-        kept = {column.name for column in by_rank[dropped:]}
-        widths = {column.name: natural[column.name] for column in columns if column.name in kept}
-        least = {column.name: min(column.least, natural[column.name]) for column in columns}
+    least = {column.name: min(column.least, natural[column.name]) for column in columns}
+    for dropped in range(max(column.rank for column in _COLUMNS) + 1):
+        kept = [column.name for column in columns if not 0 < column.rank <= dropped]
+        widths = {name: natural[name] for name in kept}
         excess = _total(widths) - width
         while excess > 0:
             longest = max(
@@ -282,7 +297,26 @@ def _fitted(natural: Mapping[str, int], width: int) -> dict[str, int]:
             excess -= 1
         if excess <= 0:
             return widths
-    return {"TASK": min(width, natural["TASK"])}
+    return None
+
+
+def _as_records(rows: Sequence[Mapping[str, Span]], width: int) -> list[Line]:
+    """Return each row as its task with the other columns below it, named and without gaps."""
+    label_width = max(len(column.name) for column in _COLUMNS)
+    room = width - label_width - 2 * len(_GAP)
+    has_labels = room >= _LEAST_VALUE
+    lines: list[Line] = []
+    for row in rows:
+        task = row["TASK"].text
+        lines.append([Span(truncate(task, width, keeps_end=True), Colour.BOLD)])
+        for column in _COLUMNS[1:]:
+            span = row.get(column.name)
+            if span is None or span.text == _NONE:
+                continue
+            label = f"{_GAP}{column.name.lower():{label_width}}{_GAP}" if has_labels else _GAP
+            text = truncate(span.text, width - len(label), keeps_end=column.keeps_end)
+            lines.append([Span(label), span._replace(text=text)])
+    return lines
 
 
 def _laid_out(row: Mapping[str, Span], widths: Mapping[str, int]) -> Line:

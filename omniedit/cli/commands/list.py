@@ -67,6 +67,8 @@ def list_(
 ) -> Outcome:
     """List edits: state, saved file, and the time left on the link.
 
+    Credits in parentheses, such as (25.4), are reserved but not charged yet.
+
     The service is asked about open edits once, for at most 2 s; those it does not answer for are
     shown as last recorded.
     """

@@ -1,6 +1,7 @@
 """Durations, sizes, credits and status lines as people read them."""
 
 from collections.abc import Callable
+from datetime import UTC, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from omniedit.terminal.human import (
     render_size,
     render_status_line,
     render_took,
+    render_when,
+    submitted_at,
 )
 from omniedit.terminal.text import plain_text
 
@@ -96,6 +99,43 @@ def test_an_estimate_is_shown_again_only_if_it_differs(
 def test_moments_are_shown_in_utc() -> None:
     assert render_moment(NOW) == "2025-09-06 14:42 UTC"
     assert render_moment(1e20) == "at an unknown time"
+
+
+@pytest.mark.parametrize(
+    ("age_s", "expected"),
+    [
+        pytest.param(-30, "0s ago", id="a-clock-slightly-ahead"),
+        pytest.param(130, "2m ago", id="minutes"),
+        pytest.param(23.9 * H, "23h ago", id="within-a-day"),
+        pytest.param(24 * H, "Fri 14:42", id="yesterday"),
+        pytest.param(5.9 * 24 * H, "Sun 17:06", id="within-a-week"),
+        pytest.param(6 * 24 * H, "31 Aug", id="this-year"),
+        pytest.param(300 * 24 * H, "10 Nov 2024", id="another-year"),
+        pytest.param(-300 * 24 * H, "3 Jul 2026", id="a-clock-that-was-wrong"),
+        pytest.param(-1e20, "-", id="out-of-range"),
+    ],
+)
+def test_a_time_is_as_short_as_is_clear(age_s: float, expected: str) -> None:
+    assert render_when(NOW - age_s, NOW, zone=UTC) == expected
+
+
+def test_people_see_local_times_and_scripts_utc() -> None:
+    east = timezone(timedelta(hours=10))
+
+    assert render_when(NOW - 48 * H, NOW, zone=east) == "Fri 00:42"
+    assert render_when(NOW - 48 * H, None, zone=east) == "2025-09-04 14:42"
+    assert render_when(None, NOW) == render_when(None, None) == "-"
+
+
+def test_the_time_of_an_edit_is_its_submission_or_else_its_creation(
+    make_record: MakeRecord,
+) -> None:
+    submitted = make_record()
+    adopted = submitted._replace(request_id=None)
+
+    assert submitted_at(submitted) == NOW - 95
+    assert submitted_at(adopted) == NOW - 90
+    assert submitted_at(make_record(link_left_s=H)._replace(request_id=None)) is None
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_models_are_shown_if_they_differ_and_fit(
         DEFAULT_MODEL,
         "gemini-omni-9",
     ]
-    assert rendered([usual, other], 80)[0].endswith("LINK")
+    assert rendered([usual, other], 100)[0].endswith("LINK")
     assert rendered([usual], None)[0].endswith("MODEL")
 
 
@@ -67,35 +67,64 @@ def test_a_table_fits_its_terminal(make_record: MakeRecord, width: int) -> None:
     lines = rendered(_records(make_record), width)
 
     assert all(cell_width(line) <= width for line in lines)
-    assert len(lines) == 6
+    assert len(lines) == 6 or lines[0] == "a1b2c3d4"
 
 
 def test_100_columns_show_everything(make_record: MakeRecord) -> None:
     assert rendered(_records(make_record), 100) == [
-        "TASK      CLIP      PROMPT                           STATE           CREDITS  FILE            LINK",
-        "a1b2c3d4  clip.mp4  make it dusk                     completed       31.2     out-a1b2c3.mp4  23h00m",
-        "00000001  clip.mp4  把天空变成傍晚 and keep everyt…  completed       unknown  not saved       2h00m",
-        "ffffffff  clip.mp4  make it dusk                     processing 47%  (34.0)   -               -",
-        "oe-7f3a   clip.mp4  x\\x1b y                          refused         -        -               -",
-        "00000002  clip.mp4  make it dusk                     completed       unknown  not saved       gone",
+        "TASK      CLIP      PROMPT                   WHEN    STATE           CREDITS  FILE            LINK",
+        "a1b2c3d4  clip.mp4  make it dusk             1m ago  completed       31.2     out-a1b2c3.mp4  23h00m",
+        "00000001  clip.mp4  把天空变成傍晚 and kee…  1m ago  completed       unknown  not saved       2h00m",
+        "ffffffff  clip.mp4  make it dusk             1m ago  processing 47%  (34.0)   -               -",
+        "oe-7f3a   clip.mp4  x\\x1b y                  1m ago  refused         -        -               -",
+        "00000002  clip.mp4  make it dusk             1m ago  completed       unknown  not saved       gone",
     ]
 
 
-def test_40_columns_keep_task_state_and_link(make_record: MakeRecord) -> None:
-    lines = rendered(_records(make_record), 40)
+@pytest.mark.parametrize(
+    ("width", "titles"),
+    [
+        (80, ["TASK", "CLIP", "WHEN", "STATE", "CREDITS", "FILE", "LINK"]),
+        (60, ["TASK", "CLIP", "STATE", "CREDITS", "LINK"]),
+    ],
+)
+def test_every_table_has_clip_state_credits_and_link(
+    make_record: MakeRecord, width: int, titles: list[str]
+) -> None:
+    lines = rendered(_records(make_record), width)
 
-    assert lines[0].split() == ["TASK", "STATE", "LINK"]
-    assert [line.split()[0] for line in lines[1:]] == [
-        *("a1b2c3d4", "00000001", "ffffffff", "oe-7f3a", "00000002")
+    assert lines[0].split() == titles
+    assert lines[1].split()[:2] == ["a1b2c3d4", "clip.mp4"]
+
+
+def test_40_columns_show_a_record_per_edit(make_record: MakeRecord) -> None:
+    saved, _, running, *_ = _records(make_record)
+
+    assert rendered([saved, running], 40) == [
+        "a1b2c3d4",
+        "  clip     clip.mp4",
+        "  prompt   make it dusk",
+        "  when     1m ago",
+        "  state    completed",
+        "  credits  31.2",
+        "  file     out-a1b2c3.mp4",
+        "  link     23h00m",
+        "ffffffff",
+        "  clip     clip.mp4",
+        "  prompt   make it dusk",
+        "  when     1m ago",
+        "  state    processing 47%",
+        "  credits  (34.0)",
     ]
 
 
 def test_a_pipe_gets_every_column_in_full(make_record: MakeRecord) -> None:
     lines = rendered(_records(make_record), None)
 
-    titles = ["TASK", "CLIP", "PROMPT", "STATE", "CREDITS", "FILE", "LINK", "MODEL"]
+    titles = ["TASK", "CLIP", "PROMPT", "WHEN", "STATE", "CREDITS", "FILE", "LINK", "MODEL"]
     assert lines[0].split() == titles
     assert lines[1].split()[0] == TASK_ID
+    assert "  2025-09-06 14:40  completed" in lines[1]
     assert "把天空变成傍晚 and keep everything else unchanged" in lines[2]
     assert "/home/me/films/out-a1b2c3.mp4" in lines[1]
     assert not any("\t" in line or "\x1b" in line for line in lines)
@@ -153,7 +182,7 @@ def test_a_saved_file_is_shown_as_a_link(make_record: MakeRecord) -> None:
 
 
 def test_without_records_only_the_header_is_shown() -> None:
-    assert rendered([], 80) == ["TASK  CLIP  PROMPT  STATE  CREDITS  FILE  LINK"]
+    assert rendered([], 80) == ["TASK  CLIP  PROMPT  WHEN  STATE  CREDITS  FILE  LINK"]
 
 
 def test_a_tree_shows_edits_of_a_result_below_it(make_record: MakeRecord) -> None:
