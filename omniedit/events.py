@@ -7,6 +7,7 @@ nothing.
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
+from omniedit.errors import NotFinishedError, OutcomeUnknownError, WaitTimeoutError
 from omniedit.models import Record, SavedFile
 
 
@@ -53,6 +54,17 @@ class LineFailed(NamedTuple):
     kind: str  # of the error class; see `TaskError`
     request_id: str | None = None
     task_id: str | None = None
+
+    @property
+    def state(self) -> str:
+        """How the edit stands: "failed", "not finished" (its task continues), or "unknown"."""
+        match self.kind:
+            case NotFinishedError.kind | WaitTimeoutError.kind:
+                return "not finished"
+            case OutcomeUnknownError.kind:
+                return "unknown"
+            case _:
+                return "failed"
 
 
 class Stalled(NamedTuple):

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
@@ -60,8 +61,8 @@ class Board:
         """IDs of the tasks that completed successfully."""
         self.saved: set[str] = set()
         """IDs of the tasks with a saved result."""
-        self.failed: set[str] = set()
-        """IDs of failed tasks, and names of lines that failed without one."""
+        self.unsuccessful: dict[str, str] = {}
+        """Why edits ended without a result, such as "failed": by task ID, or else by name."""
         self._labels: Mapping[str, str] = {}
         self._records: dict[str, Record] = {}
         self._edits: dict[str, EditState] = {}
@@ -101,17 +102,21 @@ class Board:
     @property
     def done(self) -> int:
         """The number of finished edits: saved, or completed if nothing is saved."""
-        return len(self.saved if self.saves else self.completed)
+        return len(self._with_result)
+
+    @property
+    def _with_result(self) -> set[str]:
+        # A task of which only some results could be saved has failed.
+        return (self.saved if self.saves else self.completed) - self.unsuccessful.keys()
 
     @property
     def counts(self) -> str:
         """How many edits are in which state: `37/120 saved, 24 running, 1 failed`."""
         word = "saved" if self.saves else "completed"
-        running = sum(edit.task_id is not None for edit in self.running)
-        parts = [f"{self.done}/{self.total} {word}", f"{running} running"]
-        if self.failed:
-            parts.append(f"{len(self.failed)} failed")
-        return ", ".join(parts)
+        running = self._task_ids - self._with_result - self.unsuccessful.keys()
+        parts = [f"{self.done}/{self.total} {word}", f"{len(running)} running"]
+        states = Counter(self.unsuccessful.values())
+        return ", ".join(parts + [f"{count} {state}" for state, count in sorted(states.items())])
 
     @property
     def spent_credits(self) -> tuple[float, bool]:
@@ -153,7 +158,7 @@ class Board:
         """
         now, running = self.clock(), self.running
         self._most_running = max(self._most_running, len(running))
-        ended = len(self.completed | self.saved | self.failed)
+        ended = len(self.completed | self.saved | self.unsuccessful.keys())
         begun = sum(edit.task_id is not None and not edit.has_ended for edit in running)
         left = max(0, self.total - ended - begun)
         known = [left_s for edit in running if (left_s := edit.remaining_s(now)) is not None]
@@ -174,7 +179,7 @@ class Board:
         """Return the overall percentage; it never goes backwards."""
         now = self.clock()
         running = sum(edit.percent(now) or 0.0 for edit in self.running if edit.task_id)
-        percent = (_FULL * (self.done + len(self.failed)) + running) / max(1, self.total)
+        percent = (_FULL * (self.done + len(self.unsuccessful)) + running) / max(1, self.total)
         self._shown_percent = max(self._shown_percent, min(_FULL, percent))
         return self._shown_percent
 
@@ -260,7 +265,7 @@ class Board:
                 self._durations_s.append(edit.elapsed_s(now))
             self.completed.add(str(edit.task_id))
         else:
-            self.failed.add(str(edit.task_id))
+            self.unsuccessful[str(edit.task_id)] = "failed"
         edit.end(now)
 
     def _update_pause(self, event: Retrying, now: float) -> None:
@@ -314,7 +319,7 @@ class Board:
             self.add(record._replace(saved=(*others, event.file)))
 
     def _update_failed_line(self, event: LineFailed) -> None:
-        self.failed.add(event.task_id or event.name)
+        self.unsuccessful[event.task_id or event.name] = event.state
         edit = self._edits.get(event.task_id or "")
         if edit is not None:
             edit.is_over = True

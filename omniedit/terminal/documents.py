@@ -10,12 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
-from omniedit.errors import (
-    NotFinishedError,
-    OmniEditError,
-    OutcomeUnknownError,
-    WaitTimeoutError,
-)
+from omniedit.errors import OmniEditError, OutcomeUnknownError
 from omniedit.events import (
     Completed,
     Event,
@@ -224,7 +219,7 @@ def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None
         case Failed():
             name, fields = "failed", {"error": task_error_document(failure_of(event.record))}
         case LineFailed(code=code, kind=kind):
-            if kind in {NotFinishedError.kind, WaitTimeoutError.kind}:
+            if event.state == "not finished":
                 return None  # the task continues on the service
             error = TaskError(code=code, message=f"{event.name}: {event.message}", kind=kind)
             name, fields = "failed", {"error": task_error_document(error)}

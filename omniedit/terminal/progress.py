@@ -193,8 +193,9 @@ class _PermanentLines:
             case Saved():
                 return self._saved(event, edit)
             # The reason is printed at the end of the command, with its hint.
-            case LineFailed():
-                return [_FAILURE, _SPACE, Span(f"{event.name} failed ({event.code})")]
+            case LineFailed(state=state):
+                code = f" ({event.code})" if state == "failed" else ""
+                return [_FAILURE, _SPACE, Span(f"{event.name} {state}{code}")]
             case Failed(record=record) if self._board.is_single:
                 outcome = Span(f"{record.shown_status}{_duration_text(edit, self._board)}")
                 charge = Span(f" · {render_charge(record.task)}", Colour.DIM)
@@ -260,7 +261,7 @@ class PlainLines:
 
     def _print_new_counts(self) -> None:
         board = self._board
-        step = (board.done + len(board.failed)) * 100 // max(1, board.total) // _STEP
+        step = (board.done + len(board.unsuccessful)) * 100 // max(1, board.total) // _STEP
         if step > self._last_shown_of_all.step:
             self._last_shown_of_all.step = step
             self._print_counts()

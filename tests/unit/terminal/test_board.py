@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from omniedit.errors import NetworkError
+from omniedit.errors import (
+    NetworkError,
+    NotFinishedError,
+    OutcomeUnknownError,
+    WaitTimeoutError,
+)
 from omniedit.events import (
     Completed,
     Event,
@@ -344,7 +349,7 @@ def test_the_counts_are_of_saved_running_and_failed() -> None:
 
     for number in range(37):
         board.update(Completed(record=_task("completed", f"t-{number}")))
-    assert board.counts == "0/120 saved, 25 running"
+    assert board.counts == "0/120 saved, 62 running"
 
     for number in range(37):
         board.update(_saved(f"t-{number}"))
@@ -353,6 +358,45 @@ def test_the_counts_are_of_saved_running_and_failed() -> None:
 
     assert board.counts == "37/120 saved, 23 running, 2 failed"
     assert board.percent() == pytest.approx(100 * 39 / 120)
+
+
+def _line_failed(kind: str, *, name: str = "a.mp4", task_id: str | None = None) -> LineFailed:
+    return LineFailed(name=name, message="no", code=kind, kind=kind, task_id=task_id)
+
+
+def test_what_goes_on_or_is_in_doubt_does_not_count_as_failed() -> None:
+    board = ClockedBoard(
+        *(Submitted(record=_task("pending", f"t-{number}")) for number in range(4)), total=6
+    )
+    board.update(_line_failed(WaitTimeoutError.kind, task_id="t-0"))
+    board.update(_line_failed(NotFinishedError.kind, task_id="t-1"))
+    board.update(_line_failed(OutcomeUnknownError.kind))
+    assert board.counts == "0/6 saved, 2 running, 2 not finished, 1 unknown"
+
+    board.update(Failed(record=_task("failed", "t-2")))
+    board.update(_line_failed(NetworkError.kind, name="b.mp4"))
+
+    assert board.counts == "0/6 saved, 1 running, 2 failed, 2 not finished, 1 unknown"
+
+
+def test_an_edit_counts_once_at_every_moment() -> None:
+    events: list[Event] = [
+        Submitted(record=_task("pending")),
+        _progressed(50),
+        Completed(record=record_of(DONE)),
+        _transferring(2000),
+        _saved(),
+        _line_failed("local_file", task_id="t-1"),  # its second result
+    ]
+    board = ClockedBoard(total=1)
+
+    counts: list[list[int]] = []
+    for event in events:
+        board.update(event)
+        numbers = board.counts.replace("/1", "").split(", ")
+        counts.append([int(number.split()[0]) for number in numbers])
+
+    assert counts == [[0, 1], [0, 1], [0, 1], [0, 1], [1, 0], [0, 0, 1]]
 
 
 def test_a_task_with_two_results_counts_once() -> None:

@@ -14,6 +14,7 @@ from omniedit.events import (
     Completed,
     Event,
     Failed,
+    LineFailed,
     Noted,
     Observer,
     Preparing,
@@ -341,7 +342,7 @@ def test_many_tasks_show_12_rows_and_a_summary(
             task = _task("pending", f"task-{number:08}")
             report(Submitted(record=task))
         report(FAILED)
-        report(SAVED)
+        report(SAVED._replace(task_id="task-00000000"))
         report(Retrying(message="429 slow down", delay_s=9.0, attempt=1))
         clock.advance(1.0)
         printer.note("x")
@@ -350,8 +351,29 @@ def test_many_tasks_show_12_rows_and_a_summary(
     assert shown[0] == f"✗ {TASK_ID} failed (boom)"
     assert shown[1].startswith("✓ saved out/日落.mp4 · 2.1 MB")
     assert len(shown) == 3 + 12 + 1
-    assert "1/1000 saved, 100 running, 1 failed" in shown[-1]
+    assert "1/1000 saved, 99 running, 1 failed" in shown[-1]
     assert "in 8s: 429 slow down" in shown[-1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("local_file", "✗ a.mp4 failed (x)"),
+        ("wait_timeout", "✗ a.mp4 not finished"),
+        ("outcome_unknown", "✗ a.mp4 unknown"),
+    ],
+)
+def test_only_failures_are_shown_as_failed(
+    make_printer: MakePrinter,
+    terminal: Written,
+    make_screen: MakeScreen,
+    kind: str,
+    expected: str,
+) -> None:
+    with watched(make_printer(err=terminal), total=6) as report:
+        report(LineFailed(name="a.mp4", message="no", code="x", kind=kind))
+
+    assert make_screen(100).feed(terminal.text).shown == [expected]
 
 
 def test_a_pipe_gets_plain_lines(
