@@ -366,7 +366,7 @@ def _print_documents(
         tasks = [task_document(record) for record in context.board.records]
     if has_summary:
         try:
-            context.append_summary(render_summary(tasks, error, request=context.board.request))
+            context.append_summary(render_summary(tasks, error, context.board))
         except LocalError as failure:
             # A warning will do: the results are safe. If it ended the command, it has been printed.
             if error is None or failure.message != error.message:

@@ -55,6 +55,8 @@ class Board:
         """A retry that concerns all edits, or an edit without a task yet."""
         self.submitted: set[str] = set()
         """IDs of the tasks that this command submitted."""
+        self.known: set[str] = set()
+        """IDs of the tasks that earlier commands submitted and this one continues."""
         self.skipped: set[str] = set()
         """IDs of the tasks whose result had already been saved."""
         self.completed: set[str] = set()
@@ -69,8 +71,7 @@ class Board:
         self._durations_s: list[float] = []
         self._task_ids: set[str | None] = set()
         self._remaining = Remaining()
-        self._most_running = 1
-        self._shown_percent = 0.0
+        self._shown_percent, self._most_running = 0.0, 1
         self._lock = threading.Lock()
 
     @property
@@ -209,6 +210,7 @@ class Board:
                 case Submitted() | Progressed() | Completed() | Failed():
                     self._update_task(event, now)
                 case Known():
+                    self.known.add(str(event.record.task_id))
                     self.add(event.record)
                 case Stalled():
                     self._edit(event, now).unchanged_since = now - event.since_s

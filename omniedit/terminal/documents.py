@@ -5,10 +5,11 @@ The keys of a document are guaranteed and never omitted.
 
 import json
 import math
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from omniedit.errors import OmniEditError, OutcomeUnknownError
 from omniedit.events import (
@@ -22,11 +23,20 @@ from omniedit.events import (
     Stalled,
     Submitted,
 )
-from omniedit.models import AttemptState, EditRequest, Record, SavedFile, TaskError, TaskStatus
+from omniedit.models import AttemptState, Record, SavedFile, TaskError, TaskStatus
 from omniedit.sanitize import sanitize
 from omniedit.schemas import instant, video_fields
-from omniedit.terminal.human import advice_on, failure_of, render_amount, render_clip
+from omniedit.terminal.human import (
+    advice_on,
+    failure_of,
+    render_amount,
+    render_clip,
+    render_credits,
+)
 from omniedit.terminal.text import truncate
+
+if TYPE_CHECKING:
+    from omniedit.terminal.board import Board
 
 SCHEMA: Final = 1
 
@@ -239,20 +249,22 @@ def _tenths(seconds: float | None) -> float | None:
 
 
 def render_summary(
-    documents: Sequence[Document],
-    error: OmniEditError | None,
-    *,
-    request: EditRequest | None = None,
+    documents: Sequence[Document], error: OmniEditError | None, board: "Board"
 ) -> str:
     """Return a table with a row per task, or with one row that says why there are none.
 
     Args:
         documents: The task documents.
         error: The error that ended the run, if any.
-        request: The requested edit, if the run was for a single one.
+        board: What happened in the run.
     """
-    rows = [_summary_row(document) for document in documents]
+    rows = [_summary_row(document, board.known) for document in documents]
+    if len(rows) > 1 and (board.submitted or board.known):
+        spent, is_charged = board.spent_credits
+        verb = "charged" if is_charged else "charged or reserved"
+        rows.append((f"{verb} by this run", "", "", render_credits(spent), ""))
     if not rows:
+        request = board.request
         clip, prompt = (request.shown_video, request.prompt) if request else (None, None)
         state = error.message if error else "nothing to do"
         credits_used = _UNKNOWN if isinstance(error, OutcomeUnknownError) else _NOTHING
@@ -261,8 +273,9 @@ def render_summary(
     return f"\n{_SUMMARY_HEADER}{''.join(lines)}\n"
 
 
-def _summary_row(document: Document) -> tuple[str, ...]:
-    saved, failure = document["saved"], document["error"]
+def _summary_row(document: Document, known: Collection[str]) -> tuple[str, ...]:
+    failure = document["error"]
+    files = [file["path"] for file in document["saved"] if os.path.lexists(file["path"])]
     state = document["status"] or _NOTHING
     if failure is not None:
         state += f" ({failure['code']})"
@@ -270,8 +283,8 @@ def _summary_row(document: Document) -> tuple[str, ...]:
         render_clip(document["video"]) or _NOTHING,
         _short(document["prompt"]),
         state,
-        _summary_credits(document),
-        _shown_path(saved[-1]["path"]) if saved else _NOTHING,
+        _summary_credits(document, is_known=document["task_id"] in known),
+        _shown_path(files[-1]) if files else _NOTHING,
     )
 
 
@@ -279,13 +292,13 @@ def _short(prompt: str | None) -> str:
     return truncate(" ".join((prompt or _NOTHING).split()), _SUMMARY_PROMPT)
 
 
-def _summary_credits(document: Document) -> str:
+def _summary_credits(document: Document, *, is_known: bool) -> str:
     if document["credits_used"] is not None:
-        return render_amount(document["credits_used"])
+        return render_amount(document["credits_used"]) + (" (paid before)" if is_known else "")
     if document["status"] in {TaskStatus.FAILED, TaskStatus.CANCELLED}:
         return "0"
     if document["credits_reserved"] is not None:
-        return f"{render_amount(document['credits_reserved'])} reserved"
+        return f"{render_amount(document['credits_reserved'])} reserved{' before' * is_known}"
     is_unknown = document["task_id"] or document["status"] == AttemptState.UNKNOWN
     return _UNKNOWN if is_unknown else _NOTHING
 

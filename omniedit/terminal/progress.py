@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 import sys
 import threading
 from collections.abc import Callable, Generator
@@ -217,7 +218,7 @@ class _PermanentLines:
         while len(kept) > 1 and _width_of(kept) > room:
             kept.pop(-2)  # the charge comes last and is always kept
         if _width_of(kept) > room:
-            kept[-1] = kept[-1].partition(" (")[0]
+            kept[-1] = re.sub(r" \(.*?\)", "", kept[-1])  # without the dollars
         if _width_of(kept) > room:
             # Never truncate the path: put the facts on a line of their own.
             self._printer.message(saved)
@@ -365,7 +366,9 @@ def _saved_facts(event: Saved, edit: EditState, board: Board) -> list[str]:
         return facts
     if edit.has_been_followed:
         facts.append(render_took(edit.elapsed_s(board.clock())))
-    return [*facts, render_charge(board.task(event.task_id))]
+    task = board.task(event.task_id)
+    is_paid_before = event.task_id in board.known and task and task.credits_used is not None
+    return [*facts, render_charge(task) + (" paid before" if is_paid_before else "")]
 
 
 def _duration_text(edit: EditState, board: Board) -> str:

@@ -501,11 +501,13 @@ def test_the_summary_includes_unsent_lines(bench: Bench, folder: Path) -> None:
 
     lines = (folder / "summary.md").read_text().strip().splitlines()
     assert ended.status == 4, ended
-    assert [line.split(" | ")[2].split()[0] for line in lines[2:]] == [
+    assert [line.split(" | ")[2].partition(" ")[0] for line in lines[2:]] == [
         "completed",
         *["refused"] * 5,
         "unsent",
+        "",
     ]
+    assert lines[-1].startswith("| charged by this run |")
 
 
 def test_a_summary_is_never_appended_to_a_binary_file(bench: Bench, folder: Path) -> None:

@@ -9,6 +9,7 @@ from omniedit.events import (
     Completed,
     Event,
     Failed,
+    Known,
     Progressed,
     Retrying,
     Saved,
@@ -138,6 +139,29 @@ def test_unknown_sizes_and_existing_files_have_their_own_lines(
         lines.show(event)
 
     assert stderr.text == "downloading o.mp4, 5 B\nt-1: already here: o.mp4 (7 B)\n"
+
+
+@pytest.mark.parametrize(
+    ("credits_used", "charge"),
+    [
+        pytest.param(25.4, "25.4 credits ($0.37) paid before", id="charge-known"),
+        pytest.param(None, "credits unknown", id="charge-unknown"),
+    ],
+)
+def test_a_known_edit_was_paid_before(
+    make_printer: MakePrinter, stderr: Written, credits_used: float | None, charge: str
+) -> None:
+    board, lines = plain_lines(make_printer(), total=1)
+    record = record_of(Task(task_id="t-1", status="completed", credits_used=credits_used))
+    events: list[Event] = [
+        Known(record=record),
+        Saved(task_id="t-1", file=FILE, shown_path="o.mp4"),
+    ]
+    for event in events:
+        board.update(event)
+        lines.show(event)
+
+    assert stderr.text == f"t-1: saved o.mp4 (7 B, {charge})\n"
 
 
 def test_the_end_of_an_upload_among_several_has_no_line(

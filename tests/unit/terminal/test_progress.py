@@ -14,6 +14,7 @@ from omniedit.events import (
     Completed,
     Event,
     Failed,
+    Known,
     LineFailed,
     Noted,
     Observer,
@@ -728,6 +729,32 @@ def test_the_path_of_a_saved_file_is_never_truncated(
 
     screen = make_screen(width).feed(terminal.text)
     assert screen.shown == [line.format(path) for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        pytest.param(100, "✓ saved o.mp4 · 2.1 MB · 25.4 credits ($0.37) paid before", id="wide"),
+        pytest.param(50, "✓ saved o.mp4 · 25.4 credits ($0.37) paid before", id="no-size"),
+        pytest.param(42, "✓ saved o.mp4 · 25.4 credits paid before", id="no-dollars"),
+    ],
+)
+def test_the_charge_of_a_known_edit_is_not_shown_as_a_new_one(
+    make_printer: MakePrinter,
+    terminal: Written,
+    make_screen: MakeScreen,
+    width: int,
+    expected: str,
+) -> None:
+    record = record_of(Task(task_id=TASK_ID, status="completed", credits_used=25.4))
+    printer = make_printer(err=terminal, environ={"TERM": "xterm", "COLUMNS": str(width)})
+
+    with watched(printer) as report:
+        report(Known(record=record))
+        report(Completed(record=record))
+        report(SAVED._replace(shown_path="o.mp4"))
+
+    assert make_screen(width).feed(terminal.text).shown == [expected]
 
 
 def test_preparing_a_clip_shows_its_progress(

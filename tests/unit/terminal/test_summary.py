@@ -1,9 +1,13 @@
 """The Markdown summary has one row per edit, or one for the error."""
 
+from pathlib import Path
+
 import pytest
 
 from omniedit.errors import OmniEditError, OutcomeUnknownError, QuotaError
+from omniedit.events import Submitted
 from omniedit.models import EditRequest, SavedFile, Task, TaskError
+from omniedit.terminal.board import Board
 from omniedit.terminal.documents import render_summary, task_document
 from tests.journals import record_of
 
@@ -17,17 +21,45 @@ def rows(text: str) -> list[list[str]]:
 
 def row(task: Task, **fields: object) -> list[str]:
     document = task_document(record_of(task, video=CLIP, prompt="make it night", **fields))
-    [found] = rows(render_summary([document], None))
+    [found] = rows(render_summary([document], None, Board()))
     return found
 
 
-def test_a_row_has_clip_prompt_state_credits_and_file() -> None:
+def test_a_row_has_clip_prompt_state_credits_and_file(tmp_path: Path) -> None:
     task = Task(task_id="t", status="completed", credits_used=31.2)
-    file = SavedFile(path="/out/a.mp4", size_bytes=1, sha256="00")
+    (tmp_path / "a.mp4").touch()
+    file = SavedFile(path=str(tmp_path / "a.mp4"), size_bytes=1, sha256="00")
+    lost = file._replace(path=str(tmp_path / "lost.mp4"))
 
-    found = row(task, saved=(file,))
+    for saved in [(file,), (file, lost)]:
+        found = row(task, saved=saved)
+        assert found[:4] == ["a.mp4", "make it night", "completed", "31.2"]
+        assert found[4].replace("&#95;", "_") == file.path
+    assert row(task, saved=(lost,))[4] == "-"
 
-    assert found == ["a.mp4", "make it night", "completed", "31.2", "/out/a.mp4"]
+
+def test_what_was_paid_before_does_not_look_like_a_new_charge() -> None:
+    documents = [
+        task_document(record_of(Task(task_id="new", status="completed", credits_used=31.24))),
+        task_document(record_of(Task(task_id="known", status="completed", credits_used=25.4))),
+        task_document(record_of(Task(task_id="open", status="pending", credits_reserved=9.0))),
+    ]
+    board = Board()
+    board.known |= {"known", "open"}
+    board.update(Submitted(record_of(Task(task_id="new", status="completed", credits_used=31.24))))
+
+    *found, total = rows(render_summary(documents, None, board))
+
+    assert [cells[3] for cells in found] == ["31.2", "25.4 (paid before)", "9.0 reserved before"]
+    assert total == ["charged by this run", "", "", "31.2 credits (&#36;0.46)", ""]
+
+
+def test_a_single_row_needs_no_total() -> None:
+    document = task_document(record_of(Task(task_id="t", status="completed", credits_used=2.0)))
+    board = Board()
+    board.known.add("t")
+
+    assert len(rows(render_summary([document], None, board))) == 1
 
 
 @pytest.mark.parametrize(
@@ -52,7 +84,7 @@ def test_credits_are_never_guessed(task: Task, state: str, credits: str) -> None
 
 
 def test_without_an_edit_the_row_shows_the_error() -> None:
-    [found] = rows(render_summary([], QuotaError("no | credits\n| x |")))
+    [found] = rows(render_summary([], QuotaError("no | credits\n| x |"), Board()))
 
     assert found == ["-", "-", "no &#124; credits &#124; x &#124;", "-", "-"]
 
@@ -63,9 +95,10 @@ def test_without_an_edit_the_row_shows_the_error() -> None:
     ids=["refused", "unknown"],
 )
 def test_an_edit_without_a_task_has_a_row(error: OmniEditError, credits: str) -> None:  # noqa: A002 - the unit's name
-    request = EditRequest(video=CLIP, prompt="make it night")
+    board = Board()
+    board.request = EditRequest(video=CLIP, prompt="make it night")
 
-    [found] = rows(render_summary([], error, request=request))
+    [found] = rows(render_summary([], error, board))
 
     assert found == ["a.mp4", "make it night", error.message, credits, "-"]
 
@@ -73,6 +106,6 @@ def test_an_edit_without_a_task_has_a_row(error: OmniEditError, credits: str) ->
 def test_a_long_prompt_is_truncated() -> None:
     document = task_document(record_of(Task(task_id="t", status="pending"), prompt="long " * 99))
 
-    [found] = rows(render_summary([document], None))
+    [found] = rows(render_summary([document], None, Board()))
 
     assert len(found[1]) == 80
