@@ -20,7 +20,7 @@ from omniedit.errors import (
 )
 from omniedit.policy import DEFAULT
 from omniedit.system import error_reason
-from omniedit.system.files import check_own_path, open_own_file
+from omniedit.system.files import check_own_path, open_own_file, real_path
 from omniedit.system.folders import make_private_folder, refuse_dangling_link
 
 JOURNAL_FILE: Final = "journal.db"
@@ -329,6 +329,16 @@ class Database:
             raise JournalError(msg, hint="run the command again")
 
 
+def companions(path: Path) -> list[Path]:
+    """Return the paths of the files that SQLite opens beside a database, if they exist.
+
+    Opening a database reads them, which would never end if one of them were a named pipe.
+    """
+    # SQLite looks for them where a link leads to.
+    file = real_path(path)
+    return [file.with_name(f"{file.name}{suffix}") for suffix in ("-journal", "-wal", "-shm")]
+
+
 def check_version(folder: Path) -> None:
     """Refuse a journal of a newer omniedit, without creating or changing anything in its folder.
 
@@ -360,6 +370,8 @@ def _check_files(path: Path, shown_path: Path, enclosing: Path | None) -> None:
     if enclosing is not None and not enclosing.stat().st_mode & stat.S_ISVTX:
         check_own_path(enclosing, is_folder=True)
     check_own_path(path)
+    for companion in companions(path):
+        check_own_path(companion)
     if not path.exists():
         refuse_dangling_link(path)
         _create(path)

@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from omniedit.errors import Hint, JournalDamagedError, JournalError
+from omniedit.errors import Hint, JournalDamagedError, JournalError, LocalError
 from omniedit.journal.database import (
     ADOPT_ORPHANS,
     ENDED,
     JOURNAL_FILE,
     Database,
+    companions,
     damage,
     mapped_errors,
 )
 from omniedit.journal.reading import Reader, is_present
 from omniedit.journal.rows import COUNTED_TABLES, parse_row, saved_file
 from omniedit.policy import DEFAULT
+from omniedit.system.files import check_kind
 from omniedit.system.folders import private_folder
 
 _TASKS: Final = f"""
@@ -87,6 +89,8 @@ _NEW_FILES: Final = """
     select task_id, path, size_bytes, sha256, saved_at, is_elsewhere, facts, sound, served_path
     from other.files where (task_id, path) not in (select task_id, path from files)
 """
+_JOURNAL_HEADERS_BYTES: Final = 1024**2
+"""More than the headers of a rollback journal take (https://sqlite.org/fileformat.html, 3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,9 +175,12 @@ def _copied(path: Path, private: Path, timeout_s: float) -> Generator[Path]:
         copy = folder / JOURNAL_FILE
         try:
             with mapped_errors(path):
-                if path.stat().st_size == 0:
+                size_bytes = path.stat().st_size
+                check_kind(path)
+                if size_bytes == 0:
                     # SQLite would take an empty file for a database without rows.
                     raise damage(path, "the file is empty")
+                _check_companions(path, size_bytes)
                 _copy(path, copy, timeout_s)
             # Opening the copy also migrates it.
             with Reader(folder, shown_path=path) as theirs:
@@ -195,6 +202,17 @@ def _copied(path: Path, private: Path, timeout_s: float) -> Generator[Path]:
         yield copy
 
 
+def _check_companions(path: Path, size_bytes: int) -> None:
+    """Refuse files beside a journal that would take forever to read, or fill the disk."""
+    # A rollback journal holds each page of the file at most once.
+    longest_bytes = 2 * size_bytes + _JOURNAL_HEADERS_BYTES
+    for companion in companions(path):
+        found = check_kind(companion)
+        if found is not None and found.st_size > longest_bytes:
+            msg = f"{companion} is longer than {longest_bytes} bytes"
+            raise LocalError(msg)
+
+
 def _copy(path: Path, copy: Path, timeout_s: float) -> None:
     uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
@@ -210,7 +228,7 @@ def _copy(path: Path, copy: Path, timeout_s: float) -> None:
         if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
             raise
         # A process was killed in the middle of a transaction: opening the copy rolls it back.
-        rest = path.with_name(f"{path.name}-journal")
-        for source, target in ((path, copy), (rest, copy.with_name(rest.name))):
+        rest, *_ = companions(path)
+        for source, target in ((path, copy), (rest, companions(copy)[0])):
             if source == path or source.exists():
                 shutil.copyfile(source, target)

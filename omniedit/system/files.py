@@ -181,18 +181,29 @@ def check_own_path(path: Path, *, is_folder: bool = False) -> None:
     Raises:
         LocalError: If the path is refused.
     """
+    found = check_kind(path, is_folder=is_folder)
+    if found is not None:
+        # Root may work in folders of other users.
+        _check_owner(path, found, folder_owner=found.st_uid if is_folder else None)
+
+
+def check_kind(path: Path, *, is_folder: bool = False) -> os.stat_result | None:
+    """Refuse an existing path that is of the wrong kind, without opening it; return its properties.
+
+    Raises:
+        LocalError: If the path is refused.
+    """
     try:
         found = path.stat()
     except FileNotFoundError:
-        return
+        return None
     except OSError as error:
         raise _unreadable(path, error) from error
     if not (stat.S_ISDIR if is_folder else stat.S_ISREG)(found.st_mode):
         kind = "a file" if stat.S_ISREG(found.st_mode) else _IrregularFileError(found.st_mode).kind
         msg = f"{path} is {kind}, not {'a folder' if is_folder else 'a regular file'}"
         raise LocalError(msg, hint=_MOVE_IT)
-    # Root may work in folders of other users.
-    _check_owner(path, found, folder_owner=found.st_uid if is_folder else None)
+    return found
 
 
 def read_at_most(file: BinaryIO, *, max_bytes: int, what: str) -> bytes:

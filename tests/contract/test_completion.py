@@ -312,6 +312,17 @@ def test_named_pipes_instead_of_files_do_not_block(omniedit: CommandLine, home: 
     assert (ended.status, ended.stdout, ended.stderr) == (0, "", "")
 
 
+@pytest.mark.posix
+def test_a_named_pipe_beside_the_journal_does_not_block(omniedit: CommandLine, home: Path) -> None:
+    with Journal(home / "state/omniedit"):
+        pass
+    os.mkfifo(home / "state/omniedit/journal.db-journal", 0o600)
+
+    ended = omniedit("__complete", "tasks", "")
+
+    assert (ended.status, ended.stdout, ended.stderr) == (0, "", "")
+
+
 def test_invalid_settings_name_no_journal(home: Path) -> None:
     environ = {**os.environ, "OMNIEDIT_BASE_URL": "nonsense", "EVOLINK_API_KEY": "sk-sandbox-1"}
 

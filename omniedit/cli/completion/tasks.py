@@ -133,6 +133,11 @@ def _candidates(folder: str, kind: str, typed: str) -> "Iterator[str]":
     if not os.path.isfile(f"{folder}/journal.db"):  # noqa: PTH113 - pathlib is slow to import
         # There is no journal yet, or a named pipe in its place, which would block.
         return
+    for suffix in ("-journal", "-wal", "-shm"):
+        # SQLite opens these as well.
+        beside = os.path.realpath(f"{folder}/journal.db") + suffix
+        if os.path.lexists(beside) and not os.path.isfile(beside):  # noqa: PTH113 - as above
+            return
     path = f"{folder}/journal.db".replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_LOCKED_TIMEOUT_S)

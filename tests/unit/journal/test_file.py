@@ -264,6 +264,23 @@ def test_a_pipe_or_device_in_place_of_the_file_is_refused(folder: Path, target: 
 
 
 @pytest.mark.posix
+@pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm"])
+@pytest.mark.parametrize("is_linked", [False, True], ids=["here", "behind-a-link"])
+def test_a_pipe_beside_the_file_is_refused(folder: Path, suffix: str, *, is_linked: bool) -> None:
+    with Journal(folder):
+        pass
+    name = "journal.db"
+    if is_linked:
+        (folder / name).rename(folder / "moved.db")
+        (folder / name).symlink_to("moved.db")
+        name = "moved.db"
+    os.mkfifo(folder / f"{name}{suffix}", 0o600)
+
+    with pytest.raises(JournalError, match=f"{name}{suffix} is a named pipe"):
+        Journal(folder)
+
+
+@pytest.mark.posix
 @pytest.mark.parametrize("link", ["journal.db", "."])
 def test_a_dangling_symlink_is_refused_and_its_target_named(
     folder: Path, tmp_path: Path, link: str

@@ -1,6 +1,7 @@
 """Merging other machines' journals: new rows are added, contradictions named, nothing doubled."""
 
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -221,6 +222,30 @@ def test_an_unreadable_journal_is_refused_by_name(
 
     assert str(theirs / "journal.db") in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("name", ["journal.db", "journal.db-journal", "journal.db-wal"])
+@pytest.mark.parametrize("target", ["pipe", "/dev/zero"])
+def test_pipes_and_devices_are_never_read(ours: Path, theirs: Path, name: str, target: str) -> None:
+    submit(theirs, "one")
+    os.mkfifo(theirs / "pipe")
+    (theirs / name).unlink(missing_ok=True)
+    (theirs / name).symlink_to(target)
+
+    with pytest.raises(JournalError, match=f"{name} is a .*, not a regular file"):
+        merged(ours, theirs)
+
+    assert not [path for path in ours.rglob("*") if path.is_file()]
+
+
+def test_a_rollback_journal_that_is_too_long_is_not_copied(ours: Path, theirs: Path) -> None:
+    submit(theirs, "one")
+    (theirs / "journal.db-journal").touch()
+    os.truncate(theirs / "journal.db-journal", 2**24)
+
+    with pytest.raises(JournalError, match="-journal is longer than"):
+        merged(ours, theirs)
 
 
 def refuse(folder: Path, name: str, *, digest: str | None = None, origin: str = ORIGIN) -> None:
