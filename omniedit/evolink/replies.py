@@ -49,7 +49,7 @@ _MAX_UNIX_S: Final = 32_503_680_000.0
 """The year 3000, which Windows can still convert; a larger number is taken for milliseconds."""
 _MOST_CREDITS: Final = 1e12
 
-# The quota and key codes mean "refused before anything was charged", whatever the HTTP status.
+# The quota, key and model codes mean "refused before anything was charged", whatever the HTTP status.
 # Sources: API reference, "Request errors", and the refusal codes of the vendor's own client.
 _ERROR_BY_CODE: Final[Mapping[str, type[OmniEditError]]] = {
     "account_balance_insufficient": QuotaError,
@@ -72,6 +72,7 @@ _ERROR_BY_CODE: Final[Mapping[str, type[OmniEditError]]] = {
     "idempotency_conflict": IdempotencyConflictError,
     "invalid_task_id": TaskNotFoundError,
 }
+_REFUSALS: Final = range(400, 500)
 _ERROR_BY_STATUS: Final[Mapping[int, type[OmniEditError]]] = {
     HTTPStatus.UNAUTHORIZED: AuthenticationError,
     HTTPStatus.PAYMENT_REQUIRED: QuotaError,
@@ -119,7 +120,9 @@ def parse_refusal(value: object) -> Refusal:
 
 def error_type(status: int, refusal: Refusal, body: bytes) -> type[OmniEditError]:
     """Return the error class for a reply that is not a success; the service's `code` wins."""
-    if found := _ERROR_BY_CODE.get(refusal.code or ""):
+    found = _ERROR_BY_CODE.get(refusal.code or "")
+    # Beside a 2xx or a 5xx, a code about a task does not prove that a submission was refused.
+    if found and (found is not TaskNotFoundError or status in _REFUSALS):
         return found
     if status == HTTPStatus.BAD_REQUEST and refusal.param == "model":
         return ModelRefusedError

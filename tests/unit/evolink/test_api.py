@@ -24,6 +24,7 @@ from omniedit.errors import (
     ServerError,
     ServiceError,
     TaskNotFoundError,
+    UnavailableError,
     UnreadableReplyError,
     WrongBaseURLError,
 )
@@ -317,6 +318,16 @@ def test_any_404_for_a_task_is_task_not_found(serve: Serve, response: dict[str, 
 def test_an_invalid_task_id_is_task_not_found(serve: Serve) -> None:
     with pytest.raises(TaskNotFoundError):
         serve(400, json=error("invalid_task_id")).api.get_task(TASK_ID)
+
+
+@pytest.mark.parametrize("status", [200, 500, 503])
+def test_a_code_about_a_task_does_not_prove_a_refused_submission(serve: Serve, status: int) -> None:
+    service = serve(status, json=error("invalid_task_id"))
+
+    with pytest.raises(UnavailableError) as caught:
+        service.api.create_task(BODY, request_id=REQUEST_ID)
+
+    assert not is_certainly_not_accepted(caught.value)
 
 
 @pytest.mark.parametrize("status", [404, 405])
