@@ -313,8 +313,9 @@ def _check_origin(session: Session, record: Record) -> None:
 def _check_age(session: Session, record: Record, *, deadline: float | None) -> None:
     """Refuse to replay an attempt that the service may have forgotten; show what it may have become.
 
-    This machine's clock may have been changed since the attempt, so without a clock offset the
-    larger of the two possible ages counts.
+    This machine's clock may have been changed since the attempt, and the service's `Date` may be a
+    cache's, so the larger of the two ages counts. But if this machine's clock was wrong at the
+    attempt, its age by that clock means nothing.
 
     Raises:
         NotReplayedError: If the attempt is too old, or dated in the future.
@@ -322,10 +323,11 @@ def _check_age(session: Session, record: Record, *, deadline: float | None) -> N
     age_s = session.now() - record.created_at
     with suppress(OmniEditError):
         service_now = session.service.get_time(deadline=deadline)
-        if service_now is not None and record.clock_offset_s is not None:
-            age_s = service_now - record.created_at - record.clock_offset_s
-        elif service_now is not None:
-            age_s = max(age_s, service_now - record.created_at)
+        if service_now is not None:
+            offset_s = record.clock_offset_s or 0.0
+            service_age_s = service_now - record.created_at - offset_s
+            was_clock_right = abs(offset_s) <= session.policy.clock_skew_s
+            age_s = max(age_s, service_age_s) if was_clock_right else service_age_s
     # If the attempt is dated in the future, its age is unknown: treat it as too old.
     if -session.policy.clock_skew_s <= age_s <= session.policy.replay_window_s:
         return

@@ -54,14 +54,15 @@ def retry_after_of(headers: Mapping[str, str]) -> float | None:
     moment = parse_date(asked)
     if moment is None:
         return None
-    now = date_of(headers) or time.time()
+    now = _plausible_date(headers) or time.time()
     return min(max(0.0, moment - now), LONGEST_RETRY_AFTER_S)
 
 
 def date_of(headers: Mapping[str, str]) -> float | None:
-    """Return the Unix time of `Date`, the server's; None if it is missing or implausible."""
-    moment = parse_date(headers.get("date", ""))
-    return moment if moment and _EARLIEST_DATE < moment < _LATEST_DATE else None
+    """Return the server's time now, from `Date`; None if it is missing, implausible or a cache's."""
+    # A cache keeps the `Date` of the reply that it stored, and adds `Age` (RFC 9111, 5.1).
+    is_stored = headers.get("age", "0").strip() != "0"
+    return None if is_stored else _plausible_date(headers)
 
 
 def decode(body: bytes, encoding: str, *, max_bytes: int) -> bytes | None:
@@ -125,6 +126,11 @@ def map_strings(value: object, change: Callable[[str], str]) -> object:
         else:
             node[:] = [_changed(child, change, nodes) for child in node]
     return root[0]
+
+
+def _plausible_date(headers: Mapping[str, str]) -> float | None:
+    moment = parse_date(headers.get("date", ""))
+    return moment if moment and _EARLIEST_DATE < moment < _LATEST_DATE else None
 
 
 def _changed(

@@ -158,6 +158,29 @@ def test_an_attempts_age_is_measured_by_the_services_clock(session: BenchSession
     assert len(session.script.prompts) == submissions
 
 
+def test_a_date_that_stands_still_makes_no_attempt_younger(session: BenchSession) -> None:
+    session.script.headers = {"date": formatdate(NOW, usegmt=True)}
+    request_id = submit_with_lost_reply(session)
+    submissions = len(session.script.prompts)
+    session.time.advance(5 * HOUR_S)
+
+    with pytest.raises(OutcomeUnknownError, match="5 h old"):
+        resume(session, request_id)
+
+    assert len(session.script.prompts) == submissions
+
+
+def test_an_attempt_is_replayed_soon_after_a_slow_clock_was_corrected(
+    session: BenchSession,
+) -> None:
+    behind_s = 5 * HOUR_S
+    session.script.headers = {"date": formatdate(NOW + behind_s, usegmt=True)}
+    request_id = submit_with_lost_reply(session)
+    session.time.advance(behind_s)
+
+    assert resume(session, request_id).task_id == "task-1"
+
+
 def test_an_attempt_without_a_reply_is_searched_for_a_day_back(session: BenchSession) -> None:
     # The state left by a process that was killed while submitting.
     body = prepare(session, REQUEST).body(clip_url=CLIP_URL)

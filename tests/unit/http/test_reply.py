@@ -121,6 +121,18 @@ def test_date_and_retry_after_are_read_from_headers() -> None:
     assert (retry_after_of({}), date_of({})) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("age", "expected"),
+    [
+        pytest.param("0", NOW_S, id="just-stored"),
+        pytest.param("18000", None, id="stored-long-ago"),
+        pytest.param("?", None, id="unreadable"),
+    ],
+)
+def test_the_date_of_a_stored_reply_is_not_the_time_now(age: str, expected: float | None) -> None:
+    assert date_of({"date": NOW_TEXT, "age": age}) == expected
+
+
 def test_a_retry_after_date_is_relative_to_the_servers_clock() -> None:
     """This machine's clock may be wrong by years."""
     retry_at = format_datetime(NOW + timedelta(seconds=90), usegmt=True)
