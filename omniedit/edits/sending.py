@@ -25,7 +25,7 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.events import Retrying, Submitted
-from omniedit.models import EditRequest, Record, Task, TaskError
+from omniedit.models import EditRequest, Record, Task, TaskError, task_name
 from omniedit.policy import backoff_s, is_certainly_not_accepted, is_transient, longest_retry_s
 from omniedit.sanitize import quoted
 
@@ -232,6 +232,7 @@ class Sending:
         session, edit = self._session, self._edit
         failure: JournalError | None = None
         self._learn_clock()
+        self._warn_of_shared_task(task.task_id)
         try:
             session.journal.record_accepted(self._request_id, task, origin=session.origin)
         except JournalError as error:
@@ -244,6 +245,19 @@ class Sending:
         if failure:
             session.warn(f"{failure.message}; note the task ID: {task.task_id}")
         return record
+
+    def _warn_of_shared_task(self, task_id: str) -> None:
+        """Warn if the service answers with the task of a submission that asked for another edit."""
+        known: Record | None = None
+        with suppress(JournalError):
+            known = self._session.journal.find_task(task_id)
+        if known is None or known.request_id in {None, self._request_id}:
+            return
+        if known.body_digest not in {None, self._attempt.body_digest}:
+            self._session.warn(
+                f"the service answered with {task_name(task_id)}, which is already the task of"
+                f" another edit, submission {known.request_id}: its result may be that edit's"
+            )
 
     def _check_time(self) -> None:
         """Refuse to replay after this machine was suspended, or its clock was changed.

@@ -135,8 +135,10 @@ class Reader:
         return self._find(f"{_RECORDS} where task_id = ?", task_id)
 
     def tasks_ending_with(self, end: str) -> list[Record]:
-        """Return the tasks whose ID ends with `end`."""
-        return self._records(f"{_RECORDS} where substr(task_id, -?) = ?", len(end), end)
+        """Return the tasks whose ID ends with `end`, each once."""
+        found = self._records(f"{_RECORDS} where substr(task_id, -?) = ?", len(end), end)
+        # A faulty service may give two submissions the same task.
+        return [*{record.task_id: record for record in found}.values()]
 
     def find_edit(self, identity: str, *, origin: str) -> Record | None:
         """Return the attempt that decides how a known edit is continued, or None."""

@@ -508,6 +508,37 @@ def test_forgetting_a_submission_warns_of_paying_again(
         resume(session, request_id)
 
 
+def submit_two_edits_of_one_task(session: BenchSession) -> list[str]:
+    """Submit two edits to which the service answers with the same task; return the warnings."""
+    session.script.on_submit = lambda _: completed("task-of-both")
+    for prompt in ("warmer", "colder"):
+        submit(session, REQUEST._replace(prompt=prompt))
+    return [event.message for event in session.reported(Warned)]
+
+
+def test_one_task_for_two_edits_is_warned_of_and_both_are_kept(session: BenchSession) -> None:
+    (warning,) = submit_two_edits_of_one_task(session)
+
+    assert "task-of-both, which is already the task of another edit" in warning
+    assert [record.prompt for record in session.journal.recent()] == ["colder", "warmer"]
+
+
+def test_submitting_one_edit_twice_may_give_the_same_task(session: BenchSession) -> None:
+    session.script.on_submit = lambda _: completed("task-1")
+    for _ in range(2):
+        submit(session, REQUEST)
+
+    assert session.reported(Warned) == []
+
+
+def test_a_task_of_two_edits_is_forgotten_by_its_end(session: BenchSession) -> None:
+    submit_two_edits_of_one_task(session)
+
+    assert forget(session, "of-both").task_id == "task-of-both"
+
+    assert session.journal.recent() == []
+
+
 def test_nothing_is_submitted_once_the_session_stops(session: BenchSession) -> None:
     session.rate_limiter.slow_down(0.0)
     session.stop()
