@@ -74,4 +74,4 @@ def test_the_question_names_the_api_even_if_the_key_in_force_is_the_sandboxs(
     ended = run_and_answer(omniedit, b"sk-evo-abcdefghijkl\n", EVOLINK_API_KEY="sk-sandbox-x")
 
     assert "API key for https://api.evolink.ai (" in ended[1]
-    assert "saved sk-evo-…ijkl for https://api.evolink.ai" in ended[1]
+    assert "saved key sk-evo-…ijkl for https://api.evolink.ai" in ended[1]
