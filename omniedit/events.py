@@ -48,7 +48,7 @@ class Failed(NamedTuple):
 class LineFailed(NamedTuple):
     """One of several edits failed, although no task did; the others continue."""
 
-    name: str  # of the manifest line or the piece
+    name: str  # of the clip, the manifest line or the piece
     message: str
     code: str
     kind: str  # of the error class; see `TaskError`

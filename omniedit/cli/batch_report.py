@@ -112,7 +112,8 @@ class BatchReport:
         """Record the plan: the edits of this run, and the number of lines before sharding."""
         self._edits = edits
         labels = {edit.identity: self._label_of(edit) for edit in edits}
-        self._context.board.expect(len(edits), labels)
+        names = {edit.identity: edit.name for edit in edits}
+        self._context.board.expect(len(edits), labels, names)
         if not edits and line_count:
             self._context.printer.note("this shard has no edits")
 

@@ -42,11 +42,12 @@ class Line:
     take: str | None = None
     model: str | None = None
     label: str | None = None
+    manifest: str | None = None  # the name of the file that it comes from
 
     @property
     def name(self) -> str:
-        """The name in messages: the label, if the line does not come from a file."""
-        return self.label or f"line {self.number}"
+        """The name in messages: `m.jsonl:7`, or the label of a line that no manifest has."""
+        return self.label or f"{self.manifest}:{self.number}"
 
     def is_in_shard(self, index: int, count: int) -> bool:
         """Return whether the line belongs to shard `index` (from 1) of `count`.
@@ -98,7 +99,7 @@ def parse_manifest(content: bytes, *, name: str) -> Manifest:
         try:
             if isinstance(row, FaultyLineError):
                 raise row
-            lines.append(_parse_line(number, row))
+            lines.append(_parse_line(number, row, manifest=name))
         except FaultyLineError as fault:
             faults.append((number, str(fault)))
         else:
@@ -194,7 +195,7 @@ def _header_fault(header: list[str]) -> str | None:
     return f"the header has column `{twice}` twice" if twice else None
 
 
-def _parse_line(number: int, row: Mapping[str, Any]) -> Line:
+def _parse_line(number: int, row: Mapping[str, Any], *, manifest: str) -> Line:
     values = {field: _parse_field(field, row.get(field)) for field in FIELDS}
     for field in ("video", "prompt"):
         if not values[field]:
@@ -207,7 +208,7 @@ def _parse_line(number: int, row: Mapping[str, Any]) -> Line:
     if values["end"] is not None:
         _check_cut(values["start"], values["end"])
     video, prompt = values.pop("video"), values.pop("prompt")
-    return Line(number=number, video=video or "", prompt=prompt or "", **values)
+    return Line(number=number, video=video or "", prompt=prompt or "", manifest=manifest, **values)
 
 
 def _check_cut(start: str | None, end: str | None) -> None:

@@ -26,7 +26,7 @@ class PlannedEdit:
     """One edit of many, checked and ready to be made."""
 
     number: int  # of the manifest line or the piece, from 1
-    name: str  # in messages: `line 7`, `clip.mp4, take 2`, `piece 2 of 4`
+    name: str  # in messages: `m.jsonl:7`, `clip.mp4, take 2`, `piece 2 of 4`
     request: EditRequest
     identity: str
     output: str  # the path as shown to the user, including the requested folder
@@ -225,7 +225,10 @@ class Planner:
         first = self._line_of_edit.setdefault(identity, line)
         if first is not line:
             advice = "remove one of them" if line.label else "`take` makes it another one"
-            self._add_fault(line.number, f"is the same edit as {first.name}; {advice}")
+            self._add_fault(
+                line.number,
+                f"is the same edit as {first.label or f'line {first.number}'}; {advice}",
+            )
         return first is line
 
     def _claim_output(self, number: int, output: str | None) -> None:

@@ -43,8 +43,7 @@ class Board:
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, *, keeps_replies: bool = True
     ) -> None:
-        self.clock = clock
-        self._keeps_replies = keeps_replies
+        self.clock, self._keeps_replies = clock, keeps_replies
         self.started_at = clock()
         self.total = 1
         self.saves = True
@@ -66,6 +65,7 @@ class Board:
         self.unsuccessful: dict[str, str] = {}
         """Why edits ended without a result, such as "failed": by task ID, or else by name."""
         self._labels: Mapping[str, str] = {}
+        self._names: Mapping[str, str] = {}
         self._records: dict[str, Record] = {}
         self._edits: dict[str, EditState] = {}
         self._durations_s: list[float] = []
@@ -83,6 +83,11 @@ class Board:
         """Return the newest known state of a task."""
         record = self._records.get(task_id or "")
         return record.task if record else None
+
+    def name_of(self, task_id: str | None) -> str | None:
+        """Return what errors call the edit of a task; None if that is the task ID."""
+        record = self._records.get(task_id or "")
+        return self._names.get((record and record.identity) or "")
 
     @property
     def running(self) -> list[EditState]:
@@ -131,16 +136,22 @@ class Board:
         reserved = [task.credits_reserved or 0.0 for task in paid if task.credits_used is None]
         return sum(charges) + sum(reserved), not any(reserved)
 
-    def expect(self, total: int, labels: Mapping[str, str] | None = None) -> None:
+    def expect(
+        self,
+        total: int,
+        labels: Mapping[str, str] | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
         """Set how many edits to expect, and restart the display.
 
         Args:
             total: The number of edits.
-            labels: The name to show for each identity; by default the clip's name.
+            labels: What bars call the edit of each identity; by default the clip's name.
+            names: What errors call it; by default the task ID.
         """
         with self._lock:
             self.total, self.started_at = total, self.clock()
-            self._labels = labels if labels is not None else self._labels
+            self._labels, self._names = labels or self._labels, names or self._names
             self._edits.clear()
             self._shown_percent, self._most_running = 0.0, 1
 
@@ -290,7 +301,9 @@ class Board:
         edit = self._edit(event, now)
         transfer = edit.transfer
         if transfer is None or (transfer.direction, transfer.name) != (event.direction, event.name):
-            transfer = edit.transfer = Transfer(direction=event.direction, name=event.name)
+            transfer = edit.transfer = Transfer(
+                direction=event.direction, name=event.name, began_at=now
+            )
             edit.task_id = edit.task_id or event.task_id
             edit.label = edit.label or event.name
         edit.state = f"{event.direction}ing"

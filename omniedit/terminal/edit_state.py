@@ -45,6 +45,7 @@ class Transfer:
 
     direction: str
     name: str
+    began_at: float
     done_bytes: int = 0
     total_bytes: int | None = None
     samples: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])

@@ -9,6 +9,8 @@ from omniedit.schemas import instant
 from omniedit.terminal.text import Span
 
 NOT_SAVED: Final = "not saved"
+ID_CHARACTERS: Final = 8
+"""How many characters at the end of an ID usually tell it apart."""
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600

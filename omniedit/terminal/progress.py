@@ -27,6 +27,7 @@ from omniedit.events import (
 from omniedit.terminal.board import Board
 from omniedit.terminal.edit_state import EditState
 from omniedit.terminal.human import (
+    ID_CHARACTERS,
     failure_of,
     file_uri,
     render_charge,
@@ -49,6 +50,8 @@ _FRAME_OF_MANY_S: Final = 0.25  # a screen full of bars costs more, and is livel
 _TICK_S: Final = 1.0  # the precision of `EVERY_S`
 _STEP: Final = 10  # per cent
 _TRANSFER_EVERY_S: Final = 5.0
+_TRANSFER_AFTER_S: Final = 1.0
+"""A shorter transfer gets no line of its own."""
 _RINGS_AFTER_S: Final = 20.0
 _AGO_AFTER_S: Final = 120.0
 _JOIN_TIMEOUT_S: Final = 2.0
@@ -204,7 +207,8 @@ class _PermanentLines:
             case Failed():
                 error = failure_of(event.record)
                 code = f" ({error.code})" if error else ""
-                return [_FAILURE, _SPACE, Span(f"{edit.label} failed{code}")]
+                name = self._board.name_of(edit.task_id) or edit.label
+                return [_FAILURE, _SPACE, Span(f"{name} failed{code}")]
             case _:
                 return None
 
@@ -241,7 +245,9 @@ class PlainLines:
         edit, is_many = self._board.state_of(event), self._is_many
         line = self._line_of_many(event) if is_many else self._line(event, edit)
         if line:
-            self._print(edit, line)
+            # The first line of a task gives its whole ID.
+            name = edit.task_id if isinstance(event, Submitted) else self._name_of(edit)
+            self._print(edit, line, name)
         if is_many and isinstance(event, Saved | Completed | Failed | LineFailed):
             self._print_new_counts()
 
@@ -254,7 +260,7 @@ class PlainLines:
             return
         for edit in self._board.running:
             if now - self._last_shown(edit).at >= EVERY_S:
-                self._print(edit, _progress_text(edit, now))
+                self._print(edit, _progress_text(edit, now), self._name_of(edit))
 
     @property
     def _is_many(self) -> bool:
@@ -271,11 +277,16 @@ class PlainLines:
         self._last_shown_of_all.at = self._board.clock()
         self._printer.message(self._board.counts)
 
-    def _print(self, edit: EditState, text: str) -> None:
+    def _name_of(self, edit: EditState) -> str | None:
+        """Return the task ID, or among named edits `clip.mp4 (a1b2c3d4)`."""
+        name = self._board.name_of(edit.task_id)
+        return f"{name} ({str(edit.task_id)[-ID_CHARACTERS:]})" if name else edit.task_id
+
+    def _print(self, edit: EditState, text: str, name: str | None) -> None:
         last = self._last_shown(edit)
         last.at, last.state = self._board.clock(), edit.state
         last.step = _step_of(edit)
-        self._printer.message(f"{edit.task_id}: {text}" if edit.task_id else text)
+        self._printer.message(f"{name}: {text}" if name else text)
 
     def _last_shown(self, edit: EditState) -> "_LastShown":
         key = edit.task_id or f"clip {edit.label}"
@@ -285,9 +296,9 @@ class PlainLines:
         match event:
             case Submitted():
                 what = "already accepted, following it" if event.is_replay else "submitted"
-                label = None if self._board.is_single else edit.label
+                name = self._board.name_of(edit.task_id)
                 reserved = render_reserved(event.record.task, estimate=event.estimated_credits)
-                return ", ".join(filter(None, [what, label, reserved]))
+                return ", ".join(filter(None, [what, name, reserved]))
             case Progressed() | Transferring() | Preparing():
                 return self._progress_line(event, edit)
             case Stalled():
@@ -329,6 +340,9 @@ class PlainLines:
         if not edit.label:
             return None  # an upload that its task has replaced
         now, last = self._board.clock(), self._last_shown(edit)
+        if edit.transfer is not None and now - edit.transfer.began_at < _TRANSFER_AFTER_S:
+            last.at = now
+            return None
         if edit.state == last.state:
             is_further = _step_of(edit) > last.step
             # A fast download or conversion passes ten steps in a second.
@@ -398,7 +412,8 @@ def _progress_text(edit: EditState, now: float) -> str:
     parts = [edit.state]
     if edit.progress is not None:
         parts.append(f"{edit.progress} %")
-    parts.append(f"{render_duration(edit.elapsed_s(now))} elapsed")
+    if (elapsed_s := edit.elapsed_s(now)) >= 1:
+        parts.append(f"{render_duration(elapsed_s)} elapsed")
     left_s = edit.remaining_s(now)
     if left_s is not None and left_s >= 1:
         parts.append(f"about {render_duration(left_s)} left")

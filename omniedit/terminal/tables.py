@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from omniedit.models import DEFAULT_MODEL, AttemptState, Record, SavedFile, TaskStatus
 from omniedit.sanitize import sanitize
 from omniedit.terminal.human import (
+    ID_CHARACTERS,
     NOT_SAVED,
     file_uri,
     link_left_s,
@@ -28,7 +29,6 @@ _NONE: Final = "-"
 _GAP: Final = "  "
 _SOON_S: Final = 6 * 3600
 _VERY_SOON_S: Final = 3 * 3600
-_ID_CHARACTERS: Final = 8
 _LEAST_NAME: Final = 8
 _LEAST_VALUE: Final = 8
 _RUNNING: Final = frozenset({TaskStatus.PENDING, TaskStatus.PROCESSING})
@@ -256,7 +256,7 @@ def _link_colour(left_s: float | None, *, is_needed: bool) -> Colour:
 def _id_length(names: Collection[str]) -> int:
     """Return how many trailing characters are enough to distinguish all IDs."""
     different = set(names)
-    length = _ID_CHARACTERS
+    length = ID_CHARACTERS
     while len({name[-length:] for name in different}) < len(different):
         length += 1
     return length

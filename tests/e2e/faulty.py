@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 _LONGEST_HOLD_S: Final = 30.0
 _DRIP_S: Final = 0.1
+_LATE_S: Final = 1.2
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
 
 
@@ -211,6 +212,12 @@ def cut_body(exchange: Exchange) -> None:
     exchange.send(reply.head + reply.body[: len(reply.body) // 2])
 
 
+def read_late(exchange: Exchange) -> None:
+    """Read the request only after more than a second, and pass the reply on unchanged."""
+    time.sleep(_LATE_S)
+    pass_through(exchange)
+
+
 def slow_body(exchange: Exchange) -> None:
     """Forward the request, and let the reply trickle byte by byte without end."""
     reply = exchange.forward()
@@ -346,7 +353,7 @@ class FaultyService:
             )
             index = len(self.requests)
             self.requests.append(Request(exchange.endpoint, exchange.headers, b""))
-        if fault is not reset_before:
+        if fault not in {reset_before, read_late}:
             body = exchange.read()
             self.requests[index] = Request(exchange.endpoint, exchange.headers, body)
         fault(exchange)

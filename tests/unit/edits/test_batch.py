@@ -42,7 +42,9 @@ def session(session: BenchSession) -> BenchSession:
 
 def plan(session: BenchSession, *prompts: str) -> Sequence[PlannedEdit]:
     lines = [
-        Line(number=number, video=CLIP_URL, prompt=prompt, output=f"{prompt}.mp4")
+        Line(
+            number=number, video=CLIP_URL, prompt=prompt, output=f"{prompt}.mp4", manifest="m.jsonl"
+        )
         for number, prompt in enumerate(prompts, start=1)
     ]
     return Planner(session, OPTIONS, model=MODEL).plan(Manifest(lines, (), ()))
@@ -145,7 +147,7 @@ def test_one_refused_edit_does_not_stop_the_others(session: BenchSession, cwd: P
     assert saved_names(cwd) == ["a", "c"]
     assert outcomes["b"].error is not None
     [refused] = session.reported(LineFailed)
-    assert (refused.name, refused.message) == ("line 2", "no")
+    assert (refused.name, refused.message) == ("m.jsonl:2", "no")
 
 
 @pytest.mark.parametrize(

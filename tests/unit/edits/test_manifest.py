@@ -61,8 +61,10 @@ def test_every_field_is_read() -> None:
             start="1.5",
             end="3",
             take="2",
+            manifest="m.jsonl",
         ),
     ]
+    assert manifest.lines[0].name == "m.jsonl:1"
 
 
 def test_duplicate_keys_in_unknown_fields_are_ignored() -> None:

@@ -1,6 +1,7 @@
 """Plain progress lines: which are printed, and how often."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 import pytest
@@ -116,27 +117,65 @@ def test_a_long_transfer_gets_a_line_per_tenth(
 ) -> None:
     printer = make_printer()
     board, lines = plain_lines(printer, total=1)
-    for done, total in [(0, 100), (5, 100), (25, 100), (29, 100)]:
-        event = Transferring(name="c.mp4", direction="upload", done_bytes=done, total_bytes=total)
+    for done in (0, 5, 25, 29):
+        event = Transferring(name="c.mp4", direction="upload", done_bytes=done, total_bytes=100)
         board.update(event)
         lines.show(event)
         clock.advance(6.0)
 
-    assert stderr.text == "uploading c.mp4, 0 % of 100 B\nuploading c.mp4, 25 % of 100 B\n"
+    assert stderr.text == "uploading c.mp4, 5 % of 100 B\nuploading c.mp4, 25 % of 100 B\n"
+
+
+def test_a_transfer_of_less_than_a_second_has_no_line(
+    make_printer: MakePrinter, stderr: Written, clock: Clock
+) -> None:
+    board, lines = plain_lines(make_printer(), total=1)
+    for direction in ("upload", "download"):
+        for done in (0, 50, 100):
+            event = Transferring(
+                name="c.mp4",
+                direction=direction,
+                done_bytes=done,
+                total_bytes=100,
+                task_id="t-1" if direction == "download" else None,
+            )
+            board.update(event)
+            lines.show(event)
+            clock.advance(0.3)
+
+    assert stderr.text == "submitting\n"
+
+
+def test_a_transfer_that_hangs_at_once_is_reported(
+    make_printer: MakePrinter, stderr: Written, clock: Clock
+) -> None:
+    board, lines = plain_lines(make_printer(), total=1)
+    event = Transferring(name="c.mp4", direction="upload", done_bytes=0, total_bytes=100)
+    board.update(event)
+    lines.show(event)
+
+    for _ in range(31):
+        clock.advance(1.0)
+        lines.tick()
+
+    assert stderr.text == "uploading c.mp4, 0 % of 100 B\n"
 
 
 def test_unknown_sizes_and_existing_files_have_their_own_lines(
-    make_printer: MakePrinter, stderr: Written
+    make_printer: MakePrinter, stderr: Written, clock: Clock
 ) -> None:
     printer = make_printer()
     board, lines = plain_lines(printer, total=1)
+    download = Transferring(name="o.mp4", direction="download", done_bytes=5, total_bytes=None)
     events: list[Event] = [
-        Transferring(name="o.mp4", direction="download", done_bytes=5, total_bytes=None),
+        download,
+        download,
         Saved(task_id="t-1", file=FILE, shown_path="o.mp4", is_new=False),
     ]
     for event in events:
         board.update(event)
         lines.show(event)
+        clock.advance(1.0)
 
     assert stderr.text == "downloading o.mp4, 5 B\nt-1: already here: o.mp4 (7 B)\n"
 
@@ -165,15 +204,55 @@ def test_a_known_edit_was_paid_before(
 
 
 def test_the_end_of_an_upload_among_several_has_no_line(
-    make_printer: MakePrinter, stderr: Written
+    make_printer: MakePrinter, stderr: Written, clock: Clock
 ) -> None:
     board, lines = plain_lines(make_printer(), total=3)
-    for done in (0, 100):
+    for done in (0, 50, 100):
         event = Transferring(name="c.mp4", direction="upload", done_bytes=done, total_bytes=100)
         board.update(event)
         lines.show(event)
+        clock.advance(1.0)
 
-    assert stderr.text == "uploading c.mp4, 0 % of 100 B\n"
+    assert stderr.text == "uploading c.mp4, 50 % of 100 B\n"
+
+
+@pytest.mark.parametrize(
+    ("total", "expected"),
+    [
+        pytest.param(
+            2,
+            "task-1-a1b2c3d4: submitted, m.jsonl:7\n"
+            "m.jsonl:7 (a1b2c3d4): processing, 40 %, 10s elapsed\n"
+            "m.jsonl:7 (a1b2c3d4): failed: unknown_error: no reason was given\n",
+            id="several",
+        ),
+        pytest.param(
+            9,
+            "m.jsonl:7 (a1b2c3d4): failed: unknown_error: no reason was given\n"
+            "0/9 saved, 0 running, 1 failed\n",
+            id="many",
+        ),
+    ],
+)
+def test_the_lines_of_a_batch_name_the_edit_as_its_errors_do(
+    make_printer: MakePrinter, stderr: Written, total: int, expected: str
+) -> None:
+    printer = make_printer()
+    board = Board(printer.clock)
+    board.expect(total, labels={"i": "7 clip.mp4"}, names={"i": "m.jsonl:7"})
+    lines = PlainLines(printer, board)
+    task = Task(task_id="task-1-a1b2c3d4", status="processing", progress=40)
+    running = record_of(task, identity="i")
+    events: list[Event] = [
+        Submitted(record=running),
+        Progressed(record=running, elapsed_s=10, remaining_s=None),
+        Failed(record=record_of(replace(task, status="failed"), identity="i")),
+    ]
+    for event in events:
+        board.update(event)
+        lines.show(event)
+
+    assert stderr.text == expected
 
 
 @pytest.mark.parametrize(

@@ -400,7 +400,6 @@ def test_a_pipe_gets_plain_lines(
         "no change for 3m05s\n"
         "503 (attempt 1 failed, retrying in 4s)\n"
         "completed after 28 s\n"
-        "downloading out.mp4, 0 % of 2.1 MB\n"
         "saved out/日落.mp4 (2.1 MB, 28 s, credits unknown)\n"
     )
 
