@@ -59,6 +59,7 @@ _JOIN_TIMEOUT_S: Final = 2.0
 
 _SUCCESS: Final = Span("✓", Colour.BOLD_GREEN)
 _FAILURE: Final = Span("✗", Colour.BOLD_RED)
+_DOUBT: Final = Span("!", Colour.YELLOW)
 _SPACE: Final = Span(" ")
 
 
@@ -197,9 +198,10 @@ class _PermanentLines:
             case Saved():
                 return self._saved(event, edit)
             # The reason is printed at the end of the command, with its hint.
+            case LineFailed(state="failed"):
+                return [_FAILURE, _SPACE, Span(f"{event.name} failed ({event.code})")]
             case LineFailed(state=state):
-                code = f" ({event.code})" if state == "failed" else ""
-                return [_FAILURE, _SPACE, Span(f"{event.name} {state}{code}")]
+                return [_DOUBT, _SPACE, Span(f"{event.name} {state}")]
             case Failed(record=record) if self._board.is_single:
                 outcome = Span(f"{record.shown_status}{_duration_text(edit, self._board)}")
                 charge = Span(f" · {render_charge(record.task)}", Colour.DIM)

@@ -360,8 +360,8 @@ def test_many_tasks_show_12_rows_and_a_summary(
     ("kind", "expected"),
     [
         ("local_file", "✗ a.mp4 failed (x)"),
-        ("wait_timeout", "✗ a.mp4 not finished"),
-        ("outcome_unknown", "✗ a.mp4 unknown"),
+        ("wait_timeout", "! a.mp4 not finished"),
+        ("outcome_unknown", "! a.mp4 unknown"),
     ],
 )
 def test_only_failures_are_shown_as_failed(
