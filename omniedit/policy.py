@@ -90,7 +90,9 @@ class Policy(NamedTuple):
     stall_bytes_per_s: int = 1000
     max_result_bytes: int = 8 * 1024**3
     busy_budget_s: float = 600.0
-    """How long to wait for another process that is saving to the same target."""
+    """How long to wait for another process that saves to the same target, or sends the same edit."""
+    quiet_wait_s: float = 3.0
+    """How long to wait for another process before a note says so."""
 
     # Local files.
     max_settings_bytes: int = 1024**2

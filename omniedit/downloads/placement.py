@@ -7,7 +7,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -128,6 +128,10 @@ class Placement:
     sleep: Callable[[float], object]
     budget_s: float = DEFAULT.busy_budget_s
     system: System = THIS_SYSTEM
+
+    def within(self, seconds: float) -> "Placement":
+        """Return one that waits for another process no longer than some seconds."""
+        return replace(self, budget_s=min(self.budget_s, seconds))
 
     def write(
         self,

@@ -104,6 +104,7 @@ class Downloader:
 
         Raises:
             TargetExistsError: If another file has that name.
+            TargetBusyError: If another process is still downloading it at the deadline.
             LocalError: If the disk, the folder or the name does not allow it.
             ResultGoneError: If the link is dead or does not deliver a video; a fresh one may help.
             UnavailableError: If the attempts are used up; the bytes so far are kept for the next run.
@@ -127,7 +128,10 @@ class Downloader:
             except OmniEditError as error:
                 raise error.about(task_id=task_id) from error.__cause__
 
-        return self._placement.write(
+        placement = self._placement
+        if deadline is not None:
+            placement = placement.within(deadline - self._http.clock())
+        return placement.write(
             target, task_id or what, fill, overwrite=overwrite, on_verified=on_verified
         )
 

@@ -313,11 +313,14 @@ def is_whole(session: Session, file: SavedFile) -> bool:
 
 
 @contextmanager
-def local_clip(session: Session, request: EditRequest) -> Generator[Path]:
+def local_clip(
+    session: Session, request: EditRequest, *, deadline: float | None
+) -> Generator[Path]:
     """Yield the path of a clip's file; the clip of a URL is fetched unless it was already.
 
     Args:
         request: A request that `edits.requests.prepare` has checked.
+        deadline: A monotonic instant by which fetching must end.
 
     Raises:
         InvalidInputError: If the clip cannot be fetched.
@@ -333,6 +336,7 @@ def local_clip(session: Session, request: EditRequest) -> Generator[Path]:
                     request.video,
                     what="clip",
                     folder=session.private_folder,
+                    deadline=deadline,
                     on_progress=progress_of(session, "clip", "download"),
                     on_retry=partial(session.report_retry, None),
                 )

@@ -224,7 +224,9 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
     for index, each in enumerate(_targets_like(target, record)):
         served = find_file_at(session, record, target.served.numbered(index))
         if served is not None:
-            record = save_with_sound(session, begun.edit, record, served, each)
+            record = save_with_sound(
+                session, begun.edit, record, served, each, deadline=begun.deadline
+            )
     return record
 
 
@@ -250,7 +252,14 @@ def _deliver_as_served(
 
     def stream_with_sound(path: Path) -> None:
         name = "standard output"
-        with with_sound(session, begun.edit, path, sound=options.sound, name=name) as changed:
+        with with_sound(
+            session,
+            begun.edit,
+            path,
+            sound=options.sound,
+            name=name,
+            deadline=begun.deadline,
+        ) as changed:
             session.stream_out(changed)
 
     return save(
@@ -268,11 +277,11 @@ def _take_edit_lock(session: Session, locks: ExitStack, identity: str, deadline:
     Raises:
         WaitTimeoutError: If another process still holds the lock at the deadline.
     """
-    left_s = session.left_s(deadline)
+    what = "submitting the same edit"
     try:
-        locks.enter_context(session.journal.locked("editing", identity, timeout_s=left_s))
+        locks.enter_context(session.locked("editing", identity, what=what, deadline=deadline))
     except TargetBusyError as error:
-        msg = "another process is still submitting the same edit"
+        msg = f"another process is still {what}"
         raise WaitTimeoutError(msg) from error
 
 

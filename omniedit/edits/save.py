@@ -20,6 +20,7 @@ from omniedit.errors import (
     NotAVideoError,
     NotFinishedError,
     ResultGoneError,
+    TargetBusyError,
     TargetExistsError,
     TaskFailedError,
     UnavailableError,
@@ -138,7 +139,7 @@ def save(
         for index in range(len(task.result_urls)):
             named = target.numbered(index)
             record = _save_one(session, record, index, named, deadline=deadline)
-    except UnavailableError as error:
+    except (UnavailableError, TargetBusyError) as error:
         if deadline is None or session.monotonic() < deadline:
             raise
         msg = f"{task_name(task.task_id)} is completed, but time ran out before it was saved"

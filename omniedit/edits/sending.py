@@ -390,18 +390,19 @@ def sending_lock(
     Args:
         request_id: The submission's request ID.
         pays: Whether the block may pay for a new task; False if it settles an earlier submission.
-        deadline: A monotonic instant at which to stop waiting for the other process.
+        deadline: A monotonic instant at which to stop waiting for the other process; by default,
+            the policy limits the wait.
 
     Raises:
         JournalError: If the lock cannot be taken, and paying requires the journal.
-        WaitTimeoutError: If another process still holds the lock at the deadline.
+        WaitTimeoutError: If another process still holds the lock then.
     """
+    what = f"sending submission {request_id}"
     with ExitStack() as stack:
         try:
-            left_s = session.left_s(deadline)
-            stack.enter_context(session.journal.locked("sending", request_id, timeout_s=left_s))
+            stack.enter_context(session.locked("sending", request_id, what=what, deadline=deadline))
         except TargetBusyError as error:
-            msg = f"another process is still sending submission {request_id}"
+            msg = f"another process is still {what}"
             raise WaitTimeoutError(msg, request_id=request_id) from error
         except JournalError as error:
             if session.requires_journal and pays:

@@ -3,13 +3,13 @@
 import signal
 import threading
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
-from omniedit.errors import Interrupted, JournalError, OmniEditError
+from omniedit.errors import Interrupted, JournalError, OmniEditError, TargetBusyError
 from omniedit.journal import Journal
 from omniedit.models import Record
 from omniedit.policy import DEFAULT, Policy, Retry
@@ -309,6 +309,36 @@ class Session:
         from omniedit.events import Retrying  # noqa: PLC0415 - mostly nothing is retried
 
         self.report(Retrying(message=message, delay_s=rest_s, attempt=attempt, task_id=task_id))
+
+    @contextmanager
+    def locked(
+        self, action: str, name: str, *, what: str, deadline: float | None = None
+    ) -> Generator[None]:
+        """Hold a lock of the journal for a block; a note says so if that takes a while.
+
+        Args:
+            action: See `Journal.locked`.
+            name: See `Journal.locked`.
+            what: What another process that holds the lock is doing.
+            deadline: A monotonic instant; by default, the policy limits the wait.
+
+        Raises:
+            TargetBusyError: If another process still holds the lock then.
+            JournalError: If the lock cannot be taken.
+        """
+        left_s = self.left_s(deadline)
+        budget_s = self.policy.busy_budget_s if left_s is None else left_s
+        quiet_s = min(budget_s, self.policy.quiet_wait_s)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.journal.locked(action, name, timeout_s=quiet_s))
+            except TargetBusyError:
+                rest_s = budget_s - quiet_s
+                if rest_s <= 0:
+                    raise
+                self.note(f"waiting for another process, which is {what}")
+                stack.enter_context(self.journal.locked(action, name, timeout_s=rest_s))
+            yield
 
     def remember(self, kind: str, path: Path, find: Callable[[], T]) -> T:
         """Return the result of `find` for a file, remembered until the file changes.

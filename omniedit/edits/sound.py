@@ -18,6 +18,8 @@ from omniedit.errors import (
     NotAVideoError,
     OmniEditError,
     TargetExistsError,
+    UnavailableError,
+    WaitTimeoutError,
     install_command,
 )
 from omniedit.media import is_available
@@ -46,6 +48,8 @@ def save_with_sound(
     record: Record,
     served: SavedFile,
     target: Target,
+    *,
+    deadline: float,
 ) -> Record:
     """Save a result with another sound; keep the served file only if the two differ.
 
@@ -54,8 +58,10 @@ def save_with_sound(
         record: The task's record.
         served: The result as served, saved and whole.
         target: The target of the file with the other sound.
+        deadline: A monotonic instant by which fetching the clip must end.
 
     Raises:
+        WaitTimeoutError: If the deadline passed first.
         NotAVideoError: If the result is not a video.
         InvalidInputError: If the clip cannot be fetched or read.
         TargetExistsError: If the target is taken.
@@ -65,7 +71,14 @@ def save_with_sound(
     with ExitStack() as stack:
         try:
             path = stack.enter_context(
-                with_sound(session, edit, Path(served.path), sound=target.sound, name=target.shown)
+                with_sound(
+                    session,
+                    edit,
+                    Path(served.path),
+                    sound=target.sound,
+                    name=target.shown,
+                    deadline=deadline,
+                )
             )
         except OmniEditError:
             session.warn(f"the result as it was served is kept: {served.path}")
@@ -110,7 +123,13 @@ def save_with_sound(
 
 @contextmanager
 def with_sound(
-    session: Session, edit: PreparedEdit, result: Path, *, sound: Sound, name: str
+    session: Session,
+    edit: PreparedEdit,
+    result: Path,
+    *,
+    sound: Sound,
+    name: str,
+    deadline: float,
 ) -> Generator[Path]:
     """Yield a private copy of a result with another sound, or the result itself if nothing changes.
 
@@ -119,8 +138,10 @@ def with_sound(
         result: The result as served.
         sound: The sound of the copy.
         name: The name of the copy in messages.
+        deadline: A monotonic instant by which fetching the clip must end.
 
     Raises:
+        WaitTimeoutError: If the deadline passed first.
         NotAVideoError: If the result is not a video.
         InvalidInputError: If the clip cannot be fetched or read.
         LocalError: If a file cannot be read or written.
@@ -137,7 +158,7 @@ def with_sound(
         original = None
         if sound is Sound.ORIGINAL:
             try:
-                original = stack.enter_context(local_clip(session, edit.request))
+                original = stack.enter_context(_original_clip(session, edit, deadline))
             except InvalidInputError as error:
                 error.hint = _AS_SERVED
                 raise
@@ -163,6 +184,22 @@ def with_sound(
         if laid.sound is Sound.ORIGINAL:
             _warn_of_difference(session, laid.difference_s)
         yield laid.path
+
+
+@contextmanager
+def _original_clip(session: Session, edit: PreparedEdit, deadline: float) -> Generator[Path]:
+    # A task found completed at the last moment still gets a few seconds to be saved.
+    deadline = max(deadline, session.monotonic() + session.policy.grace_s)
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(local_clip(session, edit.request, deadline=deadline))
+        except UnavailableError as error:
+            if session.monotonic() < deadline:
+                raise
+            msg = "time ran out before the clip, whose sound is needed, was fetched"
+            hint = "run the same command again, with a longer `--timeout`"
+            raise WaitTimeoutError(msg, hint=hint) from error
+        yield path
 
 
 def _warn_of_difference(session: Session, difference_s: float) -> None:

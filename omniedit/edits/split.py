@@ -114,7 +114,8 @@ def planned_split(
 
     Args:
         request: The request, as typed.
-        options: The options of the whole edit; the time limit is that of each piece.
+        options: The options of the whole edit; the time limit is that of each piece, and of
+            fetching the clip.
 
     Raises:
         MissingExtraError: If the extra `media` is not installed.
@@ -123,8 +124,9 @@ def planned_split(
         TargetExistsError: If the target is taken.
         LocalError: If the target cannot be written.
     """
+    deadline = session.monotonic() + options.timeout_s
     if request.video.startswith(TASK_PREFIX):
-        request = with_parent_result(session, request)
+        request = with_parent_result(session, request, deadline=deadline)
     if not is_available():
         msg = "splitting a clip needs the extra `media`"
         raise MissingExtraError(msg, hint=install_command("media"))
@@ -137,7 +139,7 @@ def planned_split(
     prepare(session, request._replace(start=None, end=None, check=False, max_credits=None))
     with (
         session.fetched_files.pop_all(),
-        _fetched(session, request) as source,
+        _fetched(session, request, deadline) as source,
         private_folder(session.private_folder) as temporary,
     ):
         fetched = request._replace(clip_path=str(source))
@@ -145,11 +147,11 @@ def planned_split(
 
 
 @contextmanager
-def _fetched(session: Session, request: EditRequest) -> Generator[Path]:
+def _fetched(session: Session, request: EditRequest, deadline: float) -> Generator[Path]:
     """Yield the path of the clip; if it cannot be fetched, say what a copy of it would mean."""
     with ExitStack() as stack:
         try:
-            path = stack.enter_context(local_clip(session, request))
+            path = stack.enter_context(local_clip(session, request, deadline=deadline))
         except InvalidInputError as error:
             error.hint = "a local copy of it is another clip: each piece would be charged anew"
             raise

@@ -67,7 +67,7 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
             )
             if known is not None:
                 return known.url
-        with session.uploads, _file_to_upload(session, edit) as path:
+        with session.uploads, _file_to_upload(session, edit, deadline) as path:
             uploaded = session.with_retries(
                 lambda: _upload(session, path, name=_name_of(edit.request), deadline=deadline),
                 budget_s=session.policy.submit_budget_s,
@@ -111,10 +111,12 @@ def save_prepared(
 
 
 @contextmanager
-def _file_to_upload(session: Session, edit: PreparedEdit) -> Generator[Path]:
+def _file_to_upload(
+    session: Session, edit: PreparedEdit, deadline: float | None
+) -> Generator[Path]:
     """Yield the file to upload: the clip itself, or a prepared copy."""
     session.check_not_stopping()
-    with local_clip(session, edit.request) as path:
+    with local_clip(session, edit.request, deadline=deadline) as path:
         if not edit.plan.is_reencoded:
             yield path
             return
@@ -273,7 +275,7 @@ def _upload_lock(session: Session, key: str, deadline: float | None) -> Generato
         # If the lock cannot be taken in time, continue without it: uploading twice costs nothing.
         with suppress(JournalError, TargetBusyError):
             stack.enter_context(
-                session.journal.locked("uploading", key, timeout_s=session.left_s(deadline))
+                session.locked("uploading", key, what="uploading the same clip", deadline=deadline)
             )
         yield
 

@@ -14,7 +14,13 @@ from omniedit.edits.clips import clips_of, file_facts, probe
 from omniedit.edits.edit import EditOptions, edit
 from omniedit.edits.requests import prepare
 from omniedit.edits.targets import Destination
-from omniedit.errors import InvalidInputError, LocalError, OmniEditError
+from omniedit.errors import (
+    InvalidInputError,
+    LocalError,
+    OmniEditError,
+    UnavailableError,
+    WaitTimeoutError,
+)
 from omniedit.events import Noted, Saved, Warned
 from omniedit.models import DEFAULT_MODEL, EditRequest, find_model
 from tests.unit.edits.bench import CLIP_URL, RESULTS_URL, BenchSession, completed
@@ -157,6 +163,38 @@ def test_a_clip_that_is_gone_does_not_lead_to_paying_again(cwd: Path) -> None:
     assert error is not None
     assert "cannot be fetched" in error.message
     assert error.hint == "`--sound new` saves the result as it is"
+
+
+@pytest.mark.parametrize(
+    ("sound", "start", "expected"),
+    [
+        pytest.param(models.Sound.ORIGINAL, None, WaitTimeoutError, id="for-its-sound"),
+        pytest.param(models.Sound.NEW, "1", UnavailableError, id="to-be-cut"),
+    ],
+)
+def test_fetching_a_clip_keeps_to_the_timeout(
+    cwd: Path, sound: models.Sound, start: str | None, expected: type[OmniEditError]
+) -> None:
+    requests: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.host != "example.com":
+            return session.script(request)
+        if "range" not in request.headers:  # it is not a probe
+            requests.append(request)
+            session.time.advance(100)
+        return httpx.Response(503)
+
+    session = BenchSession(transport=answer, folder=cwd / "private")
+    content = make_clip(cwd / "result.mp4", seconds=2, sound=Sound()).read_bytes()
+    session.script.video = lambda _: content
+    options = EditOptions(destination=Destination("out.mp4"), timeout_s=60.0, sound=sound)
+
+    with pytest.raises(expected) as raised:
+        edit(session, EditRequest(video=CLIP_URL, prompt="warmer", start=start), options)
+
+    assert "fetched" in raised.value.message
+    assert len(requests) == 1
 
 
 def test_a_clip_changed_after_its_check_is_not_submitted(

@@ -10,10 +10,10 @@ import pytest
 from omniedit.downloads.part import BUSY_PAUSE_S, open_part, part_path
 from omniedit.downloads.placement import saved_file
 from omniedit.edits.edit import EditOptions, edit
-from omniedit.edits.save import task_with_links
-from omniedit.edits.targets import Destination
+from omniedit.edits.save import save, task_with_links
+from omniedit.edits.targets import Destination, Target
 from omniedit.edits.wait import download
-from omniedit.errors import ResultGoneError, TargetBusyError
+from omniedit.errors import ResultGoneError, TargetBusyError, WaitTimeoutError
 from omniedit.events import Noted, Warned
 from omniedit.models import EditRequest, Record, Task, VideoFacts
 from omniedit.policy import DEFAULT
@@ -160,3 +160,17 @@ def test_copying_a_result_waits_for_another_process_as_long_as_the_policy_says()
         session.placement.copy(saved, target, overwrite=False)
 
     assert sum(session.time.rests) == pytest.approx(5.0, abs=BUSY_PAUSE_S + 0.01)
+
+
+def test_waiting_for_another_download_keeps_to_the_deadline(tmp_path: Path) -> None:
+    session = BenchSession(folder=tmp_path / "private")
+    target = Target(path=Path("out.mp4").absolute(), shown="out.mp4")
+    part = open_part(
+        part_path(target.path, "task-1"), target.path, overwrite=False, sleep=session.sleep
+    )
+    assert part is not None
+
+    with part, pytest.raises(WaitTimeoutError, match="is completed, but time ran out"):
+        save(session, record_of(completed("task-1")), target, deadline=20.0)
+
+    assert session.time.now == pytest.approx(20.0, abs=BUSY_PAUSE_S + 0.01)

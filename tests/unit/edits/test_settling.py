@@ -17,6 +17,7 @@ from omniedit.edits.requests import prepare
 from omniedit.edits.session import Connection, Session
 from omniedit.edits.submit import resume, settle_as, submit
 from omniedit.edits.targets import Destination
+from omniedit.edits.upload import _upload_lock
 from omniedit.edits.wait import FollowOptions, download, follow
 from omniedit.errors import (
     IdempotencyConflictError,
@@ -780,6 +781,52 @@ def test_the_timeout_limits_waiting_for_another_process(
         edit(session, REQUEST, options(timeout_s=2.0))
 
     assert session.script.prompts == []
+
+
+@pytest.mark.parametrize(
+    "settle",
+    [
+        pytest.param(
+            lambda session, request_id: submit(session, REQUEST._replace(request_id=request_id)),
+            id="submit",
+        ),
+        pytest.param(resume, id="resume"),
+        pytest.param(lambda session, request_id: settle_as(session, request_id, "t-1"), id="as"),
+    ],
+)
+def test_waiting_for_a_stopped_process_is_noted_and_ends(
+    tmp_path: Path, settle: Callable[[Session, str], Record]
+) -> None:
+    session = BenchSession(folder=tmp_path / "private")
+    session.journal = Journal(tmp_path, clock=session.now, sleep=session.sleep)
+    request_id = "request-of-a-stopped-process"
+
+    with (
+        Journal(tmp_path) as other,
+        other.locked("sending", request_id),
+        pytest.raises(WaitTimeoutError, match=f"still sending submission {request_id}"),
+    ):
+        settle(session, request_id)
+
+    assert session.time.now == pytest.approx(DEFAULT.busy_budget_s, abs=1)
+    (note,) = [event.message for event in session.reported(Noted)]
+    assert note == f"waiting for another process, which is sending submission {request_id}"
+    assert session.script.prompts == []
+
+
+def test_a_clip_that_a_stopped_process_uploads_is_uploaded_after_a_while(tmp_path: Path) -> None:
+    session = BenchSession(folder=tmp_path / "private")
+    session.journal = Journal(tmp_path, clock=session.now, sleep=session.sleep)
+
+    with (
+        Journal(tmp_path) as other,
+        other.locked("uploading", "clip"),
+        _upload_lock(session, "clip", None),
+    ):
+        waited_s = session.time.now
+
+    assert waited_s == pytest.approx(DEFAULT.busy_budget_s, abs=1)
+    assert ["uploading" in event.message for event in session.reported(Noted)] == [True]
 
 
 def test_an_unknown_submission_is_not_replayed_with_another_api_key(session: BenchSession) -> None:
