@@ -411,7 +411,14 @@ def _folder(
     if stored is None:
         import platformdirs  # noqa: PLC0415 - not needed if the variable is set
 
-        folder: Path = getattr(platformdirs, default)("omniedit", appauthor=False)
+        try:
+            # Some versions of platformdirs leave `~` in the path of such a user.
+            found: Path = getattr(platformdirs, default)("omniedit", appauthor=False)
+            folder = found.expanduser()
+        except RuntimeError:
+            msg = "this user has no home directory, where settings and the journal would be"
+            hint = "set HOME, or OMNIEDIT_CONFIG_DIR and OMNIEDIT_STATE_DIR, to an absolute path"
+            raise LocalError(msg, hint=hint) from None
         return Setting(folder, "default")
     try:
         folder = base / Path(stored.value).expanduser()

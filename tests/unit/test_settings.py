@@ -370,6 +370,21 @@ def test_a_variable_that_is_not_utf_8_is_refused_by_name(
         load_settings(environ | more)
 
 
+@pytest.mark.posix
+def test_a_user_without_a_home_directory_is_told_what_to_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    # As in a container that runs as a user without an entry in `/etc/passwd`.
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 9)
+
+    with pytest.raises(LocalError, match="no home directory") as caught:
+        load_settings({})
+
+    assert "OMNIEDIT_STATE_DIR" in str(caught.value.hint)
+
+
 def test_the_home_of_an_unknown_user_is_refused(environ: dict[str, str]) -> None:
     with pytest.raises(InvalidInputError, match="the folder in OMNIEDIT_STATE_DIR"):
         load_settings(environ | {"OMNIEDIT_STATE_DIR": "~no-such-user-of-this-machine/x"})

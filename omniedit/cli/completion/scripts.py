@@ -132,7 +132,11 @@ def install(context: Context) -> None:
         raise InvalidInputError(msg, code="usage", hint=hint)
     shell = _SHELLS[name]
     named = context.environ.get(shell.variable, "").strip()
-    folder = Path(named) if Path(named).is_absolute() else Path.home() / shell.default_folder
+    try:
+        folder = Path(named) if Path(named).is_absolute() else Path.home() / shell.default_folder
+    except RuntimeError:
+        msg = "this user has no home directory, where the shell would look for the script"
+        raise LocalError(msg, hint="set HOME to an absolute path") from None
     path = folder / shell.path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
