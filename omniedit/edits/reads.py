@@ -78,7 +78,7 @@ def record_seen(session: Session, tasks: Iterable[Task]) -> None:
 
 def may_lag(session: Session, record: Record) -> bool:
     """Return whether a task was submitted so recently that the service may not know it yet."""
-    is_ours = record.request_id is not None
+    is_ours = record.request_id is not None and _is_of_this_service(session, record)
     return is_ours and 0 <= session.now() - record.created_at < _REPLICA_LAG_S
 
 
@@ -87,13 +87,21 @@ def record_forgotten(session: Session, record: Record, error: TaskNotFoundError)
     from omniedit.edits.requests import is_own_attempt  # noqa: PLC0415 - rarely needed
 
     is_completed = record.task is not None and record.task.is_completed
-    is_same_service = record.origin in {None, session.origin}
-    if not (is_completed and is_same_service and is_own_attempt(session, record.request_id)):
+    if not _is_of_this_service(session, record):
+        name = task_name(record.task_id)
+        error.message += f": {name} was submitted at {record.origin}, not at {session.origin}"
+        error.hint = "use the base URL that it was submitted with"
+        return error
+    if not (is_completed and is_own_attempt(session, record.request_id)):
         return error
     # From now on `download --all` skips it; naming the task asks the service again.
     session.write_journal(lambda: session.journal.record_result_gone(str(record.task_id)))
     msg = f"the service no longer knows {task_name(record.task_id)}, which was completed"
     return ResultGoneError(msg, task_id=record.task_id)
+
+
+def _is_of_this_service(session: Session, record: Record) -> bool:
+    return record.origin in {None, session.origin}
 
 
 def refresh(session: Session, record: Record, *, deadline: float | None = None) -> Record:

@@ -80,7 +80,8 @@ def _find_last(session: Session, *, command: str) -> Record:
         error = _error_of(record)
         _add_newest_accepted(session, error, command=command)
         raise error
-    session.note(f"{task_name(record.task_id)} (the newest)")
+    where = "" if record.origin == session.origin else f", submitted at {record.origin}"
+    session.note(f"{task_name(record.task_id)} (the newest{where})")
     return record
 
 

@@ -174,7 +174,7 @@ class Sending:
                 else:
                     if self._is_reply_lost and not is_replay:
                         why = "the service did not mark its reply as a replay"
-                        warn_of_duplicates(session, record, why=why)
+                        warn_of_duplicates(session, record, why=why, deadline=deadline)
                     return record
         except Interrupted as interrupted:
             self._record_interruption(interrupted)
@@ -411,15 +411,24 @@ def sending_lock(
         yield
 
 
-def warn_of_duplicates(session: Session, record: Record, *, why: str) -> None:
+def warn_of_duplicates(
+    session: Session, record: Record, *, why: str, deadline: float | None = None
+) -> None:
     """Warn of other tasks in the account since an attempt, or that duplicates cannot be ruled out.
 
     Args:
         record: The attempt, with its task.
         why: Why there may be a second task, for the message.
+        deadline: A monotonic instant at which to stop reading the account's list.
     """
+    budget_s = session.policy.duplicates_budget_s
+    if deadline is not None:
+        budget_s = max(0.0, min(budget_s, deadline - session.monotonic()))
     try:
-        tasks, gap = tasks_since(session, record, budget_s=session.policy.duplicates_budget_s)
+        tasks, gap = tasks_since(session, record, budget_s=budget_s)
+        if gap is None and all(task.task_id != record.task_id for task in tasks):
+            # A list that lags behind would not show a second task either.
+            gap = f"the account's list does not even show {task_name(record.task_id)}"
         others = [
             task.task_id
             for task in tasks

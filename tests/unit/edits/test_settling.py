@@ -12,7 +12,7 @@ import pytest
 from omniedit.edits.edit import EditOptions, edit
 from omniedit.edits.manifest import Line
 from omniedit.edits.reads import TaskOutcome, read_all
-from omniedit.edits.records import forget, list_account, unsaved_results
+from omniedit.edits.records import find_records, forget, list_account, unsaved_results
 from omniedit.edits.requests import prepare
 from omniedit.edits.session import Connection, Session
 from omniedit.edits.submit import resume, settle_as, submit
@@ -324,6 +324,76 @@ def test_a_second_task_is_not_ruled_out_without_a_service_time(session: BenchSes
 
     assert not any("no second task" in event.message for event in session.reported(Noted))
     assert any("may have been paid for" in event.message for event in session.reported(Warned))
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param([replace(running("task-0"), created_at=NOW - 48 * HOUR_S)], id="older-tasks"),
+    ],
+)
+def test_a_list_without_the_accepted_task_rules_out_no_second_one(
+    session: BenchSession, listed: list[Task]
+) -> None:
+    session.script.headers = {"date": formatdate(NOW, usegmt=True)}
+    request_id = submit_with_lost_reply(session)
+    session.script.account_tasks = listed
+
+    resume(session, request_id)
+
+    assert not any("no second task" in event.message for event in session.reported(Noted))
+    (warning,) = [event.message for event in session.reported(Warned)]
+    assert warning.endswith("(the account's list does not even show task-1)")
+
+
+def test_a_list_with_the_accepted_task_alone_rules_out_a_second_one(session: BenchSession) -> None:
+    session.script.headers = {"date": formatdate(NOW, usegmt=True)}
+    request_id = submit_with_lost_reply(session)
+    session.script.account_tasks = [completed("task-1")]
+
+    resume(session, request_id)
+
+    assert session.reported(Warned) == []
+    assert any("no second task since" in event.message for event in session.reported(Noted))
+
+
+def test_the_search_for_a_second_task_keeps_to_the_timeout() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET" and request.url.path == "/v1/tasks":
+            pages.append(session.time.now)
+            return httpx.Response(503)
+        if request.method == "POST" and not replies:
+            replies.append(request)
+            session.time.advance(13)
+            return httpx.Response(503)
+        return session.script(request)
+
+    pages: list[float] = []
+    replies: list[httpx.Request] = []
+    session = BenchSession(transport=answer)
+    session.script.on_read = completed
+
+    edit(session, REQUEST, options(timeout_s=15.0))
+
+    assert pages
+    assert max(pages) <= 15.0
+
+
+def test_a_task_of_another_service_is_not_looked_for_again(session: BenchSession) -> None:
+    session.context = session.recorded_context = "user:0"
+    submit(session, REQUEST)
+    session.script.on_read = lambda _: None
+    session.origin = "https://other.example.com"
+
+    [record] = find_records(session, [], command="wait TASK")
+    ((_, error),) = follow(session, [record], FOLLOW_OPTIONS)
+
+    assert isinstance(error, TaskNotFoundError)
+    assert f"submitted at {BASE_URL}, not at https://other.example.com" in error.message
+    assert len(session.script.single_reads) == 1
+    notes = [event.message for event in session.reported(Noted)]
+    assert f"task warmer (the newest, submitted at {BASE_URL})" in notes
 
 
 def test_an_unknown_submission_settles_as_the_named_task(session: BenchSession, cwd: Path) -> None:
