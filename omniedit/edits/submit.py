@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 
 from omniedit.edits.reads import read_task, render_oldest_instant, tasks_since
+from omniedit.edits.records import find_records
 from omniedit.edits.requests import PreparedEdit, check_request_id, is_own_attempt, prepare
 from omniedit.edits.sending import (
     INTERRUPTED,
@@ -30,7 +31,7 @@ from omniedit.errors import (
     restored_error,
 )
 from omniedit.events import Submitted
-from omniedit.models import AttemptState, EditRequest, Record, TaskError, is_task_id, task_name
+from omniedit.models import AttemptState, EditRequest, Record, TaskError, task_name
 
 
 def submit(session: Session, request: EditRequest, *, accepts_old: bool = False) -> Record:
@@ -158,18 +159,22 @@ def resume(session: Session, request_id: str, *, accepts_old: bool = False) -> R
         return settle(session, record, accepts_old=accepts_old)
 
 
-def settle_as(session: Session, request_id: str, task_id: str) -> Record:
+def settle_as(session: Session, request_id: str, reference: str) -> Record:
     """Settle a submission with the task that the user says it became.
 
+    Args:
+        request_id: The request ID of the submission.
+        reference: The task's ID, or the end of it.
+
     Raises:
-        NoSuchReferenceError: If the submission is not in the journal.
+        NoSuchReferenceError: If the submission is not in the journal, or several tasks match.
         InvalidInputError: If the submission is settled, or cannot have become this task.
         OmniEditError: If the service does not know the task, or does not answer.
     """
     check_request_id(request_id)
-    if not is_task_id(task_id):
-        msg = "a task ID is 1 to 128 characters of `A-Z a-z 0-9 . _ -`"
-        raise InvalidInputError(msg, code="invalid_task_reference")
+    command = f"{resume_command(request_id)} --as TASK"
+    [found] = find_records(session, [reference], command=command)
+    task_id = str(found.task_id)
     with sending_lock(session, request_id, pays=False):
         record = _known_attempt(session, request_id)
         _check_origin(session, record)

@@ -408,6 +408,30 @@ def test_an_unknown_submission_settles_as_the_named_task(session: BenchSession, 
     assert "task-1" not in {record.task_id for record in session.journal.recent()}
 
 
+def test_a_submission_is_settled_by_the_end_of_a_task_id(session: BenchSession) -> None:
+    request_id = submit_with_lost_reply(session)
+    session.script.on_read = completed
+    session.journal.record_adopted(running("task-unified-1-abcdefgh"), origin=session.origin)
+
+    settled = settle_as(session, request_id, "abcdefgh")
+
+    assert settled.task_id == "task-unified-1-abcdefgh"
+
+
+def test_an_ambiguous_end_of_a_task_id_settles_nothing(session: BenchSession) -> None:
+    request_id = submit_with_lost_reply(session)
+    session.script.on_read = completed
+    for task_id in ("task-1-abcdefgh", "task-2-abcdefgh"):
+        session.journal.record_adopted(running(task_id), origin=session.origin)
+
+    with pytest.raises(NoSuchReferenceError, match="2 tasks end with abcdefgh"):
+        settle_as(session, request_id, "abcdefgh")
+
+    known = session.journal.find_attempt(request_id)
+    assert known is not None
+    assert known.is_unsettled
+
+
 def test_a_conflict_can_be_settled(session: BenchSession) -> None:
     def conflict(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
