@@ -16,6 +16,8 @@ from omniedit.errors import OmniEditError
 LINK_LIFETIME_S: Final = 24 * 3600
 """Result links are valid for 24 hours after completion (API reference)."""
 CREDITS_PER_DOLLAR: Final = 68
+MOST_CREDITS: Final = 1e12
+"""A larger amount is not an amount of credits, and the sum of some might be infinite."""
 BATCH_SIZE: Final = 50
 """The maximum number of tasks in a batch read or on a page of the account's list."""
 MAX_UPLOAD_BYTES: Final = 95 * 1024 * 1024

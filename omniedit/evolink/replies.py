@@ -30,6 +30,7 @@ from omniedit.http.reply import Reply, is_blocked_client, retry_after_of
 from omniedit.http.urls import parse_web_url
 from omniedit.models import (
     LAST,
+    MOST_CREDITS,
     Credits,
     JSONObject,
     Task,
@@ -47,7 +48,6 @@ MAX_DEPTH: Final = 100
 _CONTAINERS: Final = (dict, list)
 _MAX_UNIX_S: Final = 32_503_680_000.0
 """The year 3000, which Windows can still convert; a larger number is taken for milliseconds."""
-_MOST_CREDITS: Final = 1e12
 
 # The quota, key and model codes mean "refused before anything was charged", whatever the HTTP status.
 # Sources: API reference, "Request errors", and the refusal codes of the vendor's own client.
@@ -374,4 +374,4 @@ def _instant(value: object) -> float | None:
 def _amount(value: object) -> float | None:
     """Return an amount of credits, or None if it cannot be a price."""
     number = _number(value)
-    return number if number is not None and 0 <= number < _MOST_CREDITS else None
+    return number if number is not None and 0 <= number < MOST_CREDITS else None

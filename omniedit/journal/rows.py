@@ -9,6 +9,7 @@ from types import NoneType
 from typing import Any, Final, TypeAlias, cast
 
 from omniedit.models import (
+    MOST_CREDITS,
     SavedFile,
     Sound,
     Task,
@@ -119,6 +120,13 @@ def _parse_id(value: str | None) -> str | None:
     return value
 
 
+def _parse_amount(value: float | None) -> float | None:
+    if value is not None and not 0 <= value < MOST_CREDITS:
+        msg = "invalid amount of credits"
+        raise ValueError(msg)
+    return value
+
+
 def _parse_name(value: str | bytes | None) -> str | None:
     """Return a URL, or a file name, which cannot hold a NUL."""
     name = from_stored(value)
@@ -179,6 +187,7 @@ _PARSERS: Final[Mapping[str, Callable[[Any], object]]] = {
     **dict.fromkeys(("request_id", "task_id", "parent"), _parse_id),
     **dict.fromkeys(("video", "path", "served_path", "damaged_file"), _parse_name),
     "prompt": from_stored,
+    **dict.fromkeys(("credits_reserved", "credits_used"), _parse_amount),
     **dict.fromkeys(("error", "refusal"), _parse_error),
     **dict.fromkeys(("clip", "facts"), _parse_facts),
     "sound": lambda value: Sound(value or Sound.NEW),

@@ -405,6 +405,8 @@ def test_a_damaged_row_is_never_merged(
     [
         pytest.param("update tasks set created_at = 'abc'", id="text-as-time"),
         pytest.param("update tasks set created_at = 9e999", id="infinite-time"),
+        pytest.param("update tasks set credits_used = 1.7e308", id="absurd-amount"),
+        pytest.param("update tasks set credits_reserved = -1", id="negative-amount"),
         pytest.param("update tasks set estimated_s = x'ff'", id="bytes-as-number"),
         pytest.param("update tasks set task_id = '..'", id="dots-as-task-id"),
         pytest.param("update tasks set task_id = 'a' || char(10)", id="newline-in-task-id"),
