@@ -148,9 +148,11 @@ def render_charge(task: Task | None) -> str:
 
 
 def render_reserved(task: Task | None, *, estimate: float | None = None) -> str:
-    """Return the credits reserved and the earlier estimate; empty if both are unknown."""
+    """Return the credits reserved and the earlier estimate; empty if there is no task yet."""
     parts: list[str] = []
-    if task is not None and task.credits_reserved is not None:
+    if task is not None and task.credits_reserved is None:
+        parts.append("credits unknown")
+    elif task is not None and task.credits_reserved is not None:
         reserved = render_credits(task.credits_reserved)
         if estimate is not None and reserved == render_credits(estimate):
             return f"{reserved} reserved, as estimated"

@@ -143,7 +143,7 @@ def test_the_time_of_an_edit_is_its_submission_or_else_its_creation(
     [
         pytest.param(
             {"status": "processing", "progress": 47},
-            f"{TASK_ID}  processing  47 %  1m30s elapsed",
+            f"{TASK_ID}  processing  47 %  1m30s elapsed  credits unknown",
             id="running",
         ),
         pytest.param(
