@@ -145,6 +145,10 @@ class CredentialsFile:
             raise CredentialsError(msg, hint=hint)
         return saved["key"]
 
+    def origins(self) -> list[str]:
+        """Return the origins that keys are saved for; raises the errors of `load`."""
+        return sorted(self._load_all())
+
     def save(self, origin: str, key: Secret, *, files_origin: str) -> None:
         """Save the key for an API's origin and the origin of its file service.
 
@@ -305,6 +309,11 @@ class Settings(NamedTuple):
                 "CI passes empty secrets to forks and to jobs that do not request them; set the"
                 " variable or run {}",
                 "config set-key",
+            )
+        elif others := CredentialsFile(credentials_path(self.config_dir.value)).origins():
+            msg = f"no API key for {self.origin}: a key is saved for {', '.join(others)}"
+            hint = Hint(
+                "{} saves one for it; {} shows the base URL", "config set-key", "config show"
             )
         else:
             msg = "no API key"

@@ -88,6 +88,18 @@ def test_a_saved_key_goes_only_to_the_origin_it_was_saved_for(
         assert load_settings(environ | {"OMNIEDIT_BASE_URL": other}).key is None
 
 
+def test_a_key_saved_for_another_api_is_named(environ: dict[str, str], config_dir: Path) -> None:
+    save(config_dir, DEFAULT_BASE_URL, KEY)
+    environ["OMNIEDIT_BASE_URL"] = "https://other.example"
+
+    with pytest.raises(MissingKeyError) as raised:
+        load_settings(environ).require_key()
+
+    assert raised.value.message == (
+        "no API key for https://other.example: a key is saved for https://api.evolink.ai"
+    )
+
+
 def test_a_saved_key_is_not_sent_to_another_file_service(
     environ: dict[str, str], config_dir: Path
 ) -> None:
