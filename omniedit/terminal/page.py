@@ -25,7 +25,9 @@ from omniedit.terminal.human import render_charge, render_size
 _TEMPLATE: Final = "page.html"
 _PLACEHOLDER: Final = re.compile(r"\{\{(\w+)\}\}")
 _BLOCK_BYTES: Final = 3 * 256 * 1024  # a multiple of 3: Base64 encodes groups of three bytes
-_PROMPT_CHARACTERS: Final = 80
+_CAPTION_CHARACTERS: Final = 80
+_MOST_SHOWN_BYTES: Final = 1000
+"""Of a prompt, for example: the page of a pair stays below 15,000 bytes."""
 _DIGITS: Final = 3
 _LINE_STYLES: Final = ("solid", "dashed", "dotted")
 """How the page draws the curves, in turn."""
@@ -133,7 +135,7 @@ def _figure(video: PageVideo) -> Iterator[str]:
     label = escape(video.name)
     yield f'"{given} muted playsinline preload="auto" aria-label="{label}"></video>'
     caption = video.record.prompt if video.record else "the clip" if video.clip_address else None
-    caption = sanitize(caption or "")[:_PROMPT_CHARACTERS]
+    caption = sanitize(caption or "")[:_CAPTION_CHARACTERS]
     about = f" · <bdi>{escape(caption)}</bdi>" if caption else ""
     yield f"<figcaption>{label}{about}</figcaption></figure>\n"
 
@@ -202,5 +204,9 @@ def _facts_of(video: PageVideo) -> Iterator[tuple[str, str]]:
 
 
 def _shown(text: str) -> str:
-    """Return outside text, escaped for the page, with its line breaks kept."""
-    return escape("\n".join(map(sanitize, text.splitlines())))
+    """Return outside text, escaped for the page and shortened, with its line breaks kept."""
+    shown = "\n".join(map(sanitize, text[:_MOST_SHOWN_BYTES].splitlines()))
+    sizes = itertools.accumulate(len(escape(character).encode()) for character in shown)
+    length = sum(size <= _MOST_SHOWN_BYTES for size in sizes)
+    is_cut = length < len(shown) or len(text) > _MOST_SHOWN_BYTES
+    return escape(shown[:length]) + ("…" if is_cut else "")

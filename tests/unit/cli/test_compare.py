@@ -275,8 +275,9 @@ def pair(prompt: str = "make it night") -> list[PageVideo]:
     ]
 
 
-def test_a_page_for_two_videos_is_small() -> None:
-    assert len(b"".join(page_chunks(pair("make it night " * 20)))) < 15_000
+@pytest.mark.parametrize("prompt", ["make it night " * 20, "夜" * 5000, "<&>" * 5000])
+def test_a_page_for_two_videos_is_small(prompt: str) -> None:
+    assert len(b"".join(page_chunks(pair(prompt)))) < 15_000
 
 
 @pytest.mark.parametrize("text", HOSTILE)
