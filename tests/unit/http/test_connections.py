@@ -368,7 +368,7 @@ def test_a_host_with_no_reachable_address_is_not_connected(
     resolve: Callable[..., list[str]],
 ) -> None:
     with (
-        HttpClient(policy=TINY, resolve=resolve) as http,
+        HttpClient(resolve=resolve) as http,
         pytest.raises(NotConnectedError, match="cannot connect to localhost"),
     ):
         http.request("GET", "http://localhost:1/")
