@@ -236,9 +236,6 @@ class Context:
         from omniedit.edits.session import Connection, Session
         from omniedit.journal import JournalUse, opened_journal
 
-        if "summary" in self.options:
-            # Fail before anything is paid for.
-            self.append_summary("")
         settings, printer = self.settings, self.printer
         folder = settings.journal_folder
         closing = contextlib.ExitStack()
@@ -300,8 +297,22 @@ class Context:
                 remembered=self._remembered,
             )
             closing.enter_context(session.fetched_files)
+            if "summary" in self.options:
+                self._check_summary(session)
             self.has_session = True
             yield session
+
+    def _check_summary(self, session: "Session") -> None:
+        """Fail before anything is paid for; the call counts as an attempt all the same.
+
+        Raises:
+            LocalError: If the `--summary` file cannot be written.
+        """
+        from omniedit.edits.submit import refusal_recorded
+
+        request = self.board.request
+        with refusal_recorded(session, request) if request else contextlib.nullcontext():
+            self.append_summary("")
 
     def append_summary(self, text: str) -> None:
         """Append to the `--summary` file.

@@ -134,6 +134,20 @@ def test_an_attempt_without_a_key_counts_as_the_newest(omniedit: CommandLine) ->
     assert not service.requests_with("GET")
 
 
+def test_an_edit_whose_summary_cannot_be_written_counts_as_the_newest(
+    omniedit: CommandLine,
+) -> None:
+    with scripted(lambda _: Reply(body=task("processing"))) as service:
+        environ = service.environ()
+        omniedit("submit", CLIP, "older", **environ)
+        refused = omniedit("edit", CLIP, "x", "--summary", "missing/s.md", **environ)
+        waited = omniedit("wait", "--timeout", "1", **environ)
+
+    check_failure(refused, 10, "cannot write the summary")
+    check_failure(waited, 10)
+    assert not service.requests_with("GET")
+
+
 def test_an_attempt_without_a_key_hints_to_submit_again(
     omniedit: CommandLine,
 ) -> None:
