@@ -57,6 +57,7 @@ class Downloader:
         http: Sends the requests, never with a key; its policy and clock apply here too.
         sleep: Sleeps between two attempts.
         jitter: Returns a number in [0, 1).
+        wait: Sleeps while another process is writing the same target; by default `sleep`.
         allow_internal: Allow addresses of this machine and its network.
         system: The operating system; injected by tests.
     """
@@ -67,6 +68,7 @@ class Downloader:
         *,
         sleep: Callable[[float], object],
         jitter: Callable[[], float],
+        wait: Callable[[float], object] | None = None,
         allow_internal: bool = True,
         system: System = THIS_SYSTEM,
     ) -> None:
@@ -74,7 +76,9 @@ class Downloader:
         self._sleep = sleep
         self._jitter = jitter
         self._allow_internal = allow_internal
-        self._placement = Placement(sleep=sleep, budget_s=http.policy.busy_budget_s, system=system)
+        self._placement = Placement(
+            sleep=wait or sleep, budget_s=http.policy.busy_budget_s, system=system
+        )
 
     def download(
         self,

@@ -179,7 +179,7 @@ class Session:
         """Writes files under their final names."""
         from omniedit.downloads.placement import Placement  # noqa: PLC0415 - few commands save
 
-        return Placement(sleep=self.sleep, budget_s=self.policy.busy_budget_s)
+        return Placement(sleep=self._wait_for_writer(), budget_s=self.policy.busy_budget_s)
 
     @property
     def downloader(self) -> "Downloader":
@@ -190,6 +190,7 @@ class Session:
             self.http,
             sleep=self.sleep,
             jitter=self.jitter,
+            wait=self._wait_for_writer(),
             allow_internal=self.allows_internal_clips,
         )
 
@@ -339,6 +340,20 @@ class Session:
                 self.note(f"waiting for another process, which is {what}")
                 stack.enter_context(self.journal.locked(action, name, timeout_s=rest_s))
             yield
+
+    def _wait_for_writer(self) -> Callable[[float], None]:
+        """Return a `sleep` for while another process writes the same file; a note says so."""
+        waited_s, is_noted = 0.0, False
+
+        def sleep(seconds: float) -> None:
+            nonlocal waited_s, is_noted
+            if waited_s >= self.policy.quiet_wait_s and not is_noted:
+                is_noted = True
+                self.note("waiting for another process, which is saving the same file")
+            self.sleep(seconds)
+            waited_s += seconds
+
+        return sleep
 
     def remember(self, kind: str, path: Path, find: Callable[[], T]) -> T:
         """Return the result of `find` for a file, remembered until the file changes.

@@ -174,3 +174,4 @@ def test_waiting_for_another_download_keeps_to_the_deadline(tmp_path: Path) -> N
         save(session, record_of(completed("task-1")), target, deadline=20.0)
 
     assert session.time.now == pytest.approx(20.0, abs=BUSY_PAUSE_S + 0.01)
+    assert messages(session) == ["waiting for another process, which is saving the same file"]
