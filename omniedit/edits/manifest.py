@@ -46,8 +46,8 @@ class Line:
 
     @property
     def name(self) -> str:
-        """The name in messages: `m.jsonl:7`, or the label of a line that no manifest has."""
-        return self.label or f"{self.manifest}:{self.number}"
+        """The name in messages."""
+        return name_of_edit(self.number, label=self.label, manifest=self.manifest)
 
     def is_in_shard(self, index: int, count: int) -> bool:
         """Return whether the line belongs to shard `index` (from 1) of `count`.
@@ -63,6 +63,11 @@ class Line:
         parts = [self.video, compared_prompt(self.prompt), *marks, take, *model]
         digest = hashlib.sha256(json.dumps(parts).encode()).digest()
         return int.from_bytes(digest[:8]) % count == index - 1
+
+
+def name_of_edit(number: int, *, label: str | None, manifest: str | None) -> str:
+    """Return the name of an edit in messages: `m.jsonl:7`, or the label of one without manifest."""
+    return label or f"{manifest}:{number}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from omniedit.edits.edit import EditOptions
-from omniedit.edits.manifest import Line, Manifest
+from omniedit.edits.manifest import Line, Manifest, name_of_edit
 from omniedit.edits.requests import PreparedEdit, prepare
 from omniedit.edits.session import Session
 from omniedit.edits.sidecar import sidecar_path
@@ -26,12 +26,18 @@ class PlannedEdit:
     """One edit of many, checked and ready to be made."""
 
     number: int  # of the manifest line or the piece, from 1
-    name: str  # in messages: `m.jsonl:7`, `clip.mp4, take 2`, `piece 2 of 4`
     request: EditRequest
     identity: str
     output: str  # the path as shown to the user, including the requested folder
     is_due: bool = True  # must be submitted and paid for, as far as known
     estimated_credits: float | None = None
+    label: str | None = None  # `clip.mp4, take 2`, `piece 2 of 4`
+    manifest: str | None = None  # the name of the file that it comes from
+
+    @property
+    def name(self) -> str:
+        """The name in messages, which a field would keep in memory 100,000 times."""
+        return name_of_edit(self.number, label=self.label, manifest=self.manifest)
 
 
 class Planner:
@@ -161,7 +167,8 @@ class Planner:
         is_due = edit.identity not in self._known
         return PlannedEdit(
             number=line.number,
-            name=line.name,
+            label=line.label,
+            manifest=line.manifest,
             request=request,
             identity=edit.identity,
             output=output,

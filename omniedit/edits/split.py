@@ -248,7 +248,7 @@ def _plan(
         edits.append(
             PlannedEdit(
                 number=number,
-                name=name,
+                label=name,
                 request=own,
                 identity=identity,
                 output=_free_path(session, record, Path(folder), number, count=len(pieces)),

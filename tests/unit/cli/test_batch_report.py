@@ -82,7 +82,7 @@ class ReportedBatch:
 def edit(number: int) -> PlannedEdit:
     return PlannedEdit(
         number=number,
-        name=f"line {number}",
+        label=f"line {number}",
         request=EditRequest(video=CLIP_URL, prompt=str(number)),
         identity=f"identity-{number}",
         output=f"{number}.mp4",
