@@ -7,7 +7,12 @@ nothing.
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from omniedit.errors import NotFinishedError, OutcomeUnknownError, WaitTimeoutError
+from omniedit.errors import (
+    NotFinishedError,
+    NotReplayedError,
+    OutcomeUnknownError,
+    WaitTimeoutError,
+)
 from omniedit.models import Record, SavedFile
 
 
@@ -61,7 +66,7 @@ class LineFailed(NamedTuple):
         match self.kind:
             case NotFinishedError.kind | WaitTimeoutError.kind:
                 return "not finished"
-            case OutcomeUnknownError.kind:
+            case OutcomeUnknownError.kind | NotReplayedError.kind:
                 return "unknown"
             case _:
                 return "failed"

@@ -108,13 +108,17 @@ class BatchReport:
         errors[-1].hint = "correct this and run the same command again; nothing was sent"
         return errors
 
-    def begin(self, edits: "Sequence[PlannedEdit]", *, line_count: int) -> None:
-        """Record the plan: the edits of this run, and the number of lines before sharding."""
+    def plan(self, edits: "Sequence[PlannedEdit]") -> None:
+        """Take over the plan; until an edit is sent, its document says so."""
         self._edits = edits
+
+    def begin(self, *, is_shard: bool = False) -> None:
+        """Begin the run of the plan, which may be that of a shard."""
+        edits = self._edits
         labels = {edit.identity: self._label_of(edit) for edit in edits}
         names = {edit.identity: edit.name for edit in edits}
         self._context.board.expect(len(edits), labels, names)
-        if not edits and line_count:
+        if not edits and is_shard:
             self._context.printer.note("this shard has no edits")
 
     def add(self, outcome: "EditOutcome") -> None:

@@ -201,7 +201,7 @@ def _again_hint(text: str, command: str, record: "Record | None") -> str:
     from omniedit.edits.requests import known_command
 
     known = known_command(record) if record else None
-    return Hint(text, f"{known or 'edit VIDEO PROMPT'} --again")
+    return Hint(text, known or "edit VIDEO PROMPT --again")
 
 
 def _no_task_hint(error: OmniEditError) -> str:

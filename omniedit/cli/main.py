@@ -283,9 +283,13 @@ def _recovery_hint(context: Context, record: "Record") -> str:
 
 def _note_sandbox(context: Context, status: ExitStatus) -> None:
     """Name the same command with `--sandbox`, if it found nothing because no edit is known here."""
-    if context.command not in _LOOKING or context.params is None or context.params.get("remote"):
+    params = context.params
+    if context.command not in _LOOKING or params is None:
         return
-    if context.command == "compare" and status is ExitStatus.DONE:
+    is_list, is_compare = context.command == "list", context.command == "compare"
+    if is_list and any(params.get(name) for name in ("remote", "everything", "forget")):
+        return
+    if is_compare and (status is ExitStatus.DONE or len(params.get("videos") or ()) > 1):
         return
     settings = context.readable_settings
     if settings is None or settings.is_sandbox:
@@ -417,12 +421,13 @@ def _hint(context: Context, error: OmniEditError) -> str | None:
 
 
 def _changes_result(context: Context) -> bool:
-    """Return whether `edit` was to do more with the result than `wait` and `download` would."""
+    """Return whether `edit`, which is safe to repeat, does more with the result than `wait` does."""
     from omniedit.models import Sound
 
     params = context.params or {}
     is_changed = params.get("sound") not in {None, Sound.NEW} or params.get("sidecar")
-    return context.command == "edit" and bool(is_changed)
+    is_repeatable = context.command == "edit" and not params.get("no_journal")
+    return is_repeatable and bool(is_changed)
 
 
 def _destination_of(context: Context, task_id: str | None) -> str | None:

@@ -256,18 +256,19 @@ class Placement:
 
     def _open(self, target: Path, source_id: str, *, overwrite: bool) -> PartFile | None:
         """Check a target, create its folder, open its part file; None if it is already finished."""
-        has_locks, path = True, part_path(target, source_id, system=self.system)
+        has_locks = True
         try:
             has_locks = check_writable(target, overwrite=overwrite, system=self.system)
         except TargetExistsError:
             # If a process was killed right after the placement, the finished file has both names.
-            if not _is_same_file(path, target):
+            if not _is_same_file(part_path(target, source_id, system=self.system), target):
                 raise
         make_folder(target.parent, system=self.system)
         if not has_locks:
             return open_exclusive_part(target, system=self.system)
         return open_part(
-            path,
+            # How long a name may be is known only now that the folder exists.
+            part_path(target, source_id, system=self.system),
             target,
             overwrite=overwrite,
             sleep=self.sleep,

@@ -134,10 +134,15 @@ def read_all(session: Session, records: Sequence[Record]) -> Iterator[TaskOutcom
     deadline = session.monotonic() + policy.read_budget_s
     for start in range(0, len(records), BATCH_SIZE):
         chunk = records[start : start + BATCH_SIZE]
-        found = _read_batch(session, chunk, deadline=deadline) if len(chunk) > 1 else {}
+        found: dict[str, Task] = {}
+        if len(chunk) > 1:
+            found = _read_batch(session, chunk, deadline=max(deadline, _a_moment_from_now(session)))
+        if start == 0:
+            # The single reads that replace a batch read have some time of their own.
+            deadline = max(deadline, session.monotonic() + policy.connect_timeout_s)
         for record in chunk:
             task_id = str(record.task_id)
-            latest = max(deadline, session.monotonic() + policy.last_reply_s)
+            latest = max(deadline, _a_moment_from_now(session))
             try:
                 # A task missing from the batch reply is read alone before it counts as unknown.
                 task = found.get(task_id) or read_task(
@@ -148,6 +153,10 @@ def read_all(session: Session, records: Sequence[Record]) -> Iterator[TaskOutcom
             else:
                 yield record.with_task(task), None
                 deadline = session.monotonic() + policy.read_budget_s
+
+
+def _a_moment_from_now(session: Session) -> float:
+    return session.monotonic() + session.policy.last_reply_s
 
 
 def read_open_tasks(

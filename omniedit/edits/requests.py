@@ -232,14 +232,17 @@ def digest_of(parts: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def edit_command(video: str, prompt: str, model: str) -> str:
-    """Return the `edit` command for a clip, a prompt and a model, quoted for a shell."""
-    option = "" if model == DEFAULT_MODEL else f" --model {model}"
-    return f"edit {quoted(video, prompt)}{option}"
+def edit_command(video: str, prompt: str, model: str, *options: str) -> str:
+    """Return an `edit` command that pays again, quoted for a shell."""
+    chosen = [] if model == DEFAULT_MODEL else ["--model", model]
+    options = (*chosen, *options, "--again")
+    if prompt.startswith("-"):
+        return quoted("edit", *options, "--", video, prompt)
+    return quoted("edit", video, prompt, *options)
 
 
 def known_command(record: Record) -> str | None:
-    """Return the `edit` command that makes the same edit; None if it is not known, or too long.
+    """Return the command that makes the same edit again; None if it is not known, or too long.
 
     The journal drops the query of a URL, and keeps the path of a clip as it was typed.
     """

@@ -11,7 +11,7 @@ from omniedit.edits.clips import digest_of_clip, is_whole, probe_result, progres
 from omniedit.edits.reads import read_task, refresh
 from omniedit.edits.session import Session
 from omniedit.edits.sidecar import check_sidecar, write_sidecar
-from omniedit.edits.targets import Destination, Target
+from omniedit.edits.targets import STDOUT, Destination, Target
 from omniedit.errors import (
     Hint,
     InvalidInputError,
@@ -35,6 +35,7 @@ from omniedit.models import (
     TaskStatus,
     task_name,
 )
+from omniedit.sanitize import quoted
 from omniedit.system.files import is_file, real_path
 
 T = TypeVar("T")
@@ -143,9 +144,16 @@ def save(
         if deadline is None or session.monotonic() < deadline:
             raise
         msg = f"{task_name(task.task_id)} is completed, but time ran out before it was saved"
-        hint = "the same command resumes the download"
+        hint = _resume_hint(task.task_id, target)
         raise WaitTimeoutError(msg, hint=hint, task_id=task.task_id) from error
     return record
+
+
+def _resume_hint(task_id: str, target: Target | None) -> Hint:
+    """Return how to resume a download; after `--again`, the same command would pay again."""
+    destination = STDOUT if target is None else target.shown
+    force = " --force" if target is not None and target.overwrite else ""
+    return Hint("{} resumes it", f"download {task_id} --output {quoted(destination)}{force}")
 
 
 def save_local_copy(session: Session, record: Record, target: Target) -> Record | None:

@@ -197,8 +197,7 @@ def _original_clip(session: Session, edit: PreparedEdit, deadline: float) -> Gen
             if session.monotonic() < deadline:
                 raise
             msg = "time ran out before the clip, whose sound is needed, was fetched"
-            hint = "run the same command again, with a longer `--timeout`"
-            raise WaitTimeoutError(msg, hint=hint) from error
+            raise WaitTimeoutError(msg, hint=_AS_SERVED) from error
         yield path
 
 

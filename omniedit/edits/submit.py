@@ -27,6 +27,7 @@ from omniedit.errors import (
     NoSuchReferenceError,
     NotReplayedError,
     OmniEditError,
+    OutcomeUnknownError,
     RequestRefusedError,
     restored_error,
 )
@@ -284,7 +285,7 @@ def _replay_unknown(
             f"{resume_command(request_id)} --as TASK",
             f"list --forget {request_id}",
         )
-        raise NotReplayedError(msg, hint=hint, request_id=request_id)
+        raise NotReplayedError(msg, code=OutcomeUnknownError.kind, hint=hint, request_id=request_id)
     if not accepts_old:
         if not is_own_attempt(session, request_id):
             # The account of another key may not know the submission, and would pay again.
@@ -293,7 +294,9 @@ def _replay_unknown(
                 "use that key again; if it was replaced, {} replays it with this one",
                 f"{resume_command(request_id)} --yes",
             )
-            raise NotReplayedError(msg, hint=hint, request_id=request_id)
+            raise NotReplayedError(
+                msg, code=OutcomeUnknownError.kind, hint=hint, request_id=request_id
+            )
         _check_age(session, record, deadline=deadline)
     # Inside `Sending` a missing key would become "outcome unknown".
     session.require_service()
@@ -352,7 +355,7 @@ def _check_age(session: Session, record: Record, *, deadline: float | None) -> N
         f"{resume_command(request_id)} --as {candidate}",
         f"{resume_command(request_id)} --yes",
     )
-    raise NotReplayedError(msg, hint=hint, request_id=request_id)
+    raise NotReplayedError(msg, code=OutcomeUnknownError.kind, hint=hint, request_id=request_id)
 
 
 def _show_candidates(session: Session, record: Record, *, deadline: float | None) -> list[str]:

@@ -33,8 +33,7 @@ from omniedit.http.client import HttpClient
 from omniedit.http.reply import Reply, date_of
 from omniedit.models import BATCH_SIZE, Credits, Task, TaskPage
 
-_PROCESSED: Final = frozenset({HTTPStatus.FOUND, HTTPStatus.SEE_OTHER})
-"""Redirects to the outcome of a POST that was processed (RFC 9110, 15.4.3 and 15.4.4)."""
+_REFUSALS: Final = range(400, 500)
 
 
 class EvoLinkClient:
@@ -99,10 +98,17 @@ class EvoLinkClient:
             said = f": {refusal.message}" if refusal.message else ""
             msg = f"there is no EvoLink API at {self._base_url} (answered {reply.status}{said})"
             raise WrongBaseURLError(msg, http_status=reply.status)
-        if reply.status in _PROCESSED:
+        if reply.status == HTTPStatus.SEE_OTHER:
+            # It leads to the outcome of a request that was processed (RFC 9110, 15.4.4).
             msg = f"the service answered with a redirect ({reply.status}), as after accepting it"
             raise UnreadableReplyError(msg, http_status=reply.status)
-        task = parse_task(_value(reply))
+        try:
+            task = parse_task(_value(reply))
+        except TaskNotFoundError as error:
+            if reply.status in _REFUSALS:
+                raise
+            # Beside a 2xx or a 5xx, a code about a task does not prove that nothing was accepted.
+            raise UnreadableReplyError(error.message, http_status=reply.status) from error
         is_replay = reply.headers.get("idempotency-replayed", "").strip().lower() == "true"
         return task, is_replay
 

@@ -72,7 +72,6 @@ _ERROR_BY_CODE: Final[Mapping[str, type[OmniEditError]]] = {
     "idempotency_conflict": IdempotencyConflictError,
     "invalid_task_id": TaskNotFoundError,
 }
-_REFUSALS: Final = range(400, 500)
 _ERROR_BY_STATUS: Final[Mapping[int, type[OmniEditError]]] = {
     HTTPStatus.UNAUTHORIZED: AuthenticationError,
     HTTPStatus.PAYMENT_REQUIRED: QuotaError,
@@ -120,9 +119,7 @@ def parse_refusal(value: object) -> Refusal:
 
 def error_type(status: int, refusal: Refusal, body: bytes) -> type[OmniEditError]:
     """Return the error class for a reply that is not a success; the service's `code` wins."""
-    found = _ERROR_BY_CODE.get(refusal.code or "")
-    # Beside a 2xx or a 5xx, a code about a task does not prove that a submission was refused.
-    if found and (found is not TaskNotFoundError or status in _REFUSALS):
+    if found := _ERROR_BY_CODE.get(refusal.code or ""):
         return found
     if status == HTTPStatus.BAD_REQUEST and refusal.param == "model":
         return ModelRefusedError

@@ -210,11 +210,7 @@ def find_problems(
                     f"{what} {facts.duration_s:.2f} s long, and the model takes"
                     f" {longest_s:g} s at most"
                 ),
-                fix=Hint(
-                    "cut it with {}, or edit it in pieces with {}",
-                    "edit --start T --end T",
-                    "edit --split",
-                ),
+                fix=Hint("cut it with `--start T --end T`, or edit it in pieces with `--split`"),
                 is_automatic=False,
             )
         )

@@ -169,14 +169,14 @@ def batch(
                 shard=index_and_count,
                 max_credits=max_credits,
             )
-            line_count = len(parsed.lines)
             names = {line.number: line.label for line in parsed.lines if line.label}
             edits = planner.plan(parsed)
             if planner.faults:
                 errors = report.add_faults(planner.faults, names, planner.causes)
                 return Outcome(errors=errors, tasks=report.documents)
-            report.begin(edits, line_count=line_count)
+            report.plan(edits)
             _confirm(context, session, edits, has_consent=yes)
+            report.begin(is_shard=index_and_count[1] > 1)
             run = BatchRun(
                 session,
                 options,

@@ -183,7 +183,8 @@ def _new_report(context: Context, plan: SplitPlan, *, has_journal: bool) -> Batc
         return {"piece": edit.number, "start_seconds": start_s, "end_seconds": end_s}
 
     report = BatchReport(context, None, has_journal=has_journal, fields=fields)
-    report.begin(plan.edits, line_count=len(plan.edits))
+    report.plan(plan.edits)
+    report.begin()
     return report
 
 
@@ -198,9 +199,8 @@ def _hint_for(error: OmniEditError, edit: PlannedEdit) -> str | None:
             return "move it away, or replace it with `--force`"
         case _ if usual and "--again" in usual and request.is_cut:
             typed = {"--start": request.start, "--end": request.end}
-            words = " ".join(f"{name} {mark}" for name, mark in typed.items() if mark)
-            edit_again = edit_command(request.shown_video, request.prompt, request.model)
-            command = f"{edit_again} {words} --again"
+            words = [word for name, mark in typed.items() if mark for word in (name, mark)]
+            command = edit_command(request.shown_video, request.prompt, request.model, *words)
             return Hint("{} makes this piece again, and only this piece is charged", command)
         case _:
             return usual

@@ -41,7 +41,7 @@ class ReportedBatch:
         self,
         count: int,
         *,
-        line_count: int | None = None,
+        is_shard: bool = False,
         options: tuple[str, ...] = (),
         has_journal: bool = True,
         quiet: bool = False,
@@ -54,7 +54,8 @@ class ReportedBatch:
         )
         self.edits = [edit(number) for number in range(1, count + 1)]
         self.report = BatchReport(self.context, "m", has_journal=has_journal)
-        self.report.begin(self.edits, line_count=count if line_count is None else line_count)
+        self.report.plan(self.edits)
+        self.report.begin(is_shard=is_shard)
 
     def submit(self, number: int, task: Task) -> Record:
         record = record_of(task, identity=f"identity-{number}", request_id=f"request-{number}")
@@ -200,7 +201,7 @@ def test_quiet_keeps_errors_and_the_recovery_hint() -> None:
 
 
 def test_an_empty_shard_is_reported() -> None:
-    batch = ReportedBatch(0, line_count=3)
+    batch = ReportedBatch(0, is_shard=True)
 
     assert batch.printed() == ["note: this shard has no edits"]
 

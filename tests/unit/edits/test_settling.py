@@ -577,7 +577,25 @@ def test_reading_many_tasks_of_a_dead_service_ends_soon(session: BenchSession) -
 
     policy = session.policy
     assert all(isinstance(error, UnavailableError) for error in errors)
-    assert dead.time.now <= policy.read_budget_s + len(records) * policy.last_reply_s
+    latest_s = policy.read_budget_s + policy.connect_timeout_s
+    assert dead.time.now <= latest_s + len(records) * policy.last_reply_s
+
+
+def test_single_reads_have_time_of_their_own_after_a_batch_read_that_hangs(
+    session: BenchSession,
+) -> None:
+    def hang(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/batch"):
+            slow.time.advance(request.extensions["timeout"]["read"].left_s())
+            msg = "timed out"
+            raise httpx.ReadTimeout(msg, request=request)
+        slow.time.advance(2.5)
+        return session.script(request)
+
+    slow = BenchSession(transport=hang)
+    records = [record_of(running(f"task-{number}")) for number in range(3)]
+
+    assert [error for _, error in read_all(slow, records)] == [None, None, None]
 
 
 def test_forgetting_a_submission_warns_of_paying_again(

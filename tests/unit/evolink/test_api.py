@@ -474,7 +474,7 @@ def test_a_failed_task_is_returned_not_raised(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "is_certain"), [(301, True), (302, False), (303, False), (307, True)]
+    ("status", "is_certain"), [(301, True), (302, True), (303, False), (307, True)]
 )
 def test_a_submission_may_have_been_accepted_if_it_is_redirected_to_its_outcome(
     serve: Serve, status: int, *, is_certain: bool
@@ -485,6 +485,20 @@ def test_a_submission_may_have_been_accepted_if_it_is_redirected_to_its_outcome(
         service.api.create_task(BODY, request_id=REQUEST_ID)
 
     assert is_certainly_not_accepted(caught.value) is is_certain
+
+
+@pytest.mark.parametrize("status", [200, 404, 500])
+def test_a_code_about_a_task_refuses_a_read_but_proves_no_refused_submission(
+    serve: Serve, status: int
+) -> None:
+    api = serve(status, json={"error": {"code": "invalid_task_id", "message": "unknown"}}).api
+
+    with pytest.raises(TaskNotFoundError):
+        api.get_task(TASK_ID)
+    with pytest.raises(ServiceError) as caught:
+        api.create_task(BODY, request_id=REQUEST_ID)
+
+    assert is_certainly_not_accepted(caught.value) is (status == 404)
 
 
 @every_other_call

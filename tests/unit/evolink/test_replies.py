@@ -181,6 +181,7 @@ def test_a_failed_task_always_has_an_error() -> None:
         pytest.param(
             {"usage": {"credits_used": None}, "credits_used": 3}, "credits_used", 3.0, id="charge"
         ),
+        pytest.param({"usage": {"cost": {"credits": 3}}}, "credits_used", 3.0, id="cost"),
         pytest.param(
             {"result_data": [{"video_url": None, "url": "https://a.example/v"}]},
             "result_urls",
