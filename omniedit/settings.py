@@ -32,12 +32,9 @@ KEY_VARIABLES: Final = ("OMNIEDIT_API_KEY", "EVOLINK_API_KEY")
 SANDBOX_KEY_PREFIX: Final = "sk-sandbox"
 SANDBOX_ORIGIN: Final = "sandbox"
 
-_FILE_SETTINGS: Final = {
-    "base_url": str,
-    "files_url": str,
-    "model": str,
+_FILE_SETTINGS: Final[Mapping[str, type]] = {
+    **dict.fromkeys(("base_url", "files_url", "model", "state_dir"), str),
     "sidecar": bool,
-    "state_dir": str,
 }
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,512}")
 _SHOWN_END: Final = 4
@@ -71,30 +68,31 @@ class Secret:
 
 
 def mask_key(text: str) -> str:
-    """Return the public prefix and the last four characters of a key."""
+    """Return the public prefix and last four characters of a key."""
     prefix = match[0] if (match := re.match(r"sk-(?:[a-z]+-)?", text)) else ""
-    hidden = len(text) - len(prefix) - _SHOWN_END
     # Four characters of a short key would give too much away.
-    return f"{prefix}…{text[-_SHOWN_END:]}" if hidden >= 2 * _SHOWN_END else f"{prefix}…"
+    is_long = len(text) - len(prefix) >= 3 * _SHOWN_END
+    return f"{prefix}…{text[-_SHOWN_END:]}" if is_long else f"{prefix}…"
 
 
 def parse_key(text: str, *, source: str) -> Secret:
     """Return a key that can be sent in a header.
 
-    A key with a line break or a non-ASCII character must never reach httpx, whose exceptions quote
-    the header.
+    It must never reach httpx with a line break or a non-ASCII character: exceptions quote headers.
 
     Args:
         text: The key; surrounding white space is dropped.
         source: Where it was found, for the message.
 
     Raises:
-        InvalidKeyError: If it cannot be a key; the message does not show it.
+        InvalidKeyError: If it cannot be a key; the message omits it.
     """
     key = text.strip()
-    if _KEY.fullmatch(key):
+    if key.endswith("...") or key[:1] in {'"', "'"}:
+        reason = "it is in quotes, or a placeholder"
+    elif _KEY.fullmatch(key):
         return Secret(key)
-    if key.lower().startswith("bearer "):
+    elif key.lower().startswith("bearer "):
         reason = "it begins with `Bearer`, which omniedit adds itself"
     elif not key.isascii() or any(ord(character) <= ord(" ") for character in key):
         reason = "it contains white space, a control character or a non-ASCII character"

@@ -82,10 +82,7 @@ def read_prompt(
         msg = "PROMPT and --prompt-file are both given"
         raise InvalidInputError(msg, code="usage", hint="leave one of them out")
     if prompt is not None and prompt != STDIN:
-        # curl and others read a file from `@prompt.txt`.
-        name = prompt if is_file(Path(prompt)) else prompt.removeprefix("@")
-        if not is_video_name(name) and is_file(Path(name)):
-            note(f"the prompt names a file: `--prompt-file {quoted(name)}` sends its text instead")
+        note_named_file(prompt, note=note, advice="`--prompt-file {}` sends its text instead")
         return decode_argument(prompt)
     source = STDIN if prompt is not None else prompt_file
     if source is None:
@@ -99,6 +96,17 @@ def read_prompt(
         where = "on standard input" if source == STDIN else f"in {source}"
         msg = f"the prompt {where} is not valid UTF-8 text"
         raise InvalidInputError(msg, code="invalid_prompt") from None
+
+
+def note_named_file(prompt: str, *, note: Callable[[str], object], advice: str) -> None:
+    """Note that a prompt, which is sent as it is, names a file; `{}` in the advice stands for it."""
+    # curl and others read a file from `@prompt.txt`.
+    name = prompt if is_file(Path(prompt)) else prompt.removeprefix("@")
+    if not is_file(Path(name)):
+        return
+    if is_video_name(name):
+        advice = "`omniedit batch` edits several clips"
+    note(f"the prompt names a file: {advice.replace('{}', quoted(name))}")
 
 
 def _missing_prompt_hint(argv: Sequence[str]) -> str:

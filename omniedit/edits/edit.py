@@ -241,7 +241,7 @@ def _deliver_as_served(
 ) -> Record:
     record = begun.record
     if target is not None:
-        saved = save_local_copy(session, record, target)
+        saved = save_local_copy(session, record, target, deadline=begun.deadline)
         if saved is not None:
             return saved
     if record.is_result_gone and target is not None:

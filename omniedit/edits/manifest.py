@@ -9,18 +9,22 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from omniedit.downloads.part import is_mp4
 from omniedit.errors import InvalidInputError
 from omniedit.media.timeline import check_cut, parse_time
-from omniedit.models import clip_name, compared_prompt, is_local
+from omniedit.models import clip_name, compared_prompt, is_local, render_count
 from omniedit.sanitize import is_valid_unicode
 from omniedit.system.files import decode_text, file_name
 
 FIELDS: Final = ("video", "prompt", "output", "callback_url", "start", "end", "take", "model")
 _NUMBERS: Final = frozenset({"start", "end", "take"})
 _UNSHOWABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_SHOWN_FIELDS: Final = 20
+_SHOWN_NAME: Final = 80
+"""In characters, of an unknown field."""
 _TAKE: Final = re.compile(r"[0-9]{1,9}")
 
 
@@ -112,8 +116,15 @@ def parse_manifest(content: bytes, *, name: str) -> Manifest:
                 unknown.setdefault(str(field), number)
     if not lines and not faults:
         faults.append((1, "the manifest is empty"))
-    warnings = tuple((number, _unknown_field(name)) for name, number in unknown.items())
-    return Manifest(lines, tuple(faults), warnings)
+    return Manifest(lines, tuple(faults), tuple(_warnings_of(unknown)))
+
+
+def _warnings_of(unknown: Mapping[str, int]) -> Iterator[tuple[int, str]]:
+    """Yield a warning for each unknown field, by the number of its first line; not too many."""
+    for name, number in islice(unknown.items(), _SHOWN_FIELDS):
+        yield number, _unknown_field(name)
+    if rest := [*islice(unknown.values(), _SHOWN_FIELDS, None)]:
+        yield rest[0], f"{render_count(len(rest), 'more field')} of no meaning to a manifest"
 
 
 def lines_of(clips: Sequence[str], prompts: Sequence[str], *, takes: int) -> Manifest:
@@ -253,6 +264,7 @@ def _parse_field(field: str, value: object) -> str | None:
 
 
 def _unknown_field(name: str) -> str:
+    name = name[:_SHOWN_NAME]
     near = difflib.get_close_matches(name, FIELDS, n=1)
     suggestion = f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(FIELDS)}"
     return f"`{name}` is not a manifest field{suggestion}"

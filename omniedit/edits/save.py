@@ -156,7 +156,9 @@ def _resume_hint(task_id: str, target: Target | None) -> Hint:
     return Hint("{} resumes it", f"download {task_id} --output {quoted(destination)}{force}")
 
 
-def save_local_copy(session: Session, record: Record, target: Target) -> Record | None:
+def save_local_copy(
+    session: Session, record: Record, target: Target, *, deadline: float | None = None
+) -> Record | None:
     """Save a result from a whole copy on this machine; return None if there is none.
 
     Raises:
@@ -173,7 +175,7 @@ def save_local_copy(session: Session, record: Record, target: Target) -> Record 
         return record
     for file in record.saved:
         if file.is_served and is_whole(session, file):
-            copy = session.placement.copy(
+            copy = session.placement(deadline).copy(
                 file,
                 target.path,
                 overwrite=target.overwrite,

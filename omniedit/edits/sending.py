@@ -159,6 +159,7 @@ class Sending:
                 if number == 1 and session.rate_limiter.has_fixed_rate:
                     # Waiting for `--rate` must not use up the time for retries.
                     self._began += rested_s
+                    self._began_at += rested_s
                     deadline += rested_s
                 self._check_time()
                 try:

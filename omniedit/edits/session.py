@@ -174,12 +174,17 @@ class Session:
         interval_s = self._submission_interval_s
         return RateLimiter(self.monotonic, self.sleep, least_interval_s=interval_s)
 
-    @property
-    def placement(self) -> "Placement":
-        """Writes files under their final names."""
+    def placement(self, deadline: float | None = None) -> "Placement":
+        """Return what writes files under their final names.
+
+        Args:
+            deadline: A monotonic instant at which to stop waiting for another process.
+        """
         from omniedit.downloads.placement import Placement  # noqa: PLC0415 - few commands save
 
-        return Placement(sleep=self._wait_for_writer(), budget_s=self.policy.busy_budget_s)
+        placement = Placement(sleep=self._wait_for_writer(), budget_s=self.policy.busy_budget_s)
+        left_s = self.left_s(deadline)
+        return placement if left_s is None else placement.within(left_s)
 
     @property
     def downloader(self) -> "Downloader":

@@ -141,7 +141,7 @@ def _write(
     content = json.dumps(fields, indent=2).encode() + b"\n"
     # A sidecar of the same task may be replaced: it describes the result with another sound.
     is_own = written_sha256 is not None
-    session.placement.write_content(path, file.sha256, [content], overwrite=overwrite or is_own)
+    session.placement().write_content(path, file.sha256, [content], overwrite=overwrite or is_own)
 
 
 def _facts_of(session: Session, file: SavedFile) -> dict[str, object]:

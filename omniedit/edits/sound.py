@@ -96,7 +96,7 @@ def save_with_sound(
             )
 
         try:
-            file = session.placement.copy(
+            file = session.placement(deadline).copy(
                 saved_file(path) if is_changed else served,
                 target.path,
                 overwrite=target.overwrite,

@@ -379,7 +379,7 @@ def _place_joined(
         session.write_journal(lambda: session.journal.record_saved(digest, known))
 
     try:
-        copy = session.placement.copy(
+        copy = session.placement().copy(
             file,
             target.path,
             overwrite=target.overwrite,

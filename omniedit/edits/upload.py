@@ -106,7 +106,7 @@ def save_prepared(
             _check_frames(session, request)
             done = "copied"
             session.note(done)
-        saved = session.placement.copy(saved_file(path), target, overwrite=False)
+        saved = session.placement().copy(saved_file(path), target, overwrite=False)
     return saved, done
 
 

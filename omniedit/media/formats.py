@@ -48,6 +48,8 @@ _TOP_BOXES: Final = frozenset(
 # The first entry of a data reference box: its type, and the last byte of its flags.
 _REFERENCE: Final = re.compile(rb"dref.{12}(?:alis|rsrc|url |urn ).{3}(.)", re.DOTALL)
 _SELF_CONTAINED: Final = 1
+# The size of every frame, or 0 if each has its own, and the number of frames.
+_FRAME_SIZES: Final = re.compile(rb"stsz.{4}(.{4})(.{4})", re.DOTALL)
 _LONGEST_INDEX: Final = 16 * 1024 * 1024
 # Version, flags and two times; the timescale; the length (ISO/IEC 14496-12, 8.2.2).
 _MVHD_32: Final = struct.Struct(">12xII")
@@ -166,6 +168,21 @@ def index_of(file: Readable, size_bytes: int) -> bytes:
         if box.kind == b"moov":
             return read_at(box.offset, min(box.end - box.offset, _LONGEST_INDEX))
     return b""
+
+
+def check_frame_counts(index: bytes, *, name: str, size_bytes: int) -> None:
+    """Refuse an index that lists more frames of one size than the file could hold.
+
+    FFmpeg would reserve memory for each of them (ISO/IEC 14496-12, 8.7.3.2).
+
+    Raises:
+        InvalidInputError: If it does.
+    """
+    for found in _FRAME_SIZES.finditer(index):
+        frame_bytes, count = (int.from_bytes(field) for field in found.groups())
+        if frame_bytes * count > size_bytes and not has_external_data(index):
+            msg = f"{name} is damaged: its index lists more frames than it has bytes"
+            raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
 
 
 def is_fragmented(index: bytes) -> bool:

@@ -1,5 +1,6 @@
 """Split a long clip into pieces that the service accepts, and join their results."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -214,7 +215,8 @@ def _spans(whole: Part, longest_s: float) -> list[Span]:
     timeline, span = whole.timeline, whole.span
     if span.length_s <= longest_s + allowed_overrun_s(timeline.frame_s):
         return [span]
-    times = [time for time in timeline.times if span.start < time < span.end] or [span.start]
+    inside = (time for time in timeline.times if span.start < time < span.end)
+    times = sorted(inside) or [span.start]
     # Pieces end at frame boundaries, which can make one too long: then use one piece more.
     count = ceil(span.length_s / Fraction(longest_s))
     while True:
@@ -229,7 +231,8 @@ def _equal(whole: Span, times: list[int], count: int) -> list[Span]:
     for index in range(1, count):
         share = whole.start + Fraction(index * (whole.end - whole.start), count)
         # Cut at the frame nearest to an equal share, unless a long frame makes that too uneven.
-        nearest = min(times, key=lambda time: abs(time - share))
+        after = bisect_left(times, share)
+        nearest = min(times[max(0, after - 1) : after + 1], key=lambda time: abs(time - share))
         is_near = abs(nearest - share) * whole.tick_s <= _NEAR_S
         cuts.append(max(nearest if is_near else round(share), cuts[-1] + 1))
     return [

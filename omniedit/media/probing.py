@@ -28,6 +28,7 @@ from omniedit.media.filters import display_rotation
 from omniedit.media.formats import (
     EXPORT_AGAIN,
     Readable,
+    check_frame_counts,
     check_is_whole,
     container_of,
     has_external_data,
@@ -152,6 +153,7 @@ def _probe(
         check_is_whole(file, head, name=name, size_bytes=size_bytes)
     if is_boxed(head):
         index = index_of(file, size_bytes)
+        check_frame_counts(index, name=name, size_bytes=size_bytes)
         marks = marks_of(file, size_bytes, reads_all=reads_all)
         if is_encrypted(index):
             msg = f"{name} is encrypted"

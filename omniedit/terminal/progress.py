@@ -189,9 +189,10 @@ class _PermanentLines:
 
     def _line(self, event: Event, edit: EditState) -> Line | None:
         match event:
-            case Submitted(is_replay=False) if self._board.is_single:
+            case Submitted() if self._board.is_single:
+                what = "already accepted" if event.is_replay else "submitted"
                 reserved = render_reserved(event.record.task, estimate=event.estimated_credits)
-                return f"submitted · {reserved}" if reserved else None
+                return f"{what} · {reserved}" if reserved else None
             case Completed() if not self._board.saves:
                 self._has_shown_completed = True
                 return _completed(edit, self._board)

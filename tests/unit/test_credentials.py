@@ -45,6 +45,8 @@ def test_whitespace_around_a_key_is_dropped(text: str) -> None:
         pytest.param("k" * 513, id="too-long"),
         pytest.param("  ", id="empty"),
         pytest.param("“sk-evo-quoted”", id="typographic-quotes"),
+        pytest.param('"sk-evo-quoted-0123456789"', id="quotes"),
+        pytest.param("sk-evo-...", id="the-placeholder-of-the-readme"),
     ],
 )
 def test_a_key_invalid_in_a_header_is_refused_without_showing_it(text: str) -> None:

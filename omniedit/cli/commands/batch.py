@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.input import can_ask, decode_argument, read_source, require_consent
+from omniedit.cli.input import (
+    can_ask,
+    decode_argument,
+    note_named_file,
+    read_source,
+    require_consent,
+)
 from omniedit.cli.options import (
     Force,
     MaxCredits,
@@ -219,6 +225,9 @@ def _read(
         ):
             msg = f"{name} is a manifest, which has its own prompts"
             raise InvalidInputError(msg, code="usage", hint="leave `--prompt` out")
+        for prompt in prompts:
+            advice = '`--prompt "$(cat {})"` sends its text instead'
+            note_named_file(prompt, note=context.printer.note, advice=advice)
         texts = [decode_argument(prompt) for prompt in prompts]
         return lines_of(clips_of(session, sources), texts, takes=takes or 1)
     name = sources[0]

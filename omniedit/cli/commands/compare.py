@@ -102,7 +102,7 @@ def compare(
         else:
             comparison = measured(session, comparison)
             chunks = _page(comparison, target, embeds=embed)
-        written = session.placement.write_content(target, "compare", chunks, overwrite=force)
+        written = session.placement().write_content(target, "compare", chunks, overwrite=force)
     context.printer.path(output or str(target))
     if shows:
         _show(context, sheet)

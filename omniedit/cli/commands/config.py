@@ -93,7 +93,9 @@ def show(ctx: typer.Context) -> Outcome:
     for name, setting in rows.items():
         fields |= {name: str(setting.value), f"{name}_source": setting.source}
         source_colour = Colour.DIM if setting.source == "default" else Colour.YELLOW
-        source_shown = Span(f"  ({setting.source})", source_colour)
+        is_unused = settings.is_embedded and name in {"base_url", "files_url"}
+        unused = "; not used with --sandbox" if is_unused else ""
+        source_shown = Span(f"  ({setting.source}{unused})", source_colour)
         context.printer.line([Span(f"{name:<11} {setting.value}"), source_shown])
     if settings.key_error is not None:
         context.printer.warn(settings.key_error.message)

@@ -118,10 +118,10 @@ def test_a_prompt_that_names_a_file_is_noted(tmp_path: Path, mark: str) -> None:
     assert [f"--prompt-file {path}" in note for note in notes] == [True]
 
 
-def test_a_clip_in_place_of_the_prompt_is_not_suggested_as_a_prompt_file(tmp_path: Path) -> None:
+def test_a_clip_in_place_of_the_prompt_points_to_batch(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").touch()
     notes: list[str] = []
 
     read_prompt(str(tmp_path / "clip.mp4"), None, note=notes.append)
 
-    assert notes == []
+    assert notes == ["the prompt names a file: `omniedit batch` edits several clips"]

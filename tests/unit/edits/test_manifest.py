@@ -188,6 +188,16 @@ def test_an_unknown_field_is_reported_once_with_a_suggestion() -> None:
     )
 
 
+def test_a_flood_of_unknown_fields_is_summed_up() -> None:
+    fields = {f"{number:03d}" + "x" * 1000: "" for number in range(300)}
+
+    warnings = parse(row(**fields)).warnings
+
+    assert len(warnings) == 21
+    assert all(len(text) < 200 for _, text in warnings)
+    assert warnings[-1] == (1, "280 more fields of no meaning to a manifest")
+
+
 def test_the_time_to_parse_grows_no_faster_than_the_lines() -> None:
     def cpu_s(count: int) -> float:
         content = b"".join(

@@ -157,7 +157,7 @@ def test_copying_a_result_waits_for_another_process_as_long_as_the_policy_says()
     assert part is not None
 
     with part, pytest.raises(TargetBusyError):
-        session.placement.copy(saved, target, overwrite=False)
+        session.placement().copy(saved, target, overwrite=False)
 
     assert sum(session.time.rests) == pytest.approx(5.0, abs=BUSY_PAUSE_S + 0.01)
 

@@ -337,6 +337,16 @@ def test_encrypted_video_is_refused(tmp_path: Path) -> None:
     assert "encrypted" in refusal(clip).message
 
 
+def test_more_frames_than_bytes_are_refused_before_they_take_memory(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4")
+    content = bytearray(clip.read_bytes())
+    at = content.index(b"stsz") + 8
+    content[at : at + 8] = (1).to_bytes(4) + (80_000_000).to_bytes(4)
+    clip.write_bytes(content)
+
+    assert "lists more frames than it has bytes" in refusal(clip).message
+
+
 def test_video_without_dimensions_is_refused(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.avi", codec="ffv1")
     content = bytearray(clip.read_bytes())
