@@ -108,13 +108,9 @@ class BatchReport:
         errors[-1].hint = "correct this and run the same command again; nothing was sent"
         return errors
 
-    def plan(self, edits: "Sequence[PlannedEdit]") -> None:
-        """Take over the plan; until an edit is sent, its document says so."""
-        self._edits = edits
-
-    def begin(self, *, is_shard: bool = False) -> None:
-        """Begin the run of the plan, which may be that of a shard."""
-        edits = self._edits
+    def begin(self, edits: "Sequence[PlannedEdit]", *, is_shard: bool = False) -> None:
+        """Begin the run of a plan, which may be that of a shard."""
+        self._edits, self.recovery_hint = edits, None
         labels = {edit.identity: self._label_of(edit) for edit in edits}
         names = {edit.identity: edit.name for edit in edits}
         self._context.board.expect(len(edits), labels, names)

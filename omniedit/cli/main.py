@@ -298,7 +298,7 @@ def _note_sandbox(context: Context, status: ExitStatus) -> None:
 
     if not os.path.lexists(settings.sandbox_journal_folder / JOURNAL_FILE):
         return
-    if _is_journal_empty(settings) and not context.board.records:
+    if not context.board.records and _is_journal_empty(settings):
         command = quoted("--sandbox", *context.argv)
         context.printer.note(Hint("no edit is known here; {} asks the sandbox", command))
 

@@ -14,6 +14,7 @@ from omniedit.errors import (
     InvalidInputError,
     MissingFileError,
     NotFinishedError,
+    OmniEditError,
     ResultGoneError,
 )
 from omniedit.http.urls import check_callback_url, check_clip_url, check_no_video_page
@@ -241,6 +242,16 @@ def edit_command(video: str, prompt: str, model: str, *options: str) -> str:
     return quoted("edit", video, prompt, *options)
 
 
+def _is_clip_at(path: Path, sha256: str | None) -> bool:
+    """Return whether a file, which may be another one of the same name, is this clip."""
+    from omniedit.evolink.uploads import digest_clip  # noqa: PLC0415 - hints rarely need it
+
+    try:
+        return is_file(path) and digest_clip(path, check=False).sha256 == sha256
+    except OmniEditError:
+        return False
+
+
 def known_command(record: Record) -> str | None:
     """Return the command that makes the same edit again; None if it is not known, or too long.
 
@@ -253,7 +264,7 @@ def known_command(record: Record) -> str | None:
     # Another identity means that the edit was cut, was a take, or that the query is missing.
     if record.identity != _identity_of(request, clip_id, ClipPlan()):
         return None
-    if not (is_url or is_result or is_file(Path(video))):
+    if not (is_url or is_result or _is_clip_at(Path(video), record.clip_sha256)):
         return None
     command = edit_command(video, request.prompt, model)
     return command if len(command) <= _LONGEST_COMMAND else None

@@ -31,7 +31,6 @@ from omniedit.terminal.human import (
     failure_of,
     render_amount,
     render_clip,
-    render_credits,
 )
 from omniedit.terminal.text import truncate
 
@@ -259,10 +258,6 @@ def render_summary(
         board: What happened in the run.
     """
     rows = [_summary_row(document, board.known) for document in documents]
-    if len(rows) > 1 and (board.submitted or board.known):
-        spent, is_charged = board.spent_credits
-        verb = "charged" if is_charged else "charged or reserved"
-        rows.append((f"{verb} by this run", "", "", render_credits(spent), ""))
     if not rows:
         request = board.request
         clip, prompt = (request.shown_video, request.prompt) if request else (None, None)

@@ -72,7 +72,8 @@ environ = {"OMNIEDIT_BASE_URL": sys.argv[1], "OMNIEDIT_API_KEY": "sk-b", "OMNIED
 clock = Clock(monotonic=lambda: time.monotonic() + leapt, wait=leap)
 context = Context(environ, clock=clock)
 count = int(sys.argv[3])
-with context.session(JournalUse.REQUIRED, total_tasks=count) as session:
+context.board.expect(count)
+with context.session(JournalUse.REQUIRED) as session:
     waiting = Poller(session, timeout_s=86400)
     now = time.time()
     for number in range(count):

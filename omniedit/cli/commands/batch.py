@@ -180,9 +180,8 @@ def batch(
             if planner.faults:
                 errors = report.add_faults(planner.faults, names, planner.causes)
                 return Outcome(errors=errors, tasks=report.documents)
-            report.plan(edits)
             _confirm(context, session, edits, has_consent=yes)
-            report.begin(is_shard=index_and_count[1] > 1)
+            report.begin(edits, is_shard=index_and_count[1] > 1)
             run = BatchRun(
                 session,
                 options,

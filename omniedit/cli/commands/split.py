@@ -183,8 +183,7 @@ def _new_report(context: Context, plan: SplitPlan, *, has_journal: bool) -> Batc
         return {"piece": edit.number, "start_seconds": start_s, "end_seconds": end_s}
 
     report = BatchReport(context, None, has_journal=has_journal, fields=fields)
-    report.plan(plan.edits)
-    report.begin()
+    report.begin(plan.edits)
     return report
 
 

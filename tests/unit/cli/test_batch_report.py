@@ -54,8 +54,7 @@ class ReportedBatch:
         )
         self.edits = [edit(number) for number in range(1, count + 1)]
         self.report = BatchReport(self.context, "m", has_journal=has_journal)
-        self.report.plan(self.edits)
-        self.report.begin(is_shard=is_shard)
+        self.report.begin(self.edits, is_shard=is_shard)
 
     def submit(self, number: int, task: Task) -> Record:
         record = record_of(task, identity=f"identity-{number}", request_id=f"request-{number}")

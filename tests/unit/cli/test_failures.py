@@ -1,5 +1,6 @@
 """An error's exit status for scripts, and its hint for people."""
 
+import hashlib
 import random
 import re
 import signal
@@ -189,11 +190,12 @@ def test_the_hint_for_an_unfinished_task_names_it() -> None:
 
 GONE = errors.ResultGoneError("no", task_id="t-1")
 CANCELLED = errors.TaskFailedError("no", code="request_cancelled", task_id="t-1")
+CLIP = b"a clip"
 
 
 def edit_of(video: str, *, identity: str | None = None, model: str = DEFAULT_MODEL) -> Record:
     """Return the record of an edit; of an uncut one if the identity is not given."""
-    sha256 = None if "://" in video else "00"
+    sha256 = None if "://" in video else hashlib.sha256(CLIP).hexdigest()
     clip = f"sha256:{sha256}" if sha256 else video
     return record_of(
         Task(task_id="t-1", status="completed"),
@@ -220,6 +222,7 @@ def edit_of(video: str, *, identity: str | None = None, model: str = DEFAULT_MOD
             id="model",
         ),
         pytest.param(edit_of("c.mp4"), "edit VIDEO PROMPT", id="no-such-file-here"),
+        pytest.param(edit_of("other.mp4"), "edit VIDEO PROMPT", id="another-clip-here"),
         pytest.param(edit_of("a b.mp4", identity="cut"), "edit VIDEO PROMPT", id="cut-or-no-query"),
         pytest.param(None, "edit VIDEO PROMPT", id="unknown"),
     ],
@@ -228,7 +231,8 @@ def edit_of(video: str, *, identity: str | None = None, model: str = DEFAULT_MOD
 def test_the_hint_for_a_lost_result_names_the_edit_that_made_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, record: Record | None, edit: str, command: str
 ) -> None:
-    (tmp_path / "a b.mp4").touch()
+    (tmp_path / "a b.mp4").write_bytes(CLIP)
+    (tmp_path / "other.mp4").write_bytes(b"another clip")
     monkeypatch.chdir(tmp_path)
 
     gone, cancelled = (

@@ -327,7 +327,7 @@ def test_a_reply_without_a_list_is_unreadable(value: object) -> None:
         parse_task_list(value)
 
 
-BAD_URLS = ("file:///etc/passwd", "https://a b/\n", "https://user:word@a.example/c")
+BAD_URLS = ("file:///etc/passwd", "https://a b/c.mp4", "https://a.example/c.mp4\n")
 
 
 def test_an_upload_has_a_url_and_an_expiry() -> None:
@@ -336,7 +336,7 @@ def test_an_upload_has_a_url_and_an_expiry() -> None:
     clip = parse_uploaded_clip({"data": stored})
 
     assert (clip.url, clip.expires_at) == ("https://f.example/c.mp4", 1757415693.0)
-    assert parse_uploaded_clip({"data": {"download_url": "http://f.example/c"}}).url
+    assert parse_uploaded_clip({"data": {"download_url": "http://f.example/my c"}}).url
     bad: object
     for bad in ({}, {"data": {}}, *({"data": {"file_url": url}} for url in BAD_URLS)):
         with pytest.raises(UnreadableReplyError):
