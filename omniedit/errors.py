@@ -89,6 +89,10 @@ def _with_commands(program: str, text: str, commands: tuple[str, ...]) -> str:
     return "".join([first, *shown])
 
 
+_LONGEST_MESSAGE: Final = 10_000
+"""In characters. It may quote a value of a manifest or a reply, which may have millions."""
+
+
 class OmniEditError(Exception):
     """An expected failure: one sentence that says what happened, and its details.
 
@@ -116,6 +120,8 @@ class OmniEditError(Exception):
         http_status: int | None = None,
         retry_after_s: float | None = None,
     ) -> None:
+        if len(message) > _LONGEST_MESSAGE:
+            message = f"{message[:_LONGEST_MESSAGE]}…"
         super().__init__(message)
         self.message = message
         self.code = code or self.kind

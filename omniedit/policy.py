@@ -95,8 +95,8 @@ class Policy(NamedTuple):
     """How long to wait for another process before a note says so."""
 
     # Local files.
-    max_settings_bytes: int = 1024**2
-    """The maximum size of `config.toml` or `credentials`."""
+    max_settings_bytes: int = 32 * 1024
+    """The maximum size of `config.toml` or `credentials`; a long TOML key takes quadratic time."""
     max_prompt_bytes: int = 1024**2
     max_manifest_bytes: int = 64 * 1024**2
 

@@ -173,7 +173,7 @@ def _end(context: Context, outcome: Outcome) -> int:
             context.printer.error(error.message, error.hint)
             _print_recovery_commands(context, error)
             _print_trace(context, cause)
-    _note_sandbox(context, status)
+    _note_sandbox(context, status, error)
     _print_documents(context, outcome, status, error)
     if status is ExitStatus.DONE:
         remind(context)
@@ -281,10 +281,11 @@ def _recovery_hint(context: Context, record: "Record") -> str:
     return Hint(f"{what}: {{}}", command)
 
 
-def _note_sandbox(context: Context, status: ExitStatus) -> None:
+def _note_sandbox(context: Context, status: ExitStatus, error: OmniEditError | None) -> None:
     """Name the same command with `--sandbox`, if it found nothing because no edit is known here."""
     params = context.params
-    if context.command not in _LOOKING or params is None:
+    is_misused = error is not None and error.code == "usage"
+    if context.command not in _LOOKING or params is None or is_misused:
         return
     is_list, is_compare = context.command == "list", context.command == "compare"
     if is_list and any(params.get(name) for name in ("remote", "everything", "forget")):

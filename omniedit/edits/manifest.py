@@ -23,6 +23,7 @@ FIELDS: Final = ("video", "prompt", "output", "callback_url", "start", "end", "t
 _NUMBERS: Final = frozenset({"start", "end", "take"})
 _UNSHOWABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _SHOWN_FIELDS: Final = 20
+_LONGEST_FAULT: Final = 1000
 _SHOWN_NAME: Final = 80
 """In characters, of an unknown field."""
 _TAKE: Final = re.compile(r"[0-9]{1,9}")
@@ -92,7 +93,8 @@ def parse_manifest(content: bytes, *, name: str) -> Manifest:
             suffix the first character decides.
     """
     try:
-        text = decode_text(content)
+        # Joined files may have a byte order mark each.
+        text = decode_text(content).lstrip("\ufeff")
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
         is_clip = is_mp4(content)
@@ -110,7 +112,7 @@ def parse_manifest(content: bytes, *, name: str) -> Manifest:
                 raise row
             lines.append(_parse_line(number, row, manifest=name))
         except FaultyLineError as fault:
-            faults.append((number, str(fault)))
+            faults.append((number, str(fault)[:_LONGEST_FAULT]))
         else:
             for field in row.keys() - set(FIELDS):
                 unknown.setdefault(str(field), number)

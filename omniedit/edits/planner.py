@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Final
 
 from omniedit.edits.edit import EditOptions
 from omniedit.edits.manifest import Line, Manifest, name_of_edit
@@ -19,6 +20,9 @@ from omniedit.models import EditRequest, Sound, compared_prompt, is_local, rende
 from omniedit.settings import Setting
 from omniedit.system import LONGEST_NAME_BYTES, THIS_SYSTEM, System
 from omniedit.system.files import is_folder, real_path
+
+_LONGEST_PATH: Final = 4096
+"""In characters. Resolving a path takes time that grows with the square of its length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,7 +295,8 @@ class Planner:
         """
         folder, name = os.path.split(os.path.join(self._base, output))  # noqa: PTH118 - see above
         is_name = name not in {"", ".", ".."} and len(os.fsencode(name)) <= LONGEST_NAME_BYTES
-        if "\0" in output or output.endswith("\\") or not is_name:
+        is_path = "\0" not in output and len(output) <= _LONGEST_PATH
+        if output.endswith("\\") or not (is_name and is_path):
             return None
         if folder not in self._resolved_folders:
             self._resolved_folders[folder] = os.path.realpath(folder)

@@ -257,7 +257,7 @@ def known_command(record: Record) -> str | None:
 
     The journal drops the query of a URL, and keeps the path of a clip as it was typed.
     """
-    video, model = record.video or "", record.model or DEFAULT_MODEL
+    video, model = record.shown_video or "", record.model or DEFAULT_MODEL
     is_url, is_result = not is_local(video), record.parent is not None
     clip_id = video if is_url else f"{_SHA256}{record.clip_sha256}"
     request = EditRequest(video=video, prompt=record.prompt or "", model=model)

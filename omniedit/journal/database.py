@@ -159,6 +159,13 @@ MAGIC: Final = b"SQLite format 3\0"
 _USER_VERSION: Final = slice(60, 64)
 """The bytes of the file header that hold the version (https://sqlite.org/fileformat.html, 1.3)."""
 _READ_VERSION: Final = "pragma user_version"
+_FOREIGN_CODE: Final = """
+    select 1 from sqlite_master where type in ('view', 'trigger')
+        or type = 'table' and (
+            sql like '%check%(%' or sql like '%generated%' or sql like '%as (%' or sql like '%as(%')
+        or type = 'index' and sql like '%(%(%)%)%'
+"""
+"""Finds what could compute something when a row is read or checked."""
 _FAILURES: Final = (LocalError, OSError, UnicodeDecodeError, sqlite3.Error)
 """The errors raised by SQLite, the file system and `omniedit.system.files`."""
 TABLES: Final = (
@@ -406,11 +413,9 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     connection.execute("pragma synchronous=full")
     # On macOS, `fsync` does not flush the drive's cache.
     connection.execute("pragma fullfsync=on")
-    # omniedit creates no views or triggers; one that somebody else put into the file could run forever.
-    if connection.execute(
-        "select 1 from sqlite_master where type in ('view', 'trigger')"
-    ).fetchone():
-        raise damage(path, "it contains views or triggers")
+    # omniedit's schema has none of these; what somebody else put into the file could run forever.
+    if connection.execute(_FOREIGN_CODE).fetchone():
+        raise damage(path, "it contains views, triggers, constraints or generated columns")
     version: int = connection.execute(_READ_VERSION).fetchone()[0]
     if version > VERSION:
         raise _too_new(path, version)

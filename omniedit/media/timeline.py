@@ -186,15 +186,17 @@ class TimelineBuilder:
         self._name = name
         self._frames: list[CodedFrame] = []
         self._has_hidden = False
+        self._last_dts: int | None = None
 
     def add(self, packet: "Packet[VideoStream]") -> None:
         """Add a packet.
 
         Raises:
-            InvalidInputError: If the clip is too long.
+            InvalidInputError: If the clip is too long, or its clock starts again.
         """
         if not packet.size:  # the end of the stream
             return
+        self._check_clock(packet.dts)
         time = packet.dts if packet.pts is None or self._has_slots else packet.pts
         if packet.is_discard or time is None:
             self._has_hidden = True
@@ -208,6 +210,20 @@ class TimelineBuilder:
         reach_s = float((time - self._frames[0].pts) * self._tick_s)
         if reach_s > MAX_LENGTH_S or len(self._frames) > _MOST_FRAMES:
             raise too_long(self._name)
+
+    def _check_clock(self, dts: int | None) -> None:
+        """Refuse a clip of several recordings, whose frames would overlap.
+
+        Raises:
+            InvalidInputError: If its clock starts again.
+        """
+        if dts is None:
+            return
+        if self._last_dts is not None and (self._last_dts - dts) * self._tick_s > 1:
+            msg = f"{self._name} holds several recordings: its clock starts again"
+            hint = "join them with another program first, for example `ffmpeg -i IN OUT.mp4`"
+            raise InvalidInputError(msg, code="damaged_clip", hint=hint)
+        self._last_dts = dts
 
     def finish(self) -> Timeline:
         """Return the timeline.

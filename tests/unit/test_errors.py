@@ -123,3 +123,10 @@ def test_an_extra_is_installed_by_the_running_python(
     line = install_command("media", environment=str(tmp_path))
 
     assert line.partition(" -m ")[0] == ("python" if is_first else "'/a b/python'")
+
+
+def test_a_message_of_millions_of_characters_is_cut() -> None:
+    error = errors.OmniEditError("x" * 1_000_000)
+
+    assert error.message.startswith("x" * 1000)
+    assert len(error.message) < 20_000

@@ -29,6 +29,7 @@ def row(**fields: object) -> dict[str, object]:
         pytest.param(b'{"video": "v", "prompt": "p"}', "m.jsonl", id="json-lines"),
         pytest.param(b'{"video": "v", "prompt": "p"}\r\n\r\n', "m.jsonl", id="crlf-and-blank"),
         pytest.param(b'\xef\xbb\xbf{"video": "v", "prompt": "p"}', "m.jsonl", id="bom"),
+        pytest.param(b"\xef\xbb\xbf\xef\xbb\xbfvideo,prompt\nv,p\n", "m.csv", id="two-boms"),
         pytest.param(
             '{"video": "v", "prompt": "p"}'.encode("utf-16"), "m.jsonl", id="utf-16-from-powershell"
         ),

@@ -115,6 +115,7 @@ def test_an_output_goes_below_the_folder(output: str, folder: str | None, shown:
             "out2/../../out-2/x", "`output` leaves the folder", id="sibling-with-the-same-prefix"
         ),
         pytest.param(".", "`output` does not name a file", id="the-folder-itself"),
+        pytest.param("a/" * 100_000 + "b", "`output` does not name a file", id="very-long"),
         pytest.param("..", "`output` does not name a file", id="parent-folder"),
         pytest.param("sub", "`output` does not name a file", id="existing-folder"),
         pytest.param("new/", "`output` does not name a file", id="trailing-slash"),

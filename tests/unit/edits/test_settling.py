@@ -545,6 +545,35 @@ def test_nothing_is_replayed_after_the_machine_was_suspended(session: BenchSessi
     assert len(session.script.prompts) == 1
 
 
+def test_nothing_is_replayed_after_the_clock_was_set_back(session: BenchSession) -> None:
+    lose_replies(session)
+    session.on_report = lambda event: (
+        setattr(session, "now", lambda: NOW - 2 * HOUR_S) if isinstance(event, Retrying) else None
+    )
+
+    with pytest.raises(OutcomeUnknownError, match="its clock was changed"):
+        submit(session, REQUEST)
+
+    assert len(session.script.prompts) == 1
+
+
+def test_a_replay_may_wait_its_turn_for_an_hour(session: BenchSession) -> None:
+    slow = BenchSession(submission_interval_s=0.25 * HOUR_S, clock=session.time)
+    lose_replies(slow)
+    for _ in range(5):
+        slow.rate_limiter.wait()
+    slow.on_report = lambda event: (
+        setattr(slow.script, "on_submit", lambda _: completed("task-1"))
+        if isinstance(event, Retrying)
+        else None
+    )
+
+    record = submit(slow, REQUEST)
+
+    assert record.task_id == "task-1"
+    assert len(slow.script.prompts) == 2
+
+
 def test_settling_an_unknown_submission_keeps_to_the_timeout(session: BenchSession) -> None:
     submit_with_lost_reply(session)
     limits: list[float] = []

@@ -422,6 +422,13 @@ def test_a_damaged_row_is_never_merged(
             " (select 1 union all select n + 1 from numbers) select n as task_id from numbers",
             id="endless-view",
         ),
+        pytest.param(
+            "alter table tasks add column extra text as (hex(task_id))", id="generated-column"
+        ),
+        pytest.param(
+            "create table other (a text check (length(hex(a)) > 0))", id="check-constraint"
+        ),
+        pytest.param("create index other on tasks (length(hex(model)))", id="expression-index"),
     ],
 )
 def test_nothing_is_taken_from_a_journal_that_omniedit_did_not_write(

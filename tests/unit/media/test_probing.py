@@ -347,6 +347,13 @@ def test_more_frames_than_bytes_are_refused_before_they_take_memory(tmp_path: Pa
     assert "lists more frames than it has bytes" in refusal(clip).message
 
 
+def test_recordings_joined_byte_by_byte_are_refused(tmp_path: Path) -> None:
+    one = make_clip(tmp_path / "a.ts", seconds=2, codec="mpeg2video").read_bytes()
+    (tmp_path / "two.ts").write_bytes(one + one)
+
+    assert "holds several recordings" in refusal(tmp_path / "two.ts").message
+
+
 def test_video_without_dimensions_is_refused(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.avi", codec="ffv1")
     content = bytearray(clip.read_bytes())
