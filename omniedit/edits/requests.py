@@ -118,7 +118,7 @@ def prepare(
     if request.request_id is not None:
         check_request_id(request.request_id)
     _check_model(session, request)
-    _check_prompt(request.prompt, is_sandbox=session.is_sandbox)
+    _check_prompt(session, request.prompt)
     if request.callback_url is not None:
         check_callback_url(request.callback_url, allow_loopback=session.is_sandbox)
     if request.video.startswith(TASK_PREFIX):
@@ -313,14 +313,17 @@ def _check_model(session: Session, request: EditRequest) -> None:
     )
 
 
-def _check_prompt(prompt: str, *, is_sandbox: bool) -> None:
+def _check_prompt(session: Session, prompt: str) -> None:
     if not prompt.strip():
         msg = "the prompt is empty"
         raise InvalidInputError(msg, code="empty_prompt", hint=EXAMPLE_HINT)
     if not is_valid_unicode(prompt):
         msg = "the prompt is not valid UTF-8 text"
         raise InvalidInputError(msg, code="invalid_prompt")
-    if not is_sandbox and _SANDBOX_MARKER.search(prompt):
+    if len(prompt) > session.policy.max_prompt_bytes:
+        msg = f"the prompt has more than {session.policy.max_prompt_bytes:,} characters"
+        raise InvalidInputError(msg, code="invalid_prompt")
+    if not session.is_sandbox and _SANDBOX_MARKER.search(prompt):
         msg = "the prompt has a `[sandbox:…]` marker, which the real service would treat as text"
         hint = "add `--sandbox`, or remove the marker"
         raise InvalidInputError(msg, code="sandbox_marker", hint=hint)

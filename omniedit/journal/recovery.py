@@ -367,11 +367,11 @@ class _Salvage:
         least = (self._usable_bytes - 12) * 32 // 255 - 23
         local = least + (size_bytes - least) % (self._usable_bytes - 4)
         local = local if local <= most else least
-        payload = page[at : at + local]
+        payload = bytearray(page[at : at + local])
         following = int.from_bytes(page[at + local : at + local + 4])
         for _ in range(self._page_count):
             if len(payload) >= size_bytes:
-                return payload[:size_bytes]
+                return bytes(payload[:size_bytes])
             if not 1 < following <= self._page_count:
                 raise _DamageError
             self._explained.add(following)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,6 +51,8 @@ _SAMPLE_FORMAT: Final = "fltp"
 _PREROLL_S: Final = Fraction(1, 2)
 # Matroska rounds times to milliseconds.
 _ROUNDING_S: Final = Fraction(1, 1000)
+_GAP_S: Final = Fraction(1, 100)
+"""The smallest gap between two frames that is kept as silence."""
 # The format in which results are cross-faded.
 _FADED_RATE: Final = 48_000
 _FADED_LAYOUT: Final = "stereo"
@@ -354,16 +357,37 @@ def _resampled(part: Part) -> Generator[tuple["AudioFrame", int]]:
         stream = audio_stream(clip)
         if stream is None:
             return
-        resampler = av.AudioResampler(format=_SAMPLE_FORMAT, layout=_FADED_LAYOUT, rate=_FADED_RATE)
-        at: int | None = None
         source = _Source(clip, stream, part.span.start_s, part.span.length_s)
-        for decoded in chain(_decoded(source), [None]):
-            if decoded is not None and at is None and decoded.time_base is not None:
-                time_s = (decoded.pts or 0) * decoded.time_base
-                at = round((time_s - part.span.start_s) * _FADED_RATE)
-            for frame in resampler.resample(decoded):
+        # A resampler knows no gaps, so each stretch between two gets one of its own.
+        for _, stretch in groupby(_numbered(_decoded(source)), key=itemgetter(0)):
+            resampler = av.AudioResampler(
+                format=_SAMPLE_FORMAT, layout=_FADED_LAYOUT, rate=_FADED_RATE
+            )
+            at: int | None = None
+            for _, decoded, time_s in stretch:
+                if at is None:
+                    at = round((time_s - part.span.start_s) * _FADED_RATE)
+                for frame in resampler.resample(decoded):
+                    yield frame, at
+                    at += frame.samples
+            for frame in resampler.resample(None):
                 yield frame, at or 0
                 at = (at or 0) + frame.samples
+
+
+def _numbered(
+    frames: Iterable["AudioFrame"],
+) -> Iterator[tuple[int, "AudioFrame", Fraction]]:
+    """Yield frames with their times in seconds, after the number of gaps before them."""
+    gaps, following_s = 0, Fraction(0)
+    for frame in frames:
+        time_s = following_s
+        if frame.pts is not None and frame.time_base is not None:
+            time_s = frame.pts * frame.time_base
+        if abs(time_s - following_s) > _GAP_S:
+            gaps += 1
+        following_s = time_s + Fraction(frame.samples, frame.sample_rate)
+        yield gaps, frame, time_s
 
 
 def _fade_in(channel: "array[float]", tail: "array[float]") -> None:

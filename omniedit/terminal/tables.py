@@ -30,6 +30,7 @@ _GAP: Final = "  "
 _SOON_S: Final = 6 * 3600
 _VERY_SOON_S: Final = 3 * 3600
 _LEAST_NAME: Final = 8
+_LONGEST_PROMPT: Final = 200
 _LEAST_VALUE: Final = 8
 _RUNNING: Final = frozenset({TaskStatus.PENDING, TaskStatus.PROCESSING})
 _STATE_COLOURS: Final[Mapping[str, Colour]] = {
@@ -196,7 +197,7 @@ def _cells(
     cells = {
         "TASK": Span(branch + (name if id_length is None else name[-id_length:])),
         "CLIP": Span(render_clip(record.video) or _NONE),
-        "PROMPT": Span(record.prompt or _NONE),
+        "PROMPT": Span((record.prompt or _NONE)[:_LONGEST_PROMPT]),
         "STATE": _state(record, now),
         "CREDITS": Span(_credits(record), None if task and task.is_terminal else Colour.DIM),
         "FILE": _file(record, file, fate),

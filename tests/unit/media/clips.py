@@ -386,3 +386,17 @@ def overwrite_packet(path: Path, kind: str, number: int) -> Path:
     content = path.read_bytes()
     path.write_bytes(content[:begin] + b"\xff" * (end - begin) + content[end:])
     return path
+
+
+def without_audio(source: Path, target: Path, *, from_s: float, until_s: float) -> Path:
+    """Copy a clip without the audio packets of a time range."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        streams = {each.index: new.add_stream_from_template(each) for each in old.streams}
+        for packet in old.demux():
+            if packet.dts is None:
+                continue
+            is_left_out = from_s <= float((packet.pts or 0) * packet.time_base) < until_s
+            if not (packet.stream.type == "audio" and is_left_out):
+                packet.stream = streams[packet.stream_index]
+                new.mux(packet)
+    return target

@@ -14,7 +14,7 @@ from omniedit.media.pieces import Piece, join, plan_split
 from omniedit.media.preparing import prepare
 from omniedit.media.probing import probe_file
 from omniedit.models import Sound as Audio
-from tests.unit.media.clips import Sound, make_clip, packets, see
+from tests.unit.media.clips import Sound, make_clip, packets, see, without_audio
 
 FOUR_SECONDS = list(range(40))
 
@@ -243,6 +243,18 @@ def test_generated_audio_is_faded_without_a_shift(tmp_path: Path, folder: Path) 
     assert seen.level(4.03, 4.09) == pytest.approx(-9, abs=0.5)
     steepest = max(abs(after - before) for before, after in pairwise(seen.samples))
     assert steepest < 0.12
+
+
+def test_a_gap_in_generated_audio_moves_nothing(tmp_path: Path, folder: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=8, sound=Sound())
+    pieces = plan_split(source, longest_s=4)
+    first, second = make_results(pieces, folder)
+    results = [without_audio(first, folder / "gap.mp4", from_s=1.3, until_s=2.6), second]
+
+    out = tmp_path / "out.mp4"
+    join(pieces, results, out, original=source, sound=Audio.NEW)
+
+    assert see(out).beeps == pytest.approx([0, 1, 3, 4, 5, 6, 7], abs=0.03)
 
 
 def test_generated_audio_follows_results_of_any_length(tmp_path: Path, folder: Path) -> None:
