@@ -210,7 +210,9 @@ def find_problems(
                     f"{what} {facts.duration_s:.2f} s long, and the model takes"
                     f" {longest_s:g} s at most"
                 ),
-                fix=Hint("cut it with `--start T --end T`, or edit it in pieces with `--split`"),
+                fix=Hint(
+                    "`edit` cuts it with `--start T --end T`, or edits it in pieces with `--split`"
+                ),
                 is_automatic=False,
             )
         )

@@ -135,22 +135,10 @@ def test_a_clip_that_is_too_long_is_status_2_with_a_hint(
             "verdict does not fit: it is 12.00 s long, and the model takes 10 s at most\n"
         ),
         error="clip.mp4 does not fit: it is 12.00 s long, and the model takes 10 s at most",
-        hint=(
-            "cut it with `omniedit edit --start T --end T`,"
-            " or edit it in pieces with `omniedit edit --split`"
-        ),
+        hint="`edit` cuts it with `--start T --end T`, or edits it in pieces with `--split`",
         fits=False,
         duration_seconds=12.0,
     )
-
-
-def test_the_hint_for_a_long_clip_stays_in_the_sandbox(omniedit: CommandLine, clips: Path) -> None:
-    make_clip(clips / "clip.mp4", seconds=12)
-
-    ended = omniedit("--sandbox", "edit", "clip.mp4", "make it night")
-
-    assert ended.status == 2, ended
-    assert "`omniedit --sandbox edit --split`; `--no-check`" in ended.stderr
 
 
 def test_a_text_file_is_status_2_with_every_field_null(omniedit: CommandLine, clips: Path) -> None:
