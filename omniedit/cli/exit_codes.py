@@ -1,6 +1,7 @@
 """What an error means to a script (exit status) and to a person (hint)."""
 
 import os
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 MISSING_COMMAND: Final = "command_missing"
 """The code of the error whose message is a group's help."""
+_REFUSED: Final = re.compile(
+    r"cannot connect to (?:127\.|localhost|\[::1\]).*refused", re.IGNORECASE
+)
 CREDITS_PAGE: Final = "https://evolink.ai/dashboard/credits"
 
 
@@ -234,6 +238,11 @@ def _later_hint(error: OmniEditError, command: str) -> str:
         return f"{prefix}retry in {left}, at {day}{then:%H:%M:%S} UTC"
     if error.code == "interrupted":
         return "nothing was sent: submit it again"
+    if isinstance(error, errors.NotConnectedError) and _REFUSED.search(error.message):
+        return Hint(
+            f"{prefix}nothing listens there: start it ({{}}), or check the base URL",
+            "sandbox serve",
+        )
     if isinstance(error, errors.NotConnectedError):
         return f"{prefix}check the network and the proxy variables, then try again"
     return f"{prefix}try again later"

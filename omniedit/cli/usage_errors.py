@@ -20,6 +20,9 @@ _TOO_MANY_WORDS: Final = re.compile(
 
 # What other tools call a command, and our name for it.
 _COMMANDS: Final[Mapping[str, str]] = {
+    "show": "status",
+    "open": "compare --open",
+    "completion": "--install-completion",
     "login": "config set-key",
     "auth": "config set-key",
     "init": "config set-key",

@@ -13,7 +13,6 @@ from omniedit.edits.workers import WorkerPool
 from omniedit.errors import (
     AuthenticationError,
     CredentialsError,
-    Hint,
     OmniEditError,
     ResultGoneError,
 )
@@ -107,8 +106,7 @@ def _check_not_gone(record: Record) -> None:
     """
     if record.is_result_gone:
         msg = f"the result of {task_name(record.task_id)} is gone"
-        hint = Hint("{} asks for a fresh link", f"download {record.task_id}")
-        raise ResultGoneError(msg, hint=hint)
+        raise ResultGoneError(msg)
 
 
 def _finish_in_parallel(
