@@ -22,6 +22,7 @@ from omniedit.terminal.human import render_clip, render_credits
 if TYPE_CHECKING:
     from omniedit.cli.context import Context
     from omniedit.edits.batch import EditOutcome
+    from omniedit.edits.manifest import Line
     from omniedit.edits.planner import PlannedEdit
     from omniedit.edits.session import Session
     from omniedit.terminal.documents import Document
@@ -85,6 +86,7 @@ class BatchReport:
         faults: Sequence[tuple[int, str]],
         names: Mapping[int, str],
         causes: Mapping[int, OmniEditError],
+        lines: "Mapping[int, Line]",
     ) -> list[OmniEditError]:
         """Add the invalid lines, and return their errors; nothing has been sent.
 
@@ -92,11 +94,12 @@ class BatchReport:
             faults: The number and the fault of each line.
             names: The names of lines that are not in a manifest.
             causes: The errors behind faults that are not the line's own.
+            lines: The lines that could be parsed.
         """
         errors: list[OmniEditError] = []
         for number, fault in faults:
             error = causes.get(number) or InvalidInputError(fault, code=_INVALID)
-            self._faulty.append(_fault_document(number, TaskError.of(error)))
+            self._faulty.append(_fault_document(number, TaskError.of(error), lines.get(number)))
             name = names.get(number) or f"{self._manifest}:{number}"
             # The fault of a missing clip ends with its path, which names it already.
             is_named = clip_name(fault.rpartition(": ")[2]) == name
@@ -277,10 +280,17 @@ def _status_of(error: OmniEditError | None) -> str:
     return AttemptState.UNKNOWN if is_unknown else AttemptState.REFUSED
 
 
-def _fault_document(number: int, fault: TaskError) -> "Document":
+def _fault_document(number: int, fault: TaskError, line: "Line | None") -> "Document":
     from omniedit.terminal.documents import task_document
 
     record = Record(
-        request_id=None, task=None, status=AttemptState.REFUSED, created_at=0.0, error=fault
+        request_id=None,
+        task=None,
+        status=AttemptState.REFUSED,
+        created_at=0.0,
+        video=line.video if line else None,
+        prompt=line.prompt if line else None,
+        model=line.model if line else None,
+        error=fault,
     )
     return task_document(record) | {"line": number, "output": None}

@@ -68,8 +68,7 @@ class Planner:
         max_credits: float | None = None,
         system: System = THIS_SYSTEM,
     ) -> None:
-        self._session = session
-        self._system = system
+        self._session, self._system = session, system
         folder = options.destination.text
         self._folder = None if folder is None else str(Path(folder))
         self._model = model
@@ -97,6 +96,8 @@ class Planner:
         self.faults: list[tuple[int, str]] = []
         self.causes: dict[int, OmniEditError] = {}
         """By line: the errors that are not the manifest's fault, such as a network failure."""
+        self.faulty: dict[int, Line] = {}
+        """By number: the lines with faults, as far as they could be parsed."""
 
     def plan(self, manifest: Manifest) -> Sequence[PlannedEdit]:
         """Return the edits of this shard; afterwards `faults` has the faults of every line.
@@ -110,19 +111,9 @@ class Planner:
         self.faults = list(manifest.faults)
         manifest.lines.reverse()
         while manifest.lines:
-            line = manifest.lines.pop()
-            try:
-                edit = self._plan_line(line)
-            except TooExpensiveError as error:
-                error.message = f"{line.name}: {error.message}"
-                raise
-            except OmniEditError as error:
-                self._add_fault(line.number, error.message)
-                if not isinstance(error, InvalidInputError | LocalError):
-                    self.causes[line.number] = error
-            else:
-                if edit is not None:
-                    planned.append(edit)
+            edit = self._checked_edit(manifest.lines.pop())
+            if edit is not None:
+                planned.append(edit)
         self._line_of_edit.clear()
         self._name_outputs(planned)
         self.faults.sort()
@@ -134,6 +125,27 @@ class Planner:
                 hint="raise the limit, or ask for fewer edits",
             )
         return planned
+
+    def _checked_edit(self, line: Line) -> PlannedEdit | None:
+        """Return the edit of a line, if it is of this shard and has no fault; collect its faults.
+
+        Raises:
+            TooExpensiveError: If there is a limit, and the cost cannot be estimated.
+        """
+        count = len(self.faults)
+        try:
+            return self._plan_line(line)
+        except TooExpensiveError as error:
+            error.message = f"{line.name}: {error.message}"
+            raise
+        except OmniEditError as error:
+            self._add_fault(line.number, error.message)
+            if not isinstance(error, InvalidInputError | LocalError):
+                self.causes[line.number] = error
+            return None
+        finally:
+            if len(self.faults) > count:
+                self.faulty[line.number] = line
 
     def _plan_line(self, line: Line) -> PlannedEdit | None:
         request = EditRequest(

@@ -508,6 +508,16 @@ def test_the_summary_includes_unsent_lines(bench: Bench, folder: Path) -> None:
     ]
 
 
+def test_a_faulty_line_is_reported_with_its_clip_and_prompt(bench: Bench, folder: Path) -> None:
+    manifest = write_manifest(folder, row("1"), {"video": "gone.mp4", "prompt": "make it night"})
+
+    ended = bench.run("batch", manifest, "--json")
+
+    [task] = ended.document["tasks"]
+    assert (ended.status, task["line"]) == (2, 2), ended
+    assert (task["video"], task["prompt"]) == ("gone.mp4", "make it night")
+
+
 def test_a_summary_is_never_appended_to_a_binary_file(bench: Bench, folder: Path) -> None:
     before = b"\0\0\0\x18ftypmp42" + bytes(100)
     (folder / "clip.mp4").write_bytes(before)

@@ -178,7 +178,7 @@ def batch(
             names = {line.number: line.label for line in parsed.lines if line.label}
             edits = planner.plan(parsed)
             if planner.faults:
-                errors = report.add_faults(planner.faults, names, planner.causes)
+                errors = report.add_faults(planner.faults, names, planner.causes, planner.faulty)
                 return Outcome(errors=errors, tasks=report.documents)
             _confirm(context, session, edits, has_consent=yes)
             report.begin(edits, is_shard=index_and_count[1] > 1)

@@ -252,7 +252,7 @@ def test_every_invalid_line_is_a_document_but_only_50_are_shown(count: int, rest
     batch = ReportedBatch(0)
 
     faults = [(number, "is odd") for number in range(1, count + 1)]
-    errors = batch.report.add_faults(faults, {}, {})
+    errors = batch.report.add_faults(faults, {}, {}, {})
 
     documents = batch.report.documents()
     assert [document["line"] for document in documents] == list(range(1, count + 1))
