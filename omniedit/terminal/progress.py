@@ -27,7 +27,6 @@ from omniedit.events import (
 from omniedit.terminal.board import Board
 from omniedit.terminal.edit_state import EditState
 from omniedit.terminal.human import (
-    ID_CHARACTERS,
     failure_of,
     file_uri,
     render_charge,
@@ -281,9 +280,9 @@ class PlainLines:
         self._printer.message(self._board.counts)
 
     def _name_of(self, edit: EditState) -> str | None:
-        """Return the task ID, or among named edits `clip.mp4 (a1b2c3d4)`."""
+        """Return the task ID, after the name that errors give the edit."""
         name = self._board.name_of(edit.task_id)
-        return f"{name} ({str(edit.task_id)[-ID_CHARACTERS:]})" if name else edit.task_id
+        return f"{name} ({edit.task_id})" if name else edit.task_id
 
     def _print(self, edit: EditState, text: str, name: str | None) -> None:
         last = self._last_shown(edit)
