@@ -385,15 +385,14 @@ def is_unsaved(record: Record) -> bool:
 
 
 def describe_rest(session: Session) -> str:
-    """Return what has no result to save: ` (2 running, 1 with unknown outcome)`, or nothing."""
+    """Return what has no result to save: `2 running, 1 with unknown outcome`, or nothing."""
     records = [each for each in session.journal.recent() if each.origin == session.origin]
     counts = {
         "running": sum(record.is_open for record in records),
         "with unknown outcome": sum(record.is_unsettled for record in records),
         "gone": sum(record.is_result_gone and not has_every_file(record) for record in records),
     }
-    parts = [f"{count} {what}" for what, count in counts.items() if count]
-    return f" ({', '.join(parts)})" if parts else ""
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
 def has_file(record: Record) -> bool:

@@ -152,6 +152,16 @@ def test_what_cannot_be_saved_yet_is_counted(omniedit: CommandLine) -> None:
     assert listed.stderr == "note: nothing to list (1 running)\n"
 
 
+def test_download_all_mentions_what_it_cannot_save(omniedit: CommandLine) -> None:
+    omniedit("--sandbox", "submit", "https://example.com/clip.mp4", "x [sandbox:stall]")
+    omniedit("--sandbox", "submit", "https://example.com/clip.mp4", "y [sandbox:seconds=0]")
+
+    ended = omniedit("--sandbox", "download", "--all", "-o", "saved")
+
+    assert ended.status == 0, ended
+    assert "note: not saved: 1 running\n" in ended.stderr
+
+
 def test_download_all_saves_into_a_folder_even_a_single_result(omniedit: CommandLine) -> None:
     omniedit("--sandbox", "submit", "https://example.com/clip.mp4", "x [sandbox:seconds=0]")
 

@@ -116,8 +116,11 @@ def _save_all(
 
     errors = _save(context, session, found, destination)
     errors.extend(complete_sidecars(session))
+    rest = describe_rest(session)
     if not found and expiring_s is not None:
         context.printer.note("no unsaved result expires that soon")
     elif not found:
-        context.printer.note(f"nothing is left to save{describe_rest(session)}")
+        context.printer.note(f"nothing is left to save{rest and f' ({rest})'}")
+    elif rest:
+        context.printer.note(f"not saved: {rest}")
     return errors
