@@ -339,7 +339,8 @@ def _check_age(session: Session, record: Record, *, deadline: float | None) -> N
     # If the attempt is dated in the future, its age is unknown: treat it as too old.
     if -session.policy.clock_skew_s <= age_s <= session.policy.replay_window_s:
         return
-    candidates = _show_candidates(session, record, deadline=deadline)
+    found = _show_candidates(session, record, deadline=deadline)
+    candidates = found or []
     unsettled = [each for each in session.journal.recent() if each.is_unsettled]
     # Suggest a task only if there is no choice; otherwise only the user can tell.
     is_certain = len(candidates) == len(unsettled) == 1
@@ -350,22 +351,30 @@ def _check_age(session: Session, record: Record, *, deadline: float | None) -> N
         f"submission {request_id} is {age}: the service may have forgotten its ID, and a"
         " replay could pay again"
     )
+    settle = f"{resume_command(request_id)} --as {candidate}"
+    replay_anyway = f"{resume_command(request_id)} --yes"
     hint = Hint(
-        "{} settles it with a task of the account; {} replays it anyway",
-        f"{resume_command(request_id)} --as {candidate}",
-        f"{resume_command(request_id)} --yes",
+        "{} settles it with a task of the account; {} replays it anyway", settle, replay_anyway
     )
+    if found == []:
+        words = "it was probably never accepted: {} replays it; {} settles it with a task you know"
+        hint = Hint(words, replay_anyway, settle)
     raise NotReplayedError(msg, code=OutcomeUnknownError.kind, hint=hint, request_id=request_id)
 
 
-def _show_candidates(session: Session, record: Record, *, deadline: float | None) -> list[str]:
-    """Show the account's tasks since an attempt; return those not submitted from here."""
+def _show_candidates(
+    session: Session, record: Record, *, deadline: float | None
+) -> list[str] | None:
+    """Show the account's tasks since an attempt, and return those not submitted from here.
+
+    None if there are none, but the list may lack some.
+    """
     candidates: list[str] = []
     try:
         tasks, gap = tasks_since(session, record, budget_s=session.left_s(deadline))
     except OmniEditError as error:
         session.warn(f"the account's tasks cannot be read: {error.message}")
-        return candidates
+        return None
     for task in tasks:
         if not was_submitted_here(session, task):
             candidates.append(task.task_id)
@@ -376,6 +385,7 @@ def _show_candidates(session: Session, record: Record, *, deadline: float | None
         session.warn(f"the account's list may lack tasks: {gap}")
     elif not candidates and session.service.clock_offset_s is not None:
         since = render_oldest_instant(session, record)
-        other = "other " if tasks else ""
-        session.warn(f"the account lists no {other}task since {since}")
-    return candidates
+        but = ", except of submissions from here" if tasks else ""
+        session.warn(f"the account lists no task since {since}{but}")
+        return candidates
+    return candidates or None
