@@ -48,6 +48,7 @@ _TOP_BOXES: Final = frozenset(
 # The first entry of a data reference box: its type, and the last byte of its flags.
 _REFERENCE: Final = re.compile(rb"dref.{12}(?:alis|rsrc|url |urn ).{3}(.)", re.DOTALL)
 _SELF_CONTAINED: Final = 1
+_HARMLESS_FRAMES: Final = 1_000_000
 # The size of every frame, or 0 if each has its own, and the number of frames.
 _FRAME_SIZES: Final = re.compile(rb"stsz.{4}(.{4})(.{4})", re.DOTALL)
 _LONGEST_INDEX: Final = 16 * 1024 * 1024
@@ -171,16 +172,18 @@ def index_of(file: Readable, size_bytes: int) -> bytes:
 
 
 def check_frame_counts(index: bytes, *, name: str, size_bytes: int) -> None:
-    """Refuse an index that lists more frames of one size than the file could hold.
+    """Refuse an index that lists far more frames of one size than the file could hold.
 
-    FFmpeg would reserve memory for each of them (ISO/IEC 14496-12, 8.7.3.2).
+    FFmpeg would reserve memory for each of them (ISO/IEC 14496-12, 8.7.3.2). Old QuickTime files
+    count samples of compressed audio as a byte each, which is up to six times as many.
 
     Raises:
         InvalidInputError: If it does.
     """
     for found in _FRAME_SIZES.finditer(index):
         frame_bytes, count = (int.from_bytes(field) for field in found.groups())
-        if frame_bytes * count > size_bytes and not has_external_data(index):
+        most_bytes = max(8 * size_bytes, _HARMLESS_FRAMES)
+        if frame_bytes * count > most_bytes and not has_external_data(index):
             msg = f"{name} is damaged: its index lists more frames than it has bytes"
             raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
 
