@@ -187,6 +187,29 @@ def test_a_hidden_name_is_as_short_as_the_given_system_requires(tmp_path: Path) 
     assert len(hidden_path(tmp_path / ("x" * 99), ".part", system=system).name) == 100
 
 
+@pytest.mark.posix
+def test_a_part_name_is_as_short_as_a_folder_that_did_not_exist_requires(
+    make_bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    def name_limit(folder: Path) -> int:
+        if not folder.is_dir():
+            raise FileNotFoundError
+        return 100
+
+    system = linux(name_limit=name_limit, user=os.getuid())
+    names: list[str] = []
+
+    def note_part_name(part: PartFile) -> None:
+        names.append(part.path.name)
+        part.append(b"result")
+
+    make_bench(system).placement.write(
+        tmp_path / "new" / ("x" * 90), "abcd1234", note_part_name, overwrite=False
+    )
+
+    assert [len(name) <= 100 for name in names] == [True]
+
+
 @pytest.mark.parametrize(
     ("number", "advice"),
     [
