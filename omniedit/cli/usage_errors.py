@@ -9,7 +9,7 @@ from typing import Any, Final
 import typer
 
 from omniedit.cli.exit_codes import MISSING_COMMAND
-from omniedit.cli.parser import COMMANDS_WITH_PROMPT, similar_names, words_without_values
+from omniedit.cli.parser import COMMANDS, COMMANDS_WITH_PROMPT, similar_names, words_without_values
 from omniedit.errors import Hint, InvalidInputError
 from omniedit.sanitize import quoted
 
@@ -186,6 +186,8 @@ def _command_hint(name: str, similar: str | None, command: str, argv: Sequence[s
     group = f"{command} ".lstrip()
     after = next((word for before, word in pairwise(argv) if before == name), "")
     meant = _COMMANDS.get(f"{group}{name} {after}") or _COMMANDS.get(f"{group}{name}")
+    if command == "sandbox" and name in COMMANDS:
+        meant = name if "--sandbox" in argv else f"--sandbox {name}"
     meant = meant or (similar and f"{group}{similar}")
     return Hint("did you mean {}? {} lists all", meant, f"{group}--help") if meant else None
 

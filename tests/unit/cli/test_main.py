@@ -326,6 +326,11 @@ def test_a_full_device_is_a_local_error(monkeypatch: pytest.MonkeyPatch, argv: l
             id="command-of-a-group",
         ),
         pytest.param(
+            ["sandbox", "edit", "a.mp4", "warmer"],
+            "did you mean `omniedit --sandbox edit`? `omniedit sandbox --help` lists all",
+            id="command-after-sandbox",
+        ),
+        pytest.param(
             ["downlod"],
             "did you mean `omniedit download`? `omniedit --help` lists all",
             id="typo-in-a-command",
