@@ -357,7 +357,7 @@ def unsaved_results(session: Session, *, expiring_s: float | None = None) -> Ite
     Tasks that were unfinished when last seen are read again, and skipped if they are still
     unfinished or have failed. A task that cannot be read comes with the error.
     """
-    records = [each for each in session.journal.recent() if each.origin == session.origin]
+    records = _records_of_this_service(session)
     finished = [record for record in records if is_unsaved(record)]
     running = [record for record in records if record.is_open]
     for record, error in read_all(session, running):
@@ -384,9 +384,13 @@ def is_unsaved(record: Record) -> bool:
     )
 
 
+def _records_of_this_service(session: Session) -> list[Record]:
+    return [each for each in session.journal.recent() if each.origin == session.origin]
+
+
 def describe_rest(session: Session) -> str:
     """Return what has no result to save: `2 running, 1 with unknown outcome`, or nothing."""
-    records = [each for each in session.journal.recent() if each.origin == session.origin]
+    records = _records_of_this_service(session)
     counts = {
         "running": sum(record.is_open for record in records),
         "with unknown outcome": sum(record.is_unsettled for record in records),

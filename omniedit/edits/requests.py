@@ -165,12 +165,12 @@ def _known_edit_of_result(session: Session, request: EditRequest) -> PreparedEdi
     sha256 = session.journal.digest_of_result(str(parent.task_id))
     if sha256 is None:
         return None
-    plan = ClipPlan()
+    clip_id, plan = f"{_SHA256}{sha256}", ClipPlan()
     edit = PreparedEdit(
         request=request._replace(parent=parent.task_id),
-        clip_id=f"{_SHA256}{sha256}",
+        clip_id=clip_id,
         plan=plan,
-        identity=_identity_of(request, f"{_SHA256}{sha256}", plan),
+        identity=_identity_of(request, clip_id, plan),
         has_clip=False,
     )
     is_known = session.journal.find_edit(edit.identity, origin=session.origin) is not None
