@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from omniedit.cli.parser import CLIP, COST, OUTPUT, SCRIPTS, WAITING, parse_choice
+from omniedit.cli.parser import CLIP, COST, OUTPUT, SCRIPTS, WAITING, option, parse_choice
 from omniedit.errors import InvalidInputError
 from omniedit.models import Sound
 from omniedit.sanitize import is_valid_unicode
@@ -142,106 +142,62 @@ Prompt = Annotated[
     ),
 ]
 PromptFile = Annotated[
-    str | None,
-    typer.Option(
-        "--prompt-file",
-        rich_help_panel=CLIP,
-        metavar="FILE",
-        help="Read the prompt from FILE (`-`: stdin).",
-    ),
+    str | None, option("--prompt-file FILE", "Read the prompt from FILE (`-`: stdin).", CLIP)
 ]
 CallbackURL = Annotated[
     str | None,
-    typer.Option(
-        "--callback-url",
-        rich_help_panel=SCRIPTS,
-        metavar="URL",
+    option(
+        "--callback-url URL",
+        "Have the service POST the finished task to URL.",
+        SCRIPTS,
         parser=parse_text,
-        help="Have the service POST the finished task to URL.",
     ),
 ]
 RequestID = Annotated[
     str | None,
-    typer.Option(
-        "--request-id",
-        rich_help_panel=SCRIPTS,
-        metavar="ID",
+    option(
+        "--request-id ID",
+        "Your own ID: the same ID is never charged twice.",
+        SCRIPTS,
         parser=parse_text,
-        help="Your own ID: the same ID is never charged twice.",
     ),
 ]
 Check = Annotated[
     bool | None,
-    typer.Option(
-        "--check/--no-check",
-        rich_help_panel=CLIP,
-        help="Check the clip before paying (default: local files only).",
-    ),
+    option("--check/--no-check", "Check the clip before paying (default: local files only).", CLIP),
 ]
 KeepHDR = Annotated[
-    bool,
-    typer.Option(
-        "--keep-hdr",
-        rich_help_panel=CLIP,
-        help="Send HDR colours (PQ, HLG) as they are, not as SDR.",
-    ),
+    bool, option("--keep-hdr", "Send HDR colours (PQ, HLG) as they are, not as SDR.", CLIP)
 ]
-Start = Annotated[
-    str | None,
-    typer.Option(
-        "--start",
-        rich_help_panel=CLIP,
-        metavar="T",
-        help="Start at T: seconds, or minutes:seconds.",
-    ),
-]
-End = Annotated[
-    str | None,
-    typer.Option(
-        "--end", rich_help_panel=CLIP, metavar="T", help="End at T: seconds, or minutes:seconds."
-    ),
-]
+Start = Annotated[str | None, option("--start T", "Start at T: seconds, or minutes:seconds.", CLIP)]
+End = Annotated[str | None, option("--end T", "End at T: seconds, or minutes:seconds.", CLIP)]
 ModelID = Annotated[
     str | None,
-    typer.Option(
-        "--model",
-        rich_help_panel=CLIP,
-        metavar="ID",
-        parser=parse_text,
-        help="The model (`config show` shows the default).",
-    ),
+    option("--model ID", "The model (`config show` shows the default).", CLIP, parser=parse_text),
 ]
 SoundOption = Annotated[
     Sound | None,
-    typer.Option(
-        "--sound",
-        rich_help_panel=OUTPUT,
-        metavar="new|original|none",
+    option(
+        "--sound new|original|none",
+        "The service's sound, the clip's own, or none.",
+        OUTPUT,
         parser=parse_sound,
-        help="The service's sound, the clip's own, or none.",
     ),
 ]
 MaxCredits = Annotated[
     float | None,
-    typer.Option(
-        "--max-credits",
-        rich_help_panel=COST,
-        metavar="N",
+    option(
+        "--max-credits N",
+        "Stop if the estimate exceeds N credits or cannot be made.",
+        COST,
         parser=parse_credits,
-        help="Stop if the estimate exceeds N credits or cannot be made.",
     ),
 ]
 Again = Annotated[
-    bool,
-    typer.Option(
-        "--again", rich_help_panel=COST, help="Submit again, even if already done (charged again)."
-    ),
+    bool, option("--again", "Submit again, even if already done (charged again).", COST)
 ]
 NoJournal = Annotated[
-    bool,
-    typer.Option(
-        "--no-journal", rich_help_panel=SCRIPTS, help="Work without the journal and its protection."
-    ),
+    bool, option("--no-journal", "Work without the journal and its protection.", SCRIPTS)
 ]
 Tasks = Annotated[
     list[str] | None,
@@ -251,43 +207,30 @@ Tasks = Annotated[
     ),
 ]
 Remote = Annotated[
-    bool, typer.Option("--remote", help="Read the account's tasks, wherever they were submitted.")
+    bool, option("--remote", "Read the account's tasks, wherever they were submitted.")
 ]
 Since = Annotated[
     str | None,
-    typer.Option(
-        "--since",
-        metavar="DATE|DUR",
-        help="Only edits since a date (UTC) or a duration ago (`7d`).",
-    ),
+    option("--since DATE|DUR", "Only edits since a date (UTC) or a duration ago (`7d`)."),
 ]
-Force = Annotated[
-    bool, typer.Option("--force", rich_help_panel=OUTPUT, help="Replace an existing file.")
-]
+Force = Annotated[bool, option("--force", "Replace an existing file.", OUTPUT)]
 Sidecar = Annotated[
-    bool,
-    typer.Option(
-        "--sidecar",
-        rich_help_panel=OUTPUT,
-        help="Also write the provenance to NAME.mp4.json.",
-    ),
+    bool, option("--sidecar", "Also write the provenance to NAME.mp4.json.", OUTPUT)
 ]
 Timeout = Annotated[
     float,
-    typer.Option(
-        "--timeout",
-        rich_help_panel=WAITING,
-        metavar="DUR",
+    option(
+        "--timeout DUR",
+        "How long to wait: 90, 90s, 15m, 1h30m (default 30m).",
+        WAITING,
         parser=parse_duration,
-        help="How long to wait: 90, 90s, 15m, 1h30m (default 30m).",
     ),
 ]
 Expiring = Annotated[
     float | None,
-    typer.Option(
-        "--expiring",
-        metavar="DUR",
+    option(
+        "--expiring DUR",
+        "Only unsaved results whose link expires within DUR.",
         parser=parse_duration,
-        help="Only unsaved results whose link expires within DUR.",
     ),
 ]

@@ -90,41 +90,53 @@ def _install_completion(ctx: typer.Context, _param: typer.CallbackParam, value: 
         raise typer.Exit
 
 
-def _flag(*names: str, help: str, section: str = EVERYWHERE, **attrs: Any) -> TyperOption:  # noqa: A002 - Typer's own word
+def option(declaration: str, description: str, section: str = "Options", **attrs: Any) -> Any:
+    """Return an option of one command, declared as a help page shows it: `--output -o PATH`.
+
+    Args:
+        declaration: The names and, for an option that takes a value, its metavar.
+        description: One sentence for the help page.
+        section: The section of the help page.
+        attrs: Further arguments of `typer.Option`.
+    """
+    names, metavar = _names_and_metavar(declaration)
+    return typer.Option(*names, metavar=metavar, help=description, rich_help_panel=section, **attrs)
+
+
+def _built_option(declaration: str, description: str, section: str, **attrs: Any) -> TyperOption:
+    """Return an option that several commands take, declared as in `option`."""
+    names, metavar = _names_and_metavar(declaration)
+    if metavar is None:
+        attrs |= {"is_flag": True, "default": False}
     return TyperOption(
-        param_decls=[*names],
-        is_flag=True,
-        default=False,
-        help=help,
-        rich_help_panel=section,
-        **attrs,
+        param_decls=names, metavar=metavar, help=description, rich_help_panel=section, **attrs
     )
 
 
+def _names_and_metavar(declaration: str) -> tuple[list[str], str | None]:
+    words = declaration.split()
+    metavar = None if words[-1].startswith("-") else words.pop()
+    return words, metavar
+
+
 _GLOBAL_OPTIONS: Final = (
-    _flag("--json", help="Print one JSON document."),
-    _flag("--quiet", "-q", help="No progress and no hints; errors are still shown."),
-    _flag("--verbose", "-v", help="Trace HTTP, keys masked, and where errors come from."),
-    _flag("--sandbox", help="Use the local stand-in: no key, no cost, no edit."),
-    TyperOption(
-        param_decls=["--progress"],
-        metavar="auto|plain|none",
+    _built_option("--json", "Print one JSON document.", EVERYWHERE),
+    _built_option("--quiet -q", "No progress and no hints; errors are still shown.", EVERYWHERE),
+    _built_option(
+        "--verbose -v", "Trace HTTP, keys masked, and where errors come from.", EVERYWHERE
+    ),
+    _built_option("--sandbox", "Use the local stand-in: no key, no cost, no edit.", EVERYWHERE),
+    _built_option(
+        "--progress auto|plain|none",
+        "How progress is shown on stderr.",
+        EVERYWHERE,
         callback=_parse_progress,
-        help="How progress is shown on stderr.",
-        rich_help_panel=EVERYWHERE,
     ),
 )
 """The options that every command takes, before or after its name."""
 _EVENT_OPTIONS: Final = (
-    _flag(
-        "--events", help="Print events as they happen, one JSON object per line.", section=SCRIPTS
-    ),
-    TyperOption(
-        param_decls=["--summary"],
-        metavar="FILE",
-        help="Append a Markdown table of the edits to FILE.",
-        rich_help_panel=SCRIPTS,
-    ),
+    _built_option("--events", "Print events as they happen, one JSON object per line.", SCRIPTS),
+    _built_option("--summary FILE", "Append a Markdown table of the edits to FILE.", SCRIPTS),
 )
 
 
@@ -313,18 +325,17 @@ ROOT: Final = Root(
         'omniedit edit clip.mp4 "make it night" -o night.mp4'
     ),
     params=[
-        _flag(
-            "--version",
-            "-V",
-            help="Show the version and exit.",
-            section="Options",
+        _built_option(
+            "--version -V",
+            "Show the version and exit.",
+            "Options",
             is_eager=True,
             callback=_show_version,
         ),
-        _flag(
+        _built_option(
             "--install-completion",
-            help="Install completion for your shell (bash, zsh, fish, PowerShell) and exit.",
-            section="Options",
+            "Install completion for your shell (bash, zsh, fish, PowerShell) and exit.",
+            "Options",
             is_eager=True,
             callback=_install_completion,
         ),
