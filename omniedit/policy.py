@@ -3,6 +3,7 @@
 All timeouts, budgets, intervals and limits are in one value, which tests replace.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from math import inf
@@ -18,6 +19,10 @@ from omniedit.errors import (
 )
 
 T = TypeVar("T")
+
+SHORTEST_INTERVAL_S: Final = 0.5
+LONGEST_INTERVAL_S: Final = 10.0
+"""The bounds of the interval between submissions after the service has asked to slow down."""
 
 
 class Policy(NamedTuple):
@@ -192,6 +197,73 @@ class Retry:
         if self._budget_s is None:
             return True
         return ends_at <= self._began + min(self._budget_s, longest_retry_s(error, self._policy))
+
+
+class RateLimiter:
+    """Gives threads turns to submit, so that a rate limit that one of them hits holds for all.
+
+    After a rate limit every thread pauses, and for a while turns are farther apart.
+
+    Args:
+        monotonic: The monotonic clock, in seconds.
+        sleep: Rests for some seconds.
+        least_interval_s: The minimum interval between two turns, even without a rate limit.
+    """
+
+    def __init__(
+        self,
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], object],
+        *,
+        least_interval_s: float = 0.0,
+    ) -> None:
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._open_at = 0.0
+        self._interval_s = 0.0
+        self._least_interval_s = least_interval_s
+        self.has_fixed_rate = least_interval_s > 0
+        """Whether there is a minimum interval between turns even without a rate limit."""
+        self._paused_until = 0.0
+        self._pauses = 0
+        self._last_turn_at = -inf
+
+    def wait(self) -> float:
+        """Rest until it is the caller's turn; return how many seconds that took."""
+        began = self._monotonic()
+        while True:
+            with self._lock:
+                now = self._monotonic()
+                pauses = self._pauses
+                turn_at = max(now, self._open_at)
+                self._open_at = turn_at + max(self._interval_s, self._least_interval_s)
+            if turn_at > now:
+                self._sleep(turn_at - now)
+            with self._lock:
+                # A pause that began in the meantime makes every assigned turn void.
+                if pauses == self._pauses:
+                    self._last_turn_at = self._monotonic()
+                    return self._last_turn_at - began
+
+    def slow_down(self, rest_s: float) -> None:
+        """Give no turns for `rest_s` seconds, and then at a longer interval than before."""
+        with self._lock:
+            now = self._monotonic()
+            if now >= self._paused_until:
+                # Slow down only once per pause: further rate limits are replies to requests that
+                # were sent before it.
+                doubled_s = max(SHORTEST_INTERVAL_S, 2 * self._interval_s)
+                self._interval_s = min(LONGEST_INTERVAL_S, doubled_s)
+            self._paused_until = max(self._paused_until, now + rest_s)
+            self._open_at = max(self._paused_until, self._last_turn_at + self._least_interval_s)
+            self._pauses += 1
+
+    def speed_up(self) -> None:
+        """Shorten the interval a little after a success."""
+        with self._lock:
+            slower_s = self._interval_s * 0.8
+            self._interval_s = slower_s if slower_s >= SHORTEST_INTERVAL_S / 2 else 0.0
 
 
 def is_transient(error: OmniEditError) -> bool:

@@ -18,7 +18,7 @@ from omniedit.edits.save import (
     save,
     save_local_copy,
 )
-from omniedit.edits.sending import Sending, sending_lock
+from omniedit.edits.sending import Sending
 from omniedit.edits.session import Session
 from omniedit.edits.sidecar import check_sidecar
 from omniedit.edits.sound import check_sound, save_with_sound, with_sound
@@ -34,9 +34,7 @@ from omniedit.errors import (
     Hint,
     OutcomeUnknownError,
     ResultGoneError,
-    TargetBusyError,
     TargetExistsError,
-    WaitTimeoutError,
 )
 from omniedit.events import Known
 from omniedit.evolink.uploads import clip_changed_error
@@ -136,11 +134,13 @@ def begin_edit(
                 deadline,
                 may_be_known=options.may_be_known,
             )
-            _take_edit_lock(session, locks, edit.identity, deadline)
+            what = "submitting the same edit"
+            lock = session.locked("editing", edit.identity, what=what, deadline=deadline)
+            locks.enter_context(lock)
             known = known_edit(session, edit.identity, options)
             # An unsettled submission is settled with its own request ID, not the one of this call.
             own_id = known.request_id if known and known.is_unsettled else None
-            locks.enter_context(sending_lock(session, own_id or request_id, deadline=deadline))
+            locks.enter_context(session.sending_lock(own_id or request_id, deadline=deadline))
             known = known or known_submission(session, request_id, edit)
             if known is not None and options.again:
                 session.warn(f"`--again` has no effect: request ID {request_id} is known here")
@@ -269,20 +269,6 @@ def _deliver_as_served(
         deadline=begun.deadline,
         stream_out=None if options.sound is Sound.NEW else stream_with_sound,
     )
-
-
-def _take_edit_lock(session: Session, locks: ExitStack, identity: str, deadline: float) -> None:
-    """Take the lock of an edit, waiting while another process submits the same edit.
-
-    Raises:
-        WaitTimeoutError: If another process still holds the lock at the deadline.
-    """
-    what = "submitting the same edit"
-    try:
-        locks.enter_context(session.locked("editing", identity, what=what, deadline=deadline))
-    except TargetBusyError as error:
-        msg = f"another process is still {what}"
-        raise WaitTimeoutError(msg) from error
 
 
 def _send_new(

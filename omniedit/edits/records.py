@@ -311,11 +311,9 @@ def forget(session: Session, reference: str) -> Record:
     """
     attempt = session.journal.find_attempt(reference) or _attempt_ending_with(session, reference)
     if attempt is not None and attempt.task is None:
-        from omniedit.edits.sending import sending_lock  # noqa: PLC0415 - a listing needs none of it
-
         # Not while another process sends it: its task would be lost.
         request_id = str(attempt.request_id)
-        with sending_lock(session, request_id, pays=False, deadline=session.monotonic()):
+        with session.sending_lock(request_id, pays=False, deadline=session.monotonic()):
             session.journal.forget_attempt(request_id)
         if attempt.is_unsettled:
             session.warn(

@@ -1,10 +1,7 @@
 """Sending one submission: retries while it is certainly not accepted, and at most one replay."""
 
 import json
-import math
-import threading
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from typing import Final
 
 from omniedit.edits.reads import render_oldest_instant, tasks_since
@@ -21,18 +18,11 @@ from omniedit.errors import (
     OmniEditError,
     OutcomeUnknownError,
     RateLimitedError,
-    TargetBusyError,
-    WaitTimeoutError,
 )
 from omniedit.events import Retrying, Submitted
 from omniedit.models import EditRequest, Record, Task, TaskError, task_name
 from omniedit.policy import backoff_s, is_certainly_not_accepted, is_transient, longest_retry_s
 from omniedit.sanitize import quoted
-
-SHORTEST_INTERVAL_S: Final = 0.5
-LONGEST_INTERVAL_S: Final = 10.0
-"""The bounds of the interval between submissions after the service has asked to slow down."""
-
 
 INTERRUPTED: Final = TaskError(
     code="interrupted", message="interrupted before anything was sent", kind="not_connected"
@@ -43,73 +33,6 @@ _NO_REPLY: Final = TaskError(
     message="interrupted before the service answered",
     kind=OutcomeUnknownError.kind,
 )
-
-
-class RateLimiter:
-    """Gives threads turns to submit, so that a rate limit that one of them hits holds for all.
-
-    After a rate limit every thread pauses, and for a while turns are farther apart.
-
-    Args:
-        monotonic: The monotonic clock, in seconds.
-        sleep: Rests for some seconds.
-        least_interval_s: The minimum interval between two turns, even without a rate limit.
-    """
-
-    def __init__(
-        self,
-        monotonic: Callable[[], float],
-        sleep: Callable[[float], object],
-        *,
-        least_interval_s: float = 0.0,
-    ) -> None:
-        self._monotonic = monotonic
-        self._sleep = sleep
-        self._lock = threading.Lock()
-        self._open_at = 0.0
-        self._interval_s = 0.0
-        self._least_interval_s = least_interval_s
-        self.has_fixed_rate = least_interval_s > 0
-        """Whether there is a minimum interval between turns even without a rate limit."""
-        self._paused_until = 0.0
-        self._pauses = 0
-        self._last_turn_at = -math.inf
-
-    def wait(self) -> float:
-        """Rest until it is the caller's turn; return how many seconds that took."""
-        began = self._monotonic()
-        while True:
-            with self._lock:
-                now = self._monotonic()
-                pauses = self._pauses
-                turn_at = max(now, self._open_at)
-                self._open_at = turn_at + max(self._interval_s, self._least_interval_s)
-            if turn_at > now:
-                self._sleep(turn_at - now)
-            with self._lock:
-                # A pause that began in the meantime makes every assigned turn void.
-                if pauses == self._pauses:
-                    self._last_turn_at = self._monotonic()
-                    return self._last_turn_at - began
-
-    def slow_down(self, rest_s: float) -> None:
-        """Give no turns for `rest_s` seconds, and then at a longer interval than before."""
-        with self._lock:
-            now = self._monotonic()
-            if now >= self._paused_until:
-                # Slow down only once per pause: further rate limits are replies to requests that
-                # were sent before it.
-                doubled_s = max(SHORTEST_INTERVAL_S, 2 * self._interval_s)
-                self._interval_s = min(LONGEST_INTERVAL_S, doubled_s)
-            self._paused_until = max(self._paused_until, now + rest_s)
-            self._open_at = max(self._paused_until, self._last_turn_at + self._least_interval_s)
-            self._pauses += 1
-
-    def speed_up(self) -> None:
-        """Shorten the interval a little after a success."""
-        with self._lock:
-            slower_s = self._interval_s * 0.8
-            self._interval_s = slower_s if slower_s >= SHORTEST_INTERVAL_S / 2 else 0.0
 
 
 class Sending:
@@ -380,36 +303,6 @@ class Sending:
         is_new = self._edit is not None
         if is_new and self._attempt.clock_offset_s is None and offset_s is not None:
             self._attempt = self._attempt._replace(clock_offset_s=offset_s)
-
-
-@contextmanager
-def sending_lock(
-    session: Session, request_id: str, *, pays: bool = True, deadline: float | None = None
-) -> Generator[None]:
-    """Hold the lock of a submission, waiting while another process sends it.
-
-    Args:
-        request_id: The submission's request ID.
-        pays: Whether the block may pay for a new task; False if it settles an earlier submission.
-        deadline: A monotonic instant at which to stop waiting for the other process; by default,
-            the policy limits the wait.
-
-    Raises:
-        JournalError: If the lock cannot be taken, and paying requires the journal.
-        WaitTimeoutError: If another process still holds the lock then.
-    """
-    what = f"sending submission {request_id}"
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(session.locked("sending", request_id, what=what, deadline=deadline))
-        except TargetBusyError as error:
-            msg = f"another process is still {what}"
-            raise WaitTimeoutError(msg, request_id=request_id) from error
-        except JournalError as error:
-            if session.requires_journal and pays:
-                raise
-            session.warn(f"{error.message}; continuing without it")
-        yield
 
 
 def warn_of_duplicates(

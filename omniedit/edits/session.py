@@ -5,21 +5,27 @@ import threading
 import uuid
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
-from omniedit.errors import Interrupted, JournalError, OmniEditError, TargetBusyError
+from omniedit.errors import (
+    Interrupted,
+    JournalError,
+    OmniEditError,
+    TargetBusyError,
+    WaitTimeoutError,
+)
 from omniedit.journal import Journal
 from omniedit.models import Record
-from omniedit.policy import DEFAULT, Policy, Retry
+from omniedit.policy import DEFAULT, Policy, RateLimiter, Retry
 from omniedit.system import SYSTEM_CLOCK, Clock
 from omniedit.system.files import absolute_path
 
 if TYPE_CHECKING:
     from omniedit.downloads.placement import Placement
     from omniedit.downloads.transfer import Downloader
-    from omniedit.edits.sending import RateLimiter
     from omniedit.events import Event, Observer
     from omniedit.evolink.api import EvoLinkClient
     from omniedit.http.client import HttpClient
@@ -49,109 +55,70 @@ class _Once(cached_property[T]):
             return super().__get__(session, None)
 
 
+@dataclass(kw_only=True, eq=False, repr=False, match_args=False)
 class Session:
     """What the use cases of one command share.
 
     HTTP objects are created on first use, so that commands without network access need no key and
     do not load an HTTP library.
-
-    Args:
-        journal: The journal, opened.
-        origin: The API's origin; records of other origins are kept apart.
-        open_http: Returns the HTTP client.
-        find_connection: Returns the connection, or raises an error if there is no usable one.
-        private_folder: A folder for temporary files.
-        context: The context of `last`.
-        requires_journal: Whether paying requires a working journal.
-        is_sandbox: Whether the service is a sandbox.
-        allows_internal_clips: Whether clips may be on this machine's network.
-        writes_sidecars: Whether each saved result gets a sidecar.
-        is_watched: Whether a progress bar is shown.
-        is_batch: Whether there are many edits: notes are then limited to general ones, each once.
-        probes_results: Whether to probe saved results, if the extra `media` is installed.
-        observers: Called with every event, in this order.
-        shielded: Returns a context manager whose block the first signal interrupts only after a
-            grace period.
-        drain: Waits a few seconds for the replies that other threads are waiting for.
-        stream_out: Writes a file to standard output.
-        clock: The clock.
-        policy: Time-outs, budgets and intervals.
-        already_reported: Messages that an earlier session of the same command has already reported.
-        remembered: What an earlier session of the same command has learnt about files.
-        submission_interval_s: The minimum interval between two submissions.
     """
 
-    def __init__(
-        self,
-        *,
-        journal: Journal,
-        origin: str,
-        open_http: "Callable[[], HttpClient]",
-        find_connection: Callable[[], Connection],
-        private_folder: Path,
-        context: str | None = None,
-        requires_journal: bool = True,
-        is_sandbox: bool = False,
-        allows_internal_clips: bool = False,
-        writes_sidecars: bool = False,
-        is_watched: bool = False,
-        is_batch: bool = False,
-        probes_results: bool = True,
-        observers: "Sequence[Observer]" = (),
-        shielded: Callable[[], AbstractContextManager[None]] = nullcontext,
-        drain: Callable[[], None] = lambda: None,
-        stream_out: Callable[[Path], None] = _no_stream,
-        clock: Clock = SYSTEM_CLOCK,
-        policy: Policy = DEFAULT,
-        already_reported: set[str] | None = None,
-        remembered: Remembered | None = None,
-        submission_interval_s: float = 0.0,
-    ) -> None:
-        self.journal, self.origin = journal, origin
-        self.private_folder = private_folder
-        self.context = context  # of `last`
-        self.recorded_context = None if is_batch else context
-        """The context whose `last` a submission becomes; None in a batch, which has no `last`."""
-        self.requires_journal, self.has_journal = requires_journal, journal.is_persistent
-        self.is_sandbox, self.is_watched = is_sandbox, is_watched
-        self.allows_internal_clips = allows_internal_clips
-        self.writes_sidecars = writes_sidecars
-        self.probes_results = probes_results
-        self.policy, self._submission_interval_s = policy, submission_interval_s
-        self.now, self.monotonic, self._wait = clock
-        self.uploads = threading.BoundedSemaphore(policy.transfers_at_once)
-        """Acquired while a clip is prepared and uploaded."""
-        self._find_connection, self._open_http = find_connection, open_http
+    journal: Journal
+    origin: str  # the API's; records of other origins are kept apart
+    open_http: "Callable[[], HttpClient]"
+    find_connection: Callable[[], Connection]  # raises an error if there is no usable one
+    private_folder: Path  # for temporary files
+    context: str | None = None  # of `last`
+    requires_journal: bool = True  # for paying
+    is_sandbox: bool = False
+    allows_internal_clips: bool = False  # clips may be on this machine's network
+    writes_sidecars: bool = False
+    is_watched: bool = False  # a progress bar is shown
+    is_batch: bool = False  # many edits: notes are limited to general ones, each once
+    probes_results: bool = True  # if the extra `media` is installed
+    observers: "Sequence[Observer]" = ()  # called with every event, in this order
+    # Returns a context manager whose block the first signal interrupts only after a grace period.
+    shielded: Callable[[], AbstractContextManager[None]] = nullcontext
+    # Waits a few seconds for the replies that other threads are waiting for.
+    drain: Callable[[], None] = lambda: None
+    stream_out: Callable[[Path], None] = _no_stream  # writes a file to standard output
+    clock: Clock = SYSTEM_CLOCK
+    policy: Policy = DEFAULT
+    submission_interval_s: float = 0.0  # the minimum time between two submissions
+    # What earlier sessions of the same command have reported, and learnt about files.
+    already_reported: set[str] = field(default_factory=set[str])
+    remembered: Remembered = field(default_factory=Remembered)
+
+    def __post_init__(self) -> None:
+        self.now, self.monotonic, self._wait = self.clock
+        # The context whose `last` a submission becomes; a batch has no `last`.
+        self.recorded_context = None if self.is_batch else self.context
+        self.has_journal = self.journal.is_persistent
+        # Acquired while a clip is prepared and uploaded.
+        self.uploads = threading.BoundedSemaphore(self.policy.transfers_at_once)
+        # Gives the threads of this session turns to submit.
+        self.rate_limiter = RateLimiter(
+            self.monotonic, self.sleep, least_interval_s=self.submission_interval_s
+        )
+        # Held while something is created that worker threads share.
         self.creating = threading.RLock()
-        """Held while something is created that worker threads share."""
+        # Private files of fetched results by task ID, and what removes them when the session ends;
+        # a caller can take them over by `pop_all`.
         self.fetched: dict[str, Path] = {}
-        """Private files of fetched results, by task ID."""
         self.fetched_files = ExitStack()
-        """Removes them when the session ends; a caller can take them over by `pop_all`."""
-        self.stream_out, self._observers = stream_out, observers
-        self.shielded = shielded
-        """Returns a context manager that delays the first signal by a grace period."""
-        self._drain, self._is_batch = drain, is_batch
-        self._remembered: Remembered = {} if remembered is None else remembered
-        self._reported: set[str] = set() if already_reported is None else already_reported
-        self._reported_lock, self._stopping = threading.Lock(), threading.Event()
+        # Callbacks that give up a submission awaiting its reply, by request ID.
         self.outstanding: dict[str, Callable[[], tuple[Record, OmniEditError]]] = {}
-        """Callbacks that give up a submission awaiting its reply, by request ID."""
+        self._reporting, self._stopping = threading.Lock(), threading.Event()
 
     @_Once
     def connection(self) -> Connection:
-        """The connection to the service.
-
-        Raises:
-            CredentialsError: If there is no usable key.
-            MissingExtraError: If the sandbox is not installed.
-        """
-        return self._find_connection()
+        """The connection to the service; raises a `CredentialsError` if there is no usable key."""
+        return self.find_connection()
 
     @_Once
     def http(self) -> "HttpClient":
         """The HTTP client."""
-        return self._open_http()
+        return self.open_http()
 
     @_Once
     def service(self) -> "EvoLinkClient":
@@ -166,23 +133,12 @@ class Session:
         """Raise the errors of `connection` before anything is asked, uploaded or sent."""
         _ = self.service
 
-    @_Once
-    def rate_limiter(self) -> "RateLimiter":
-        """Gives the threads of this session turns to submit."""
-        from omniedit.edits.sending import RateLimiter  # noqa: PLC0415 - few commands submit
-
-        interval_s = self._submission_interval_s
-        return RateLimiter(self.monotonic, self.sleep, least_interval_s=interval_s)
-
     def placement(self, deadline: float | None = None) -> "Placement":
-        """Return what writes files under their final names.
-
-        Args:
-            deadline: A monotonic instant at which to stop waiting for another process.
-        """
+        """Return what writes files under their final names, waiting for others until the deadline."""
         from omniedit.downloads.placement import Placement  # noqa: PLC0415 - few commands save
 
-        placement = Placement(sleep=self._wait_for_writer(), budget_s=self.policy.busy_budget_s)
+        sleep = self._noting_sleep("saving the same file")
+        placement = Placement(sleep=sleep, budget_s=self.policy.busy_budget_s)
         left_s = self.left_s(deadline)
         return placement if left_s is None else placement.within(left_s)
 
@@ -195,45 +151,33 @@ class Session:
             self.http,
             sleep=self.sleep,
             jitter=self.jitter,
-            wait=self._wait_for_writer(),
+            wait=self._noting_sleep("saving the same file"),
             allow_internal=self.allows_internal_clips,
         )
 
     def report(self, event: "Event") -> None:
         """Report an event to the observers."""
-        for observe in self._observers:
+        for observe in self.observers:
             observe(event)
 
     def note(self, message: str, *, is_general: bool = False) -> None:
-        """Report a note; in a batch, only if it is general, and only once.
-
-        Args:
-            message: The note.
-            is_general: Whether it applies to more than one edit.
-        """
+        """Report a note; one about many edits (a general one) only once, and in a batch no other."""
         from omniedit.events import Noted  # noqa: PLC0415 - a listing loads no events
 
-        if self._is_batch and not is_general:
-            return
-        if not is_general or self._is_first(message):
+        if self._is_first(message) if is_general else not self.is_batch:
             self.report(Noted(message=message))
 
     def warn(self, message: str, *, is_once: bool = False) -> None:
-        """Report a warning, which is shown even with `--quiet`.
-
-        Args:
-            message: The warning.
-            is_once: Whether to report it only once, no matter how many edits it applies to.
-        """
+        """Report a warning, which is shown even with `--quiet`; of many edits once if `is_once`."""
         from omniedit.events import Warned  # noqa: PLC0415 - a listing loads no events
 
         if not is_once or self._is_first(message):
             self.report(Warned(message=message))
 
     def _is_first(self, message: str) -> bool:
-        with self._reported_lock:
-            is_first = message not in self._reported
-            self._reported.add(message)
+        with self._reporting:
+            is_first = message not in self.already_reported
+            self.already_reported.add(message)
             return is_first
 
     def sleep(self, seconds: float, /) -> None:
@@ -246,18 +190,14 @@ class Session:
             raise Interrupted(signal.SIGINT)
 
     def check_not_stopping(self) -> None:
-        """Raise if the command is stopping, so that nothing new is started.
-
-        Raises:
-            Interrupted: If the command is stopping.
-        """
+        """Raise `Interrupted` if the command is stopping, so that nothing new is started."""
         if self._stopping.is_set():
             raise Interrupted(signal.SIGINT)
 
     def stop(self) -> None:
         """Keep other threads from starting anything, and wait a little for their replies."""
         self._stopping.set()
-        self._drain()
+        self.drain()
 
     def give_up_outstanding(self) -> list[tuple[Record, OmniEditError]]:
         """Record the submissions whose reply has not arrived, and return them with their errors.
@@ -295,9 +235,6 @@ class Session:
             budget_s: How long to retry, rests included; by default the policy's budget for reads.
             deadline: A monotonic instant that no rest may overrun.
             task_id: The task that the call concerns, for the observers.
-
-        Raises:
-            OmniEditError: The last error.
         """
         retry = Retry(
             sleep=self.sleep,
@@ -329,32 +266,53 @@ class Session:
             deadline: A monotonic instant; by default, the policy limits the wait.
 
         Raises:
-            TargetBusyError: If another process still holds the lock then.
+            WaitTimeoutError: If another process still holds the lock then.
             JournalError: If the lock cannot be taken.
         """
         left_s = self.left_s(deadline)
         budget_s = self.policy.busy_budget_s if left_s is None else left_s
-        quiet_s = min(budget_s, self.policy.quiet_wait_s)
         with ExitStack() as stack:
+            sleep = self._noting_sleep(what)
+            lock = self.journal.locked(action, name, sleep=sleep, timeout_s=budget_s)
             try:
-                stack.enter_context(self.journal.locked(action, name, timeout_s=quiet_s))
-            except TargetBusyError:
-                rest_s = budget_s - quiet_s
-                if rest_s <= 0:
-                    raise
-                self.note(f"waiting for another process, which is {what}")
-                stack.enter_context(self.journal.locked(action, name, timeout_s=rest_s))
+                stack.enter_context(lock)
+            except TargetBusyError as error:
+                msg = f"another process is still {what}"
+                raise WaitTimeoutError(msg) from error
             yield
 
-    def _wait_for_writer(self) -> Callable[[float], None]:
-        """Return a `sleep` for while another process writes the same file; a note says so."""
+    @contextmanager
+    def sending_lock(
+        self, request_id: str, *, pays: bool = True, deadline: float | None = None
+    ) -> Generator[None]:
+        """Hold the lock of a submission; see `locked`.
+
+        If it cannot be taken, a block that does not pay, but settles an earlier submission, goes on
+        without it, and so does every block if paying does not require a journal.
+        """
+        with ExitStack() as stack:
+            what = f"sending submission {request_id}"
+            try:
+                stack.enter_context(
+                    self.locked("sending", request_id, what=what, deadline=deadline)
+                )
+            except WaitTimeoutError as error:
+                raise error.about(request_id=request_id) from error.__cause__
+            except JournalError as error:
+                if self.requires_journal and pays:
+                    raise
+                self.warn(f"{error.message}; continuing without it")
+            yield
+
+    def _noting_sleep(self, what: str) -> Callable[[float], None]:
+        """Return a `sleep` for while another process does the same; a note says so in time."""
         waited_s, is_noted = 0.0, False
 
         def sleep(seconds: float) -> None:
             nonlocal waited_s, is_noted
             if waited_s >= self.policy.quiet_wait_s and not is_noted:
                 is_noted = True
-                self.note("waiting for another process, which is saving the same file")
+                self.note(f"waiting for another process, which is {what}")
             self.sleep(seconds)
             waited_s += seconds
 
@@ -372,15 +330,15 @@ class Session:
             find: Computes the result.
         """
         key, state = (kind, str(absolute_path(path))), _state_of(path)
-        known = self._remembered.get(key)
+        known = self.remembered.get(key)
         if known is None or known[0] != state:
-            known = self._remembered[key] = state, find()
+            known = self.remembered[key] = state, find()
         found: T = known[1]
         return found
 
     def has_changed(self, kind: str, path: Path) -> bool:
         """Return whether a file has changed since `remember` computed this kind of result."""
-        known = self._remembered.get((kind, str(absolute_path(path))))
+        known = self.remembered.get((kind, str(absolute_path(path))))
         return known is not None and known[0] != _state_of(path)
 
     def write_journal(self, write: Callable[[], None]) -> None:

@@ -13,7 +13,6 @@ from omniedit.edits.sending import (
     INTERRUPTED,
     Sending,
     resume_command,
-    sending_lock,
     warn_of_duplicates,
     was_submitted_here,
 )
@@ -51,7 +50,7 @@ def submit(session: Session, request: EditRequest, *, accepts_old: bool = False)
         with refusal_recorded(session, request) as request_id:
             edit = prepare(session, request)
             # If two processes use the same request ID, the second finds the attempt of the first.
-            locks.enter_context(sending_lock(session, request_id))
+            locks.enter_context(session.sending_lock(request_id))
             known = known_submission(session, request_id, edit)
             if known is None:
                 _note_known_edit(session, edit)
@@ -155,7 +154,7 @@ def resume(session: Session, request_id: str, *, accepts_old: bool = False) -> R
         OmniEditError: If the submission was refused: the refusal.
     """
     check_request_id(request_id)
-    with sending_lock(session, request_id, pays=False):
+    with session.sending_lock(request_id, pays=False):
         record = _known_attempt(session, request_id)
         return settle(session, record, accepts_old=accepts_old)
 
@@ -176,7 +175,7 @@ def settle_as(session: Session, request_id: str, reference: str) -> Record:
     command = f"{resume_command(request_id)} --as TASK"
     [found] = find_records(session, [reference], command=command)
     task_id = str(found.task_id)
-    with sending_lock(session, request_id, pays=False):
+    with session.sending_lock(request_id, pays=False):
         record = _known_attempt(session, request_id)
         _check_origin(session, record)
         if not record.is_unsettled:

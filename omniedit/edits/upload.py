@@ -9,7 +9,7 @@ from omniedit.downloads.placement import saved_file
 from omniedit.edits.clips import digest_of_clip, local_clip, plan_clip, progress_of
 from omniedit.edits.requests import PreparedEdit, digest_of
 from omniedit.edits.session import Session
-from omniedit.errors import JournalError, TargetBusyError
+from omniedit.errors import JournalError, WaitTimeoutError
 from omniedit.events import Preparing
 from omniedit.evolink.uploads import Uploader, check_upload_size, clip_changed_error
 from omniedit.http.urls import origin_of
@@ -273,7 +273,7 @@ def _upload_lock(session: Session, key: str, deadline: float | None) -> Generato
     """Hold a lock that keeps other processes from uploading the same file."""
     with ExitStack() as stack:
         # If the lock cannot be taken in time, continue without it: uploading twice costs nothing.
-        with suppress(JournalError, TargetBusyError):
+        with suppress(JournalError, WaitTimeoutError):
             stack.enter_context(
                 session.locked("uploading", key, what="uploading the same clip", deadline=deadline)
             )

@@ -283,7 +283,12 @@ class Journal(Reader):
                     )
 
     def locked(
-        self, action: str, name: str, *, timeout_s: float | None = None
+        self,
+        action: str,
+        name: str,
+        *,
+        timeout_s: float | None = None,
+        sleep: Callable[[float], object] | None = None,
     ) -> AbstractContextManager[None]:
         """Keep other processes from doing the same during a block, after waiting for them.
 
@@ -291,6 +296,7 @@ class Journal(Reader):
             action: What is done: `editing` an identity, `sending` a request ID, `uploading` a clip.
             name: The identity, request ID or digest of a clip that it is done to.
             timeout_s: How long to wait; None for as long as it takes.
+            sleep: Sleeps between two attempts; by default, what the journal was given.
 
         Raises:
             TargetBusyError: If another process is still doing it after `timeout_s`.
@@ -298,7 +304,7 @@ class Journal(Reader):
         path = self._lock_path(action, name)
         if path is None:
             return nullcontext()
-        return held_lock(path, sleep=self._sleep, timeout_s=timeout_s)
+        return held_lock(path, sleep=sleep or self._sleep, timeout_s=timeout_s)
 
     def _store_attempt(self, attempt: Record) -> None:
         row = {

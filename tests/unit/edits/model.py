@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from omniedit.edits.sending import RateLimiter
 from omniedit.errors import Interrupted
 from omniedit.events import Event, Warned
 from omniedit.models import Task, TaskError, TaskStatus
+from omniedit.policy import RateLimiter
 from tests.unit.edits.bench import NOW, RESULTS_URL, BenchSession, VirtualClock, as_json, video_of
 
 KEY_LIFETIME_S: Final = 2 * 3600.0

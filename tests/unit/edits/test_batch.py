@@ -13,7 +13,6 @@ from omniedit.edits.batch import BatchRun, EditOutcome
 from omniedit.edits.edit import EditOptions
 from omniedit.edits.manifest import Line, Manifest
 from omniedit.edits.planner import PlannedEdit, Planner
-from omniedit.edits.sending import RateLimiter
 from omniedit.edits.targets import Destination
 from omniedit.errors import (
     AuthenticationError,
@@ -26,7 +25,7 @@ from omniedit.errors import (
 )
 from omniedit.events import LineFailed, Warned
 from omniedit.models import Task
-from omniedit.policy import DEFAULT
+from omniedit.policy import DEFAULT, RateLimiter
 from tests.unit.edits.bench import CLIP_URL, MODEL, BenchSession, completed, failed, running
 
 WAIT_S = 10.0

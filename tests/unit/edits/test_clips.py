@@ -203,12 +203,10 @@ def test_a_clip_changed_after_its_check_is_not_submitted(
     clip = make_clip(tmp_path / "clip.mp4", seconds=1)
     real_locked = session.journal.locked
 
-    def change_then_lock(
-        action: str, name: str, *, timeout_s: float | None = None
-    ) -> AbstractContextManager[None]:
+    def change_then_lock(action: str, name: str, **options: Any) -> AbstractContextManager[None]:
         if action == "editing":
             make_clip(clip, seconds=2)
-        return real_locked(action, name, timeout_s=timeout_s)
+        return real_locked(action, name, **options)
 
     session.journal.locked = change_then_lock  # type: ignore[method-assign]
     options = EditOptions(destination=Destination("out.mp4"), timeout_s=60.0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from omniedit.edits.sending import LONGEST_INTERVAL_S, SHORTEST_INTERVAL_S, RateLimiter
+from omniedit.policy import LONGEST_INTERVAL_S, SHORTEST_INTERVAL_S, RateLimiter
 from tests.unit.edits.bench import VirtualClock
 
 
