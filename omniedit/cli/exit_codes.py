@@ -1,15 +1,24 @@
-"""What an error means to a script (exit status) and to a person (hint)."""
+"""What an error means to a script (exit status) and to a person (hint), usage errors included."""
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from enum import IntEnum
-from itertools import chain, count
-from typing import TYPE_CHECKING, Final
+from itertools import chain, count, pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
 
 from omniedit import errors
-from omniedit.errors import Hint, OmniEditError
+from omniedit.cli.parser import (
+    COMMANDS,
+    COMMANDS_WITH_PROMPT,
+    SUBMITTING,
+    words_without_values,
+)
+from omniedit.errors import Hint, InvalidInputError, OmniEditError
 from omniedit.sanitize import quoted
 
 if TYPE_CHECKING:
@@ -17,9 +26,6 @@ if TYPE_CHECKING:
 
 MISSING_COMMAND: Final = "command_missing"
 """The code of the error whose message is a group's help."""
-_REFUSED: Final = re.compile(
-    r"cannot connect to (?:127\.|localhost|\[::1\]).*refused", re.IGNORECASE
-)
 CREDITS_PAGE: Final = "https://evolink.ai/dashboard/credits"
 
 
@@ -44,57 +50,37 @@ class ExitStatus(IntEnum):
     TERMINATED = 143
 
 
-_PRECEDENCE: Final = (
-    ExitStatus.INTERRUPTED,
-    ExitStatus.TERMINATED,
-    ExitStatus.HUNG_UP,
-    ExitStatus.BUG,
-    ExitStatus.UNKNOWN,
-    ExitStatus.KEY,
-    ExitStatus.CREDITS,
-    ExitStatus.TOO_EXPENSIVE,
-    ExitStatus.UNAVAILABLE,
-    ExitStatus.USAGE,
-    ExitStatus.FAILED,
-    ExitStatus.GONE,
-    ExitStatus.LOCAL,
-    ExitStatus.UNFINISHED,
-    ExitStatus.NO_SUCH_TASK,
-)
+_CAUSES: Final[Mapping[ExitStatus, tuple[type[OmniEditError], ...]]] = {
+    # The first of them decides the exit status of several tasks.
+    ExitStatus.BUG: (OmniEditError,),
+    ExitStatus.UNKNOWN: (errors.OutcomeUnknownError, errors.IdempotencyConflictError),
+    ExitStatus.KEY: (
+        errors.CredentialsError,
+        errors.AuthenticationError,
+        errors.ModelRefusedError,
+    ),
+    ExitStatus.CREDITS: (errors.QuotaError,),
+    ExitStatus.TOO_EXPENSIVE: (errors.TooExpensiveError,),
+    ExitStatus.UNAVAILABLE: (errors.ServiceError,),
+    ExitStatus.USAGE: (
+        errors.InvalidInputError,
+        errors.RequestRefusedError,
+        errors.EndpointMissingError,
+    ),
+    ExitStatus.FAILED: (errors.TaskFailedError,),
+    ExitStatus.GONE: (errors.ResultGoneError,),
+    ExitStatus.LOCAL: (errors.LocalError,),
+    ExitStatus.UNFINISHED: (errors.NotFinishedError,),
+    ExitStatus.NO_SUCH_TASK: (errors.TaskNotFoundError,),
+}
+"""The errors that end with each status, subclasses included unless they are listed elsewhere."""
+_STATUSES: Final = {cls: status for status, classes in _CAUSES.items() for cls in classes}
+_PRECEDENCE: Final = [*_CAUSES]
 
 
-def exit_status(error: OmniEditError) -> ExitStatus:  # noqa: C901, PLR0912 - one line per row of the table
+def exit_status(error: OmniEditError) -> ExitStatus:
     """Return the exit status of an error."""
-    # The most specific classes come first.
-    match error:
-        case errors.OutcomeUnknownError() | errors.IdempotencyConflictError():
-            return ExitStatus.UNKNOWN
-        case errors.CredentialsError() | errors.AuthenticationError() | errors.ModelRefusedError():
-            return ExitStatus.KEY
-        case errors.QuotaError():
-            return ExitStatus.CREDITS
-        case errors.TaskNotFoundError():
-            return ExitStatus.NO_SUCH_TASK
-        case (
-            errors.InvalidInputError()
-            | errors.RequestRefusedError()
-            | errors.EndpointMissingError()
-        ):
-            return ExitStatus.USAGE
-        case errors.ServiceError():
-            return ExitStatus.UNAVAILABLE
-        case errors.TaskFailedError():
-            return ExitStatus.FAILED
-        case errors.NotFinishedError():
-            return ExitStatus.UNFINISHED
-        case errors.ResultGoneError():
-            return ExitStatus.GONE
-        case errors.LocalError():
-            return ExitStatus.LOCAL
-        case errors.TooExpensiveError():
-            return ExitStatus.TOO_EXPENSIVE
-        case _:
-            return ExitStatus.BUG
+    return next(_STATUSES[cls] for cls in type(error).__mro__ if cls in _STATUSES)
 
 
 def exit_status_of_signal(signal_number: int) -> ExitStatus:
@@ -137,13 +123,15 @@ def hint_for(  # noqa: C901, PLR0912 - one line per case
             return Hint(
                 "choose another model with `--model ID`; {} shows which is set", "config show"
             )
+        case errors.QuotaError() if "token" in error.code or "key" in error.code:
+            return f"this key's own limit is reached, not the account's balance: raise it at {KEY_PAGE}"
         case errors.QuotaError():
-            return _quota_hint(error)
+            return f"top up at {CREDITS_PAGE}"
         case errors.TaskNotFoundError():
             return _no_task_hint(error)
         case errors.WrongBaseURLError():
             return Hint("{} shows where the base URL comes from", "config show")
-        case errors.RequestRefusedError() if command in {"edit", "submit", "batch"}:
+        case errors.RequestRefusedError() if command in SUBMITTING:
             return Hint("{} shows the request", 'submit VIDEO "PROMPT" --dry-run')
         case errors.InvalidInputError() if error.code == "usage":
             return Hint("{} explains it", f"{command} --help")
@@ -169,15 +157,16 @@ def hint_for(  # noqa: C901, PLR0912 - one line per case
             return _again_hint("{} makes it again, and is charged again", command, record)
         case errors.TargetExistsError():
             option = {"edit": "--output", "download": "--output", "wait": "--download"}.get(command)
-            name = f"choose another name with `{option}`" if option else "choose another name"
-            return f"{name}, or replace the file with `--force`"
+            name = f"another name with `{option}`" if option else "another name"
+            return f"choose {name}, or replace the file with `--force`"
         case errors.JournalError() if command in {"edit", "batch"}:
             return (
                 "nothing was sent; `--no-journal` continues without the journal and its protection"
             )
         case errors.JournalError():
-            words = "{} shows where it is; OMNIEDIT_STATE_DIR selects another folder"
-            return Hint(words, "config path")
+            return Hint(
+                "{} shows where it is; OMNIEDIT_STATE_DIR selects another folder", "config path"
+            )
         case _:
             return None
 
@@ -198,10 +187,9 @@ def quoted_destination(destination: str | None) -> str:
 
 def _again_hint(text: str, command: str, record: "Record | None") -> str:
     """Return a hint with the command that makes an edit again; `{}` in the text stands for it."""
-    if command == "edit":
-        return text.format("the same command with `--again`")
-    if command == "batch":
-        return text.format("the same command with this edit alone and `--again`")
+    if command in {"edit", "batch"}:
+        which = " with this edit alone and" if command == "batch" else " with"
+        return text.format(f"the same command{which} `--again`")
     from omniedit.edits.requests import known_command
 
     known = known_command(record) if record else None
@@ -217,17 +205,8 @@ def _no_task_hint(error: OmniEditError) -> str:
     return Hint(f"{{}} shows the tasks known here; {words}", "list")
 
 
-def _quota_hint(error: OmniEditError) -> str:
-    from omniedit.settings import KEY_PAGE
-
-    if "token" in error.code or "key" in error.code:
-        return f"this key's own limit is reached, not the account's balance: raise it at {KEY_PAGE}"
-    return f"top up at {CREDITS_PAGE}"
-
-
 def _later_hint(error: OmniEditError, command: str) -> str:
-    is_unsent = command in {"submit", "edit", "batch"} and error.request_id
-    prefix = "nothing was accepted; " if is_unsent else ""
+    prefix = "nothing was accepted; " if command in SUBMITTING and error.request_id else ""
     if error.retry_after_s is not None:
         from omniedit.terminal.human import render_duration
 
@@ -238,11 +217,262 @@ def _later_hint(error: OmniEditError, command: str) -> str:
         return f"{prefix}retry in {left}, at {day}{then:%H:%M:%S} UTC"
     if error.code == "interrupted":
         return "nothing was sent: submit it again"
-    if isinstance(error, errors.NotConnectedError) and _REFUSED.search(error.message):
-        return Hint(
-            f"{prefix}nothing listens there: start it ({{}}), or check the base URL",
-            "sandbox serve",
-        )
-    if isinstance(error, errors.NotConnectedError):
-        return f"{prefix}check the network and the proxy variables, then try again"
-    return f"{prefix}try again later"
+    if not isinstance(error, errors.NotConnectedError):
+        return f"{prefix}try again later"
+    refused = r"cannot connect to (?:127\.|localhost|\[::1\]).*refused"
+    if re.search(refused, error.message, re.IGNORECASE):
+        words = f"{prefix}nothing listens there: start it ({{}}), or check the base URL"
+        return Hint(words, "sandbox serve")
+    return f"{prefix}check the network and the proxy variables, then try again"
+
+
+_RETRY: Final = Hint("run the same {} again: it continues where it stopped", "edit")
+# What other tools call a command, and our name for it or what replaces it.
+_COMMANDS: Final[Mapping[str, str | Hint]] = {
+    "auth": "config set-key",
+    "balance": "credits",
+    "cancel": Hint("the service cannot cancel a task; one that fails is not charged"),
+    "completion": "--install-completion",
+    "config get": "config show",
+    "config set": "config set-key",
+    "create": "edit",
+    "estimate": "probe",
+    "generate": "edit",
+    "get": "download",
+    "history": "list",
+    "init": "config set-key",
+    "login": "config set-key",
+    "logout": "config unset-key",
+    "models": Hint("`--model ID` chooses a model; {} shows which is set", "config show"),
+    "open": "compare --open",
+    "quota": "credits",
+    "resume": _RETRY,
+    "retry": _RETRY,
+    "sandbox start": "sandbox serve",
+    "set-key": "config set-key",
+    "setup": "config set-key",
+    "show": "status",
+    "skills": "help agents",
+    "tasks": "list",
+    "tasks batch": "status",
+    "tasks get": "status",
+    "tasks wait": "wait",
+    "unset-key": "config unset-key",
+    "upload": Hint("{} uploads a local clip itself", 'edit VIDEO "PROMPT"'),
+    "version": "--version",
+}
+# What other tools and commands call an option, and our names for it.
+_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "-d": ("--output", "--dir"),
+    "-f": ("--force",),
+    "-j": ("--concurrency",),
+    "-m": ("--model",),
+    "-n": ("--limit", "--dry-run"),
+    "-y": ("--yes",),
+    "--budget": ("--max-credits",),
+    "--debug": ("--verbose",),
+    "--download": ("--output",),
+    "--format": ("--json",),
+    "--idempotency-key": ("--request-id",),
+    "--jobs": ("--concurrency",),
+    "--max-cost-usd": ("--max-credits",),
+    "--output": ("--download", "--dir"),
+    "--output-dir": ("--dir",),
+    "--overwrite": ("--force",),
+}
+# What Typer says, and plain words for it.
+_PLAIN_WORDS: Final[Mapping[str, str]] = {
+    r"is not a valid int range": "is not a whole number",
+    r"is not a valid float range": "is not a number",
+    r"is not in the range x>=(\d+)": r"is less than \1",
+    r"is not in the range (\d+)<=x<=(\d+)": r"is not from \1 to \2",
+    r"^missing argument '\[?(\w+)[^']*'": r"\1 is missing",
+    r"(?s)^got unexpected extra argument\(s\) \((.*)\)": r"too many arguments: \1",
+}
+
+
+def usage_error(
+    error: typer.TyperException, argv: Sequence[str], *, command: str
+) -> InvalidInputError:
+    """Return a usage error in plain words for one of Typer's, with a hint at what was meant.
+
+    Args:
+        error: Typer's error.
+        argv: The command line as typed.
+        command: The command's name, as far as it was recognised.
+    """
+    ctx: typer.Context | None = getattr(error, "ctx", None)
+    command = ctx.command_path.partition(" ")[2] if ctx else command
+    kind, message = type(error).__name__, error.format_message()
+    if kind == "NoArgsIsHelpError":
+        if not any(word.startswith("-") for word in argv):
+            return InvalidInputError(message, code=MISSING_COMMAND)
+        message = "missing command"  # as Typer says if options follow the group's name
+    hint: Hint | None = None
+    if found := re.match(r"(?s)Got unexpected extra argument\(s\) \((.*)\)", message):
+        if command == "config set-key":
+            # The argument is not shown: it is the key.
+            hint = Hint("{} asks for it, {} reads it from a file", command, f"{command} < key.txt")
+            message = "a key is never an argument: other users could read it"
+        elif ctx:
+            hint = _words_hint(ctx, found[1], command, argv)
+    elif found := re.match(r"No such command '([^']*)'(?:\. Did you mean '([^']+)')?", message):
+        message = f"no such command '{found[1]}'"
+        hint = _edit_hint(found[1], argv) or _command_hint(found[1], found[2], command, argv)
+    elif kind == "NoSuchOption":
+        message = f"no such option: {getattr(error, 'option_name', '')}"
+        hint = _option_hint(error, command, argv)
+    message = message[:1].lower() + message[1:].rstrip(".")
+    is_unknown = message.startswith(("no such", "missing command"))
+    words = "{} lists all" if is_unknown else "{} explains it"
+    hint = hint or Hint(words, f"{command} --help".lstrip())
+    return InvalidInputError(_in_plain_words(message), code="usage", hint=hint)
+
+
+def _in_plain_words(message: str) -> str:
+    for pattern, words in _PLAIN_WORDS.items():
+        message = re.sub(pattern, words, message)
+    return message
+
+
+def prompt_hint(command: str) -> Hint:
+    """Return how to give a PROMPT that begins with `-`."""
+    return Hint(
+        "a PROMPT that begins with `-` goes last, after `--`: {},"
+        " or into a file: `--prompt-file FILE`",
+        f'{command} VIDEO -- "PROMPT"',
+    )
+
+
+def _words_hint(ctx: typer.Context, rest: str, command: str, argv: Sequence[str]) -> Hint | None:
+    """Return which words need quotes; None if there is no such advice.
+
+    Args:
+        ctx: The call, with the arguments that were parsed.
+        rest: The words that were left over.
+        command: The command's name.
+        argv: The command line as typed.
+    """
+    from omniedit.models import is_video_name
+
+    params = ctx.params
+    if "video" not in params:
+        return None
+    if "--" in argv and rest.startswith("-"):
+        return Hint("options go before `--`: what follows it is VIDEO and PROMPT")
+    # The command in a hint has no options: if any were typed, only name the words.
+    has_options = any(word.startswith("-") and word != "--sandbox" for word in argv)
+    words = " ".join(filter(None, [params["video"], params.get("prompt"), rest]))
+    for blank in [*re.finditer(" ", f"{words} ")][1:]:
+        name, prompt = words[: blank.start()], words[blank.end() :]
+        is_name = is_video_name(name) and not is_video_name(params["video"])
+        if is_name or os.path.isfile(name):  # noqa: PTH113 - Path raises if a name is too long
+            if has_options:
+                return Hint(f"put the file name in quotes: {quoted(name)}")
+            typed = f"{command} {quoted(name)}"
+            if "prompt" in params:
+                typed += f" {quoted(prompt)}" if prompt else ' "PROMPT"'
+            return Hint("put the file name in quotes: {}", typed)
+    if "prompt" not in params:
+        return None
+    words_hint = Hint("put the whole PROMPT in quotes: {}", f'{command} VIDEO "PROMPT"')
+    return _batch_hint(argv, command, has_options=has_options) or words_hint
+
+
+def _batch_hint(argv: Sequence[str], command: str, *, has_options: bool) -> Hint | None:
+    """Return the `batch` command for several clips; None if fewer than two were typed."""
+    from omniedit.models import is_video_name
+
+    words = [word for word in argv if not word.startswith("-") and word != command]
+    clips = [word for word in words if is_video_name(word)]
+    if len(clips) < 2:  # noqa: PLR2004 - several
+        return None
+    others = [word for word in words if word not in clips]
+    batch = 'batch CLIP… --prompt "PROMPT"'
+    if not has_options and len(others) <= 1:
+        prompt = quoted(*others) or '"PROMPT"'
+        batch = f"batch {quoted(*clips)} --prompt {prompt}"
+    return Hint("to edit several clips with the same prompt: {}", batch)
+
+
+def _edit_hint(name: str, argv: Sequence[str]) -> Hint | None:
+    """Return the `edit` command for a clip typed in place of a command; None if it is no clip."""
+    from omniedit.models import is_video_name
+
+    if not (is_video_name(name) or name.startswith(("http://", "https://"))):
+        return None
+    words = [word for word in argv if word != "--sandbox"]
+    prompt = "" if len(words) > 1 else ' "PROMPT"'
+    return Hint("did you mean {}?", f"edit {quoted(*words)}{prompt}")
+
+
+def _command_hint(name: str, similar: str | None, command: str, argv: Sequence[str]) -> Hint | None:
+    """Return which command was probably meant; None if unknown."""
+    group = f"{command} ".lstrip()
+    after = next((word for before, word in pairwise(argv) if before == name), "")
+    meant = _COMMANDS.get(f"{group}{name} {after}") or _COMMANDS.get(f"{group}{name}")
+    if isinstance(meant, Hint):
+        return meant
+    if command == "sandbox" and name in COMMANDS:
+        meant = name if "--sandbox" in argv else f"--sandbox {name}"
+    meant = meant or (similar and f"{group}{similar}")
+    return Hint("did you mean {}? {} lists all", meant, f"{group}--help") if meant else None
+
+
+def _option_hint(error: Any, command: str, argv: Sequence[str]) -> Hint | None:
+    """Return which option was probably meant; None if unknown."""
+    name: str = error.option_name
+    takes_prompt, is_prose = command in COMMANDS_WITH_PROMPT, re.search(r"\s", name) is not None
+    if takes_prompt and len(name) == len("-x") and name not in argv:
+        return prompt_hint(command)  # it is the beginning of a word such as `-dark`
+    if hint := _alternative_to(name, command):
+        return hint
+    params = error.ctx.command.params
+    # An argument's only name is its own, without dashes.
+    own = {name for param in params for name in param.opts if name.startswith("-")}
+    similar = [option for option in _OPTIONS.get(name, ()) if option in own]
+    if not similar and error.possibilities and not is_prose:
+        # Never suggest an option that spends money or replaces a file.
+        likely = [option[2:] for option in own - {"--again", "--force", "--yes"}]
+        similar = [f"--{near}" for near in get_close_matches(name[2:], likely)]
+        similar.sort(key=lambda option: not option.startswith(name))
+    if similar:
+        return Hint(f"did you mean `{similar[0]}`? {{}} lists all", f"{command} --help".lstrip())
+    if not command:
+        return Hint(f"options go after the command: `omniedit COMMAND … {name}`")
+    words = [word for word in words_without_values(params, argv) if not word.startswith("-")]
+    has_prompt = len(words) > len(("edit", "VIDEO")) and not is_prose
+    return prompt_hint(command) if takes_prompt and not has_prompt else None
+
+
+def _alternative_to(name: str, command: str) -> Hint | None:  # noqa: C901, PLR0912 - one case per word
+    """Return what replaces an option that other tools have; None if nothing does."""
+    takes_prompt = command in COMMANDS_WITH_PROMPT
+    match name:
+        case "-o" | "--out" | "--output" | "--wait" if command == "submit":
+            words = "{} sends an edit and does not wait; {} also saves the result"
+            return Hint(words, "submit", "edit VIDEO PROMPT --output PATH")
+        case "-n" | "--dry-run" if command in {"edit", "batch"}:
+            return Hint("{} shows what an edit would send", 'submit VIDEO "PROMPT" --dry-run')
+        case "-i" | "--input" | "--input-file" | "--video" if takes_prompt or command == "probe":
+            prompt = ' "PROMPT"' if takes_prompt else ""
+            return Hint("VIDEO needs no option: {}", f"{command} VIDEO{prompt}")
+        case "-p" | "--prompt" | "--prompts" if takes_prompt:
+            return Hint("PROMPT needs no option: {}", f'{command} VIDEO "PROMPT"')
+        case "--no-wait" if command == "edit":
+            return Hint("{} sends an edit and does not wait", "submit")
+        case "--output-dir" if command in {"edit", "wait", "download"}:
+            return Hint("a folder ends in `/`: `-o FOLDER/`")
+        case "--negative-prompt" if takes_prompt or command == "batch":
+            return Hint("write negative wishes into the prompt")
+        case "--aspect-ratio" | "--resolution" | "--seed" if takes_prompt or command == "batch":
+            return Hint("the service has no such setting")
+        case "--duration" | "--length" if takes_prompt:
+            return Hint("a result is as long as its clip; `--end T` cuts the clip")
+        case "--resume" if command in {"edit", "wait", "batch"}:
+            words = "{} settles a submission whose outcome is unknown"
+            return Hint(words, "submit --resume REQUEST_ID")
+        case "--api-key" | "--key":
+            return Hint("a key is never an option: {} asks for it", "config set-key")
+        case _:
+            return None

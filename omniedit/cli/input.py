@@ -113,7 +113,7 @@ def _missing_prompt_hint(argv: Sequence[str]) -> str:
     """Return what probably became of the prompt, or an example of one."""
     for word in argv:
         if word.startswith("-o") and len(word) > len("-o"):
-            from omniedit.cli.usage_errors import prompt_hint
+            from omniedit.cli.exit_codes import prompt_hint
 
             hint = prompt_hint("edit")
             # At the end, because what was typed may contain `{}`.

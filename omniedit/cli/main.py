@@ -19,9 +19,10 @@ from omniedit.cli.exit_codes import (
     exit_status_of_signal,
     hint_for,
     quoted_destination,
+    usage_error,
     worst,
 )
-from omniedit.cli.parser import ROOT
+from omniedit.cli.parser import ROOT, SUBMITTING
 from omniedit.errors import (
     NOTHING_SUBMITTED,
     AuthenticationError,
@@ -53,8 +54,6 @@ _NOT_REMINDING: Final = frozenset({"", "config", "help", "journal", "list", "san
 _LOOKING: Final = frozenset({"compare", "download", "list", "status", "usage", "wait"})
 """The commands that look for known edits."""
 _SHOWN_TASKS: Final = 5
-_SUBMITTING: Final = frozenset({"batch", "edit", "submit"})
-"""The commands that may pay."""
 _SERVER: Final = "sandbox serve"
 """The command that normally ends by a signal."""
 _NARROWEST_HELP: Final = 20
@@ -109,8 +108,6 @@ def _outcome_of(context: Context) -> Outcome:
             terminal_width=width,
         )
     except _UsageError as error:
-        from omniedit.cli.usage_errors import usage_error
-
         _read_output_options(context)
         return Outcome(errors=[usage_error(error, context.argv, command=context.command)])
     except SystemExit:
@@ -205,7 +202,7 @@ def _interruption(
 
 def _unbegun_hint(context: Context) -> str | None:
     """Return the hint of a command that would have submitted, but did not get that far."""
-    is_unbegun = not context.has_session and not _SUBMITTING.isdisjoint(context.argv)
+    is_unbegun = not context.has_session and not SUBMITTING.isdisjoint(context.argv)
     return NOTHING_SUBMITTED if is_unbegun else None
 
 

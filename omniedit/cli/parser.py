@@ -44,18 +44,13 @@ COMMANDS: Final[Mapping[str, str]] = {
 """The function or group of each command, in the module of the same name."""
 COMMANDS_WITH_PROMPT: Final = frozenset({"edit", "submit"})
 """Those with a PROMPT argument."""
+SUBMITTING: Final = COMMANDS_WITH_PROMPT | {"batch"}
+"""Those that may pay."""
 _COMMANDS_WITH_EVENTS: Final = frozenset({"edit", "wait", "batch"})
 _PATHS: Final = frozenset({"DIR", "FILE", "PATH"})
 """The metavars of options that name a file or a folder."""
 _NAME_WIDTH: Final = 20
 _SUMMARY_LIMIT: Final = 200
-
-
-def similar_names(name: str, names: Iterable[str]) -> list[str]:
-    """Return the names that may be meant by a misspelt one, the most similar first."""
-    from difflib import get_close_matches
-
-    return get_close_matches(name, [*names])
 
 
 def parse_choice(text: str, choices: tuple[str, ...]) -> str:
@@ -247,7 +242,7 @@ class Command(TyperCommand):
         for word in words_without_values(self.params, args):
             is_prompt = re.match(r"-[^-]", word) and re.search(r"\s", word)
             if is_prompt and word[:2] not in valued_options(self.params):
-                from omniedit.cli.usage_errors import prompt_hint
+                from omniedit.cli.exit_codes import prompt_hint
 
                 msg = f"no such option: {word}"
                 raise InvalidInputError(msg, code="usage", hint=prompt_hint(self.name))

@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.parser import COMMANDS, similar_names
+from omniedit.cli.parser import COMMANDS
 from omniedit.errors import Hint, InvalidInputError
 from omniedit.terminal.printer import Printer
 from omniedit.terminal.text import Line, Span, labelled
@@ -115,7 +116,7 @@ def _command(ctx: typer.Context, *names: str) -> str:
         command = find(parent, name) if find else None
         if command is None:
             msg = f"there is no help on `{' '.join(names)}`"
-            near = similar_names(name, [*TOPICS, *COMMANDS]) if len(names) == 1 else []
+            near = get_close_matches(name, [*TOPICS, *COMMANDS]) if len(names) == 1 else []
             meant = Hint("did you mean {}?", f"help {near[0]}") if near else None
             hint = meant or f"topics: {', '.join(TOPICS)}"
             raise InvalidInputError(msg, code="usage", hint=hint)
