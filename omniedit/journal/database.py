@@ -1,14 +1,15 @@
 """The journal's SQLite file: opening, schema, transactions and errors."""
 
 import os
+import re
 import sqlite3
 import stat
 import threading
 import uuid
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple
 
 from omniedit.errors import (
     JournalDamagedError,
@@ -20,7 +21,7 @@ from omniedit.errors import (
 )
 from omniedit.policy import DEFAULT
 from omniedit.system import error_reason
-from omniedit.system.files import check_own_path, open_own_file, real_path
+from omniedit.system.files import check_own_path, open_own_file
 from omniedit.system.folders import make_private_folder, refuse_dangling_link
 
 JOURNAL_FILE: Final = "journal.db"
@@ -33,7 +34,12 @@ ADOPT_ORPHANS: Final = """
 """
 """Mark every task that has no attempt as adopted."""
 
-_VERSION_1: Final = (
+COUNTED_TABLES: Final = ("attempts", "tasks", "files", "calls")
+"""The tables whose rows are counted when a journal is recovered or merged."""
+TABLES: Final = (*COUNTED_TABLES, "attempt_keys", "uploads", "recoveries")
+
+# New columns are appended, and nullable: `recover` reads older rows without them.
+_SCHEMA: Final = (
     # Submissions, including refused and unknown ones.
     """
     create table attempts (
@@ -47,11 +53,27 @@ _VERSION_1: Final = (
         body_digest text,
         created_at real not null,
         task_id text,
-        error text                  -- JSON: code, message, suggestion, kind, http_status
+        error text,                 -- JSON: code, message, suggestion, kind, http_status
+        clock_offset_s real,        -- the service's clock minus ours
+        -- What was edited, to compare it with the result and to record the result's provenance.
+        clip_sha256 text,
+        start_s real,
+        end_s real,
+        parent text,                -- the task whose result the clip is
+        model text,
+        clip text                   -- JSON: facts about the clip as sent
     )
     """,
     "create index attempts_by_identity on attempts (origin, identity)",
     "create index attempts_by_task on attempts (task_id)",
+    "create index attempts_by_time on attempts (created_at)",
+    # The key of each submission: it must not be replayed with another account's key.
+    """
+    create table attempt_keys (
+        request_id text primary key,
+        key_digest text not null    -- salt:SHA-256 of salt and key
+    )
+    """,
     # The service's tasks: submitted from here, or adopted.
     """
     create table tasks (
@@ -71,6 +93,8 @@ _VERSION_1: Final = (
         recorded_at real not null
     )
     """,
+    f"create index tasks_open on tasks (origin) where status not in {ENDED}",
+    "create index tasks_adopted on tasks (task_id) where is_adopted = 1",
     """
     create table files (
         task_id text not null,
@@ -78,6 +102,10 @@ _VERSION_1: Final = (
         size_bytes integer not null,
         sha256 text not null,
         saved_at real not null,
+        is_elsewhere integer,       -- on another machine, after a merge
+        facts text,                 -- JSON
+        sound text,                 -- null: as served
+        served_path text,
         primary key (task_id, path)
     )
     """,
@@ -95,30 +123,10 @@ _VERSION_1: Final = (
     create table uploads (
         sha256 text not null,
         origin text not null,
-        url text not null,
-        expires_at real not null,
-        primary key (sha256, origin)
-    )
-    """,
-)
-_VERSION_2: Final = (
-    # Version 1 did not record which file service a cached upload is on.
-    "drop table uploads",
-    """
-    create table uploads (
-        sha256 text not null,
-        origin text not null,
         files_origin text not null,
         url text not null,
         expires_at real not null,
         primary key (sha256, origin, files_origin)
-    )
-    """,
-    # The key of each submission: it must not be replayed with another account's key.
-    """
-    create table attempt_keys (
-        request_id text primary key,
-        key_digest text not null        -- salt:SHA-256 of salt and key
     )
     """,
     # Damaged journals that were recovered into this one, and which rows could not be read.
@@ -126,57 +134,18 @@ _VERSION_2: Final = (
     create table recoveries (
         damaged_file text primary key,
         recovered_at real not null,
-        rows_restored text not null,    -- JSON: table -> number
+        rows_restored text not null,  -- JSON: table -> number
         unreadable_pages integer not null,
-        missing_ids text not null       -- JSON
+        missing_ids text not null     -- JSON
     )
     """,
 )
-_VERSION_3: Final = (
-    # `alter table` does not rewrite existing rows, and `recover` reads them without these columns,
-    # so all of them must be nullable.
-    "alter table attempts add column clock_offset_s real",  # the service's clock minus ours
-    "alter table files add column is_elsewhere integer",  # on another machine, after a merge
-    # What was edited, to compare it with the result and to record the result's provenance.
-    "alter table attempts add column clip_sha256 text",
-    "alter table attempts add column start_s real",
-    "alter table attempts add column end_s real",
-    "alter table attempts add column parent text",  # the task whose result the clip is
-    "alter table attempts add column model text",
-    "alter table attempts add column clip text",  # JSON: facts about the clip as sent
-    "alter table files add column facts text",  # JSON
-    "alter table files add column sound text",  # null: as served
-    "alter table files add column served_path text",
-    # For frequent queries on journals of a hundred thousand edits.
-    "create index attempts_by_time on attempts (created_at)",
-    f"create index tasks_open on tasks (origin) where status not in {ENDED}",
-    "create index tasks_adopted on tasks (task_id) where is_adopted = 1",
-    ADOPT_ORPHANS,
-)
-_MIGRATIONS: Final = (_VERSION_1, _VERSION_2, _VERSION_3)
-VERSION: Final = len(_MIGRATIONS)
+_SEQUENCES: Final = "create table sqlite_sequence(name,seq)"  # SQLite's own, for `autoincrement`
+VERSION: Final = 3
 MAGIC: Final = b"SQLite format 3\0"
 _USER_VERSION: Final = slice(60, 64)
 """The bytes of the file header that hold the version (https://sqlite.org/fileformat.html, 1.3)."""
-_READ_VERSION: Final = "pragma user_version"
-_FOREIGN_CODE: Final = """
-    select 1 from sqlite_master where type in ('view', 'trigger')
-        or type = 'table' and (
-            sql like '%check%(%' or sql like '%generated%' or sql like '%as (%' or sql like '%as(%')
-        or type = 'index' and sql like '%(%(%)%)%'
-"""
-"""Finds what could compute something when a row is read or checked."""
-_FAILURES: Final = (LocalError, OSError, UnicodeDecodeError, sqlite3.Error)
-"""The errors raised by SQLite, the file system and `omniedit.system.files`."""
-TABLES: Final = (
-    "attempts",
-    "attempt_keys",
-    "tasks",
-    "files",
-    "calls",
-    "uploads",
-    "recoveries",
-)
+_NOT_UTF_8: Final = "it contains text that is not UTF-8"
 
 
 class Recovery(NamedTuple):
@@ -240,25 +209,21 @@ class Database:
             )
             self._file = path.stat() if path else None
             try:
-                _prepare(self._connection, self.shown_path)
+                _prepare(self._connection, self.shown_path, is_new=path is None)
             except BaseException:
                 # Windows cannot rename an open file.
                 self._connection.close()
                 raise
 
     def check(self) -> None:
-        """Check every page of the file, and that its tables have the columns of this version.
+        """Check every page of the file.
 
         Raises:
-            JournalDamagedError: If a page or a table is damaged.
+            JournalDamagedError: If a page is damaged.
         """
-        row: Any = self.rows("pragma quick_check(1)")[0]
-        if row[0] != "ok":
-            raise damage(self.shown_path, row[0])
-        with closing(Database(None)) as new:
-            for table in TABLES:
-                if self.columns(table) != new.columns(table):
-                    raise damage(self.shown_path, f"the table {table} has other columns")
+        [(found,)] = self.rows("pragma quick_check(1)")
+        if found != "ok":
+            raise damage(self.shown_path, found)
 
     def close(self) -> None:
         """Close the file once no other thread is using it."""
@@ -275,11 +240,11 @@ class Database:
         rows = self.rows(f"pragma table_info({table})")
         return {str(row["name"]): tuple(row) for row in rows}
 
-    def counts(self, tables: Sequence[str]) -> dict[str, int]:
-        """Return the number of rows in each table."""
+    def counts(self) -> dict[str, int]:
+        """Return the number of rows in each of `COUNTED_TABLES`."""
         return {
             table: int(self.rows(f"select count(*) from {table}")[0][0])  # noqa: S608 - constants only
-            for table in tables
+            for table in COUNTED_TABLES
         }
 
     def execute(self, sql: str, *values: object) -> None:
@@ -297,17 +262,6 @@ class Database:
         names, marks = ", ".join(values), ", ".join("?" * len(values))
         verb = "insert" if conflict else "insert or replace"
         self.execute(f"{verb} into {table} ({names}) values ({marks}) {conflict}", *values.values())
-
-    @contextmanager
-    def attached(self, path: Path) -> Generator[None]:
-        """Attach another file as the schema `other` for a block."""
-        with mapped_errors(self.path), self._lock:
-            # The path need not be valid UTF-8.
-            self._connection.execute("attach database ? as other", (os.fsencode(path),))
-            try:
-                yield
-            finally:
-                self._connection.execute("detach database other")
 
     @contextmanager
     def writing(self) -> Generator[None]:
@@ -342,7 +296,7 @@ def companions(path: Path) -> list[Path]:
     Opening a database reads them, which would never end if one of them were a named pipe.
     """
     # SQLite looks for them where a link leads to.
-    file = real_path(path)
+    file = Path(os.path.realpath(path))
     return [file.with_name(f"{file.name}{suffix}") for suffix in ("-journal", "-wal", "-shm")]
 
 
@@ -394,7 +348,7 @@ def _create(path: Path) -> None:
     os.close(os.open(new, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
         with closing(sqlite3.connect(new, isolation_level=None)) as connection:
-            _prepare(connection, path)
+            _prepare(connection, path, is_new=True)
         try:
             os.link(new, path)
         except FileExistsError:
@@ -408,22 +362,33 @@ def _create(path: Path) -> None:
         new.unlink(missing_ok=True)
 
 
-def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path | None, *, is_new: bool) -> None:
     connection.row_factory = sqlite3.Row
     connection.execute("pragma synchronous=full")
     # On macOS, `fsync` does not flush the drive's cache.
     connection.execute("pragma fullfsync=on")
-    # omniedit's schema has none of these; what somebody else put into the file could run forever.
-    if connection.execute(_FOREIGN_CODE).fetchone():
-        raise damage(path, "it contains views, triggers, constraints or generated columns")
-    version: int = connection.execute(_READ_VERSION).fetchone()[0]
+    if is_new:
+        with connection:
+            connection.execute("begin")
+            for statement in (*_SCHEMA, f"pragma user_version={VERSION}"):
+                connection.execute(statement)
+    version: int = connection.execute("pragma user_version").fetchone()[0]
     if version > VERSION:
         raise _too_new(path, version)
-    if version < VERSION:
-        _migrate(connection)
+    # In any other schema a column may be missing, or compute something forever when it is read.
+    read_schema = "select sql from sqlite_master where sql is not null"
+    found = {_bare(sql) for (sql,) in connection.execute(read_schema)}
+    if version != VERSION or found != {*map(_bare, _SCHEMA), _SEQUENCES}:
+        raise damage(path, "its tables are not those of this version")
     # Damage in the middle of a file goes unnoticed until that part is read.
     for table in TABLES:
         connection.execute(f"select * from {table} limit 1").fetchall()  # noqa: S608 - constants only
+
+
+def _bare(sql: object) -> str:
+    """Return SQL without comments and differences of case and white space."""
+    spaced = re.sub(r"--.*|\s+", " ", str(sql), flags=re.ASCII)
+    return re.sub(r" *([(),]) *", r"\1", spaced).strip().lower()
 
 
 def _too_new(path: Path | None, version: int) -> JournalTooNewError:
@@ -431,49 +396,33 @@ def _too_new(path: Path | None, version: int) -> JournalTooNewError:
     return JournalTooNewError(msg, hint=f"upgrade omniedit: `{upgrade_command()}`")
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    with connection:
-        connection.execute("begin immediate")
-        # Another process may have migrated it while this one waited for the lock.
-        version: int = connection.execute(_READ_VERSION).fetchone()[0]
-        for migration in _MIGRATIONS[version:]:
-            # `executescript` would commit first.
-            for statement in migration:
-                connection.execute(statement)
-        connection.execute(f"pragma user_version={VERSION}")
-
-
 @contextmanager
 def mapped_errors(path: Path | None) -> Generator[None]:
     """Raise SQLite and file system errors as `JournalError`."""
     try:
         yield
-    except _FAILURES as error:
-        _raise_mapped(path, error)
+    except (JournalError, TargetBusyError):
+        raise
+    except (LocalError, OSError) as error:
+        raise _unusable(path, error) from error
+    except UnicodeDecodeError as error:
+        raise damage(path, _NOT_UTF_8) from error
+    except sqlite3.OperationalError as error:
+        # The statements are constant: if one is wrong, the file lacks a table or a column.
+        code = getattr(error, "sqlite_errorcode", None)
+        if code not in {None, sqlite3.SQLITE_ERROR}:
+            raise _unusable(path, error) from error
+        raise damage(path, error if code else _NOT_UTF_8) from error
+    except sqlite3.DatabaseError as error:
+        # Its other subclasses concern the statement, not the file.
+        if type(error) is not sqlite3.DatabaseError:
+            raise
+        raise damage(path, error) from error
 
 
-def _raise_mapped(path: Path | None, error: Exception) -> NoReturn:
-    """Raise a SQLite or file system error as `JournalError`, and any other error unchanged."""
-    hint = None
-    match error:
-        case LocalError() if not isinstance(error, JournalError | TargetBusyError):
-            reason, hint = error.message, error.hint
-        case OSError():
-            reason = error_reason(error)
-        case sqlite3.OperationalError() if hasattr(error, "sqlite_errorcode"):
-            # The statements are constant: if one is wrong, the file lacks a table or a column.
-            if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
-                raise damage(path, error) from error
-            reason = str(error)
-        case sqlite3.OperationalError() | UnicodeDecodeError():
-            raise damage(path, "it contains text that is not UTF-8") from error
-        case sqlite3.DatabaseError() if type(error) is sqlite3.DatabaseError:
-            # Its other subclasses concern the statement, not the file.
-            raise damage(path, error) from error
-        case _:
-            raise error
-    msg = f"the journal {path} cannot be used: {reason}"
-    raise JournalError(msg, hint=hint) from error
+def _unusable(path: Path | None, error: Exception) -> JournalError:
+    hint = error.hint if isinstance(error, LocalError) else None
+    return JournalError(f"the journal {path} cannot be used: {error_reason(error)}", hint=hint)
 
 
 def damage(path: Path | None, reason: object) -> JournalDamagedError:

@@ -1,5 +1,6 @@
 """Merging the edits of other journals into this one; the others are never written to."""
 
+import os
 import shutil
 import sqlite3
 import uuid
@@ -20,13 +21,13 @@ from omniedit.journal.database import (
     mapped_errors,
 )
 from omniedit.journal.reading import Reader, is_present
-from omniedit.journal.rows import COUNTED_TABLES, parse_row, saved_file
+from omniedit.journal.rows import parse_row, saved_file
 from omniedit.policy import DEFAULT
 from omniedit.system.files import check_kind
 from omniedit.system.folders import private_folder
 
 _TASKS: Final = f"""
-    insert into tasks ({{columns}}) select {{columns}} from other.tasks where true
+    insert into tasks select * from other.tasks where true
     on conflict (task_id) do update set
         -- No `iif` here: see `journal`.
         status = case when status in {ENDED} then status else excluded.status end,
@@ -47,7 +48,7 @@ _REFUSED_HERE: Final = """
 """
 """The request IDs of attempts that were refused here but perhaps accepted there."""
 _ATTEMPTS: Final = """
-    insert into attempts ({columns}) select {theirs} from other.attempts
+    insert into attempts select * from other.attempts
     where task_id is null
         or task_id not in (select task_id from attempts where task_id is not null)
     order by created_at
@@ -57,12 +58,12 @@ _ATTEMPTS: Final = """
     where origin = excluded.origin and body_digest is excluded.body_digest and task_id is null
         and excluded.task_id is not null
 """
-_RENAMED: Final = """
-    insert into attempts ({columns}) select {theirs} from other.attempts
+_RENAME_PAID: Final = """
+    update or ignore other.attempts set request_id = 'merged-' || substr(task_id, -121)
     where task_id is not null
-        and task_id not in (select task_id from attempts where task_id is not null)
+        and task_id not in (select task_id from main.attempts where task_id is not null)
 """
-"""Take attempts that were paid for under a request ID that belongs to another edit here."""
+"""Rename attempts that were paid for under a request ID that belongs to another edit here."""
 _CONFLICTS: Final = (
     """
     select 'request ID ' || request_id || ' became task ' || ours.task_id || ' here, and task '
@@ -84,10 +85,8 @@ _CONFLICTS: Final = (
         or ours.credits_used <> theirs.credits_used
     """,  # noqa: S608 - constants only
 )
-# The columns are named here, because their names in the other journal may be anything.
 _NEW_FILES: Final = """
-    select task_id, path, size_bytes, sha256, saved_at, is_elsewhere, facts, sound, served_path
-    from other.files where (task_id, path) not in (select task_id, path from files)
+    select * from other.files where (task_id, path) not in (select task_id, path from files)
 """
 _JOURNAL_HEADERS_BYTES: Final = 1024**2
 """More than the headers of a rollback journal take (https://sqlite.org/fileformat.html, 3)."""
@@ -123,45 +122,44 @@ def merge(
     with (
         _copied(folder / JOURNAL_FILE, private, timeout_s) as copy,
         closing(Database(into / JOURNAL_FILE, timeout_s=timeout_s)) as database,
-        database.attached(copy),
-        database.writing(),
     ):
-        conflicts = [str(row[0]) for sql in _CONFLICTS for row in database.rows(sql)]
-        before = database.counts(COUNTED_TABLES)
-        database.execute(_TASKS.format(columns=", ".join(database.columns("tasks"))))
-        columns = ", ".join(database.columns("attempts"))
-        for row in database.rows(_REFUSED_HERE):
-            # Keep our attempt and its call under a new ID, since theirs must never be `last`.
-            fallback_id = f"refused-{uuid.uuid4().hex}"
-            for table in ("attempt_keys", "calls", "attempts"):
-                database.execute(
-                    f"update {table} set request_id = ? where request_id = ?",  # noqa: S608 - constants only
-                    fallback_id,
-                    row["request_id"],
-                )
-        # The outcome of a submission that the other journal calls `sending` is unknown here.
-        state = " case state when 'sending' then 'unknown' else state end"
-        theirs = columns.replace(" state", state)
-        database.execute(_ATTEMPTS.format(columns=columns, theirs=theirs))
-        theirs = theirs.replace("request_id", "'merged-' || substr(task_id, -121)")
-        database.execute(_RENAMED.format(columns=columns, theirs=theirs))
-        database.execute(ADOPT_ORPHANS)
-        for row in database.rows(_NEW_FILES):
-            is_elsewhere = None if is_present(saved_file(parse_row(row))) else 1
-            database.insert("files", {**row, "is_elsewhere": is_elsewhere})
-        for table in ("attempt_keys", "recoveries"):
-            columns = ", ".join(database.columns(table))
-            database.execute(
-                f"insert or ignore into {table} ({columns}) select {columns} from other.{table}"  # noqa: S608 - constants only
-            )
-        after = database.counts(COUNTED_TABLES)
-    new = {table: after[table] - before[table] for table in COUNTED_TABLES}
+        # The path need not be valid UTF-8.
+        database.rows("attach database ? as other", os.fsencode(copy))
+        # The copy is changed as well, but only for this merge.
+        database.rows("pragma other.journal_mode = off")
+        with database.writing():
+            conflicts = [str(row[0]) for sql in _CONFLICTS for row in database.rows(sql)]
+            before = database.counts()
+            _take_rows(database)
+            new = {table: count - before[table] for table, count in database.counts().items()}
     return Merged(
         submissions=new["attempts"],
         tasks=new["tasks"],
         files=new["files"],
         conflicts=tuple(conflicts),
     )
+
+
+def _take_rows(database: Database) -> None:
+    database.execute(_TASKS)
+    for row in database.rows(_REFUSED_HERE):
+        # Keep our attempt and its call under a new ID, since theirs must never be `last`.
+        fallback_id = f"refused-{uuid.uuid4().hex}"
+        for table in ("attempt_keys", "calls", "attempts"):
+            database.execute(
+                f"update {table} set request_id = ? where request_id = ?",  # noqa: S608 - constants only
+                fallback_id,
+                row["request_id"],
+            )
+    # The outcome of a submission that the other journal calls `sending` is unknown here.
+    database.execute("update other.attempts set state = 'unknown' where state = 'sending'")
+    for sql in (_ATTEMPTS, _RENAME_PAID, _ATTEMPTS, ADOPT_ORPHANS):
+        database.execute(sql)
+    for row in database.rows(_NEW_FILES):
+        is_elsewhere = None if is_present(saved_file(parse_row(row))) else 1
+        database.insert("files", {**row, "is_elsewhere": is_elsewhere})
+    for table in ("attempt_keys", "recoveries"):
+        database.execute(f"insert or ignore into {table} select * from other.{table}")  # noqa: S608 - constants only
 
 
 @contextmanager

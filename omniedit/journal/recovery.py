@@ -20,6 +20,7 @@ from typing import BinaryIO, Final, NamedTuple, TypeAlias
 from omniedit.errors import JournalDamagedError
 from omniedit.journal.database import (
     ADOPT_ORPHANS,
+    COUNTED_TABLES,
     JOURNAL_FILE,
     MAGIC,
     Database,
@@ -27,7 +28,7 @@ from omniedit.journal.database import (
     mapped_errors,
 )
 from omniedit.journal.reading import LOCKS_FOLDER, Reader, held_lock
-from omniedit.journal.rows import COUNTED_TABLES, UNPARSABLE, parse_row
+from omniedit.journal.rows import UNPARSABLE, parse_row
 from omniedit.models import TaskStatus
 from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM, System
@@ -171,7 +172,7 @@ def _restore(
         )
         recovery = Recovery(
             damaged_file=damaged_file,
-            rows_restored=database.counts(COUNTED_TABLES),
+            rows_restored=database.counts(),
             unreadable_pages=found.unreadable_pages,
             missing_ids=found.missing_ids(),
         )

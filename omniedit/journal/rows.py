@@ -8,6 +8,7 @@ from sqlite3 import Row
 from types import NoneType
 from typing import Any, Final, TypeAlias, cast
 
+from omniedit.journal.database import COUNTED_TABLES
 from omniedit.models import (
     MOST_CREDITS,
     SavedFile,
@@ -25,9 +26,6 @@ _UNRECORDED_MODEL: Final = "gemini-omni-flash-video-edit"
 """The model of attempts made before the model was recorded, when there was only one."""
 UNPARSABLE: Final = (LookupError, TypeError, ValueError, RecursionError)
 """The errors that parsers raise for damaged columns."""
-COUNTED_TABLES: Final = ("attempts", "tasks", "files", "calls")
-"""The tables whose rows are counted when a journal is recovered or merged."""
-
 ParsedRow: TypeAlias = dict[str, Any]
 """A row by column, each value checked and converted by `parse_row`."""
 

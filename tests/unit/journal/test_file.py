@@ -23,7 +23,7 @@ from omniedit.errors import (
     TargetBusyError,
 )
 from omniedit.journal import Journal
-from omniedit.journal.database import _VERSION_1, VERSION, Database, check_version
+from omniedit.journal.database import VERSION, Database, check_version
 from tests.systems import windows
 
 _SUBMITTER = """
@@ -173,38 +173,44 @@ def test_only_a_newer_journal_fails_the_version_check(
     assert [*folder.iterdir()] == before
 
 
-@pytest.mark.posix
-def test_migrating_an_older_file_keeps_every_row(folder: Path) -> None:
-    folder.mkdir(parents=True)
+def test_a_file_whose_columns_were_added_later_is_read(folder: Path) -> None:
+    with Journal(folder) as journal:
+        journal.record_call("c", "request-1")
     with contextlib.closing(sqlite3.connect(folder / "journal.db")) as connection:
-        for statement in _VERSION_1:
-            connection.execute(statement)
-        connection.execute(
-            "insert into attempts values"
-            " ('request-1', 'o', 'i', 'accepted', 'v', 'p', null, null, 1.0, 'task-1', null)"
-        )
-        connection.execute(
-            "insert into tasks values"
-            " ('task-1', 'o', 'completed', 'm', 1.0, 60, 31.8, 31, '[]', null, null, 0, 0, 1.0)"
-        )
-        connection.execute("insert into files values ('task-1', '/out.mp4', 1, '00', 1.0)")
-        connection.execute("insert into calls values (1, 'c', 'request-1', 1.0)")
-        connection.execute("insert into uploads values ('sha', 'o', 'https://f.example', 9e9)")
-        connection.execute("pragma user_version=1")
-        connection.commit()
+        connection.executescript("""
+            drop table files;
+            create table files (
+                task_id text not null, path text not null, size_bytes integer not null,
+                sha256 text not null, saved_at real not null, -- as before the other columns
+                primary key (task_id, path)
+            );
+        """)
+        for column in ("is_elsewhere integer", "facts text", "sound text", "served_path text"):
+            connection.execute(f"alter table files add column {column}")
 
     with Journal(folder) as journal:
-        [record] = journal.recent()
-        call = journal.last_call("c")
+        journal.check()
+        assert journal.last_call("c") is not None
 
-    assert (record.request_id, record.task_id, record.status) == (
-        "request-1",
-        "task-1",
-        "completed",
-    )
-    assert [file.path for file in record.saved] == ["/out.mp4"]
-    assert call
-    assert call.request_id == "request-1"
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        pytest.param("alter table files add column more text", id="column"),
+        pytest.param("drop index tasks_open", id="no-index"),
+        pytest.param("create view more as select 1", id="view"),
+        pytest.param(
+            "create trigger more after insert on calls begin delete from files; end", id="trigger"
+        ),
+    ],
+)
+def test_a_file_with_another_schema_is_damaged(folder: Path, sql: str) -> None:
+    Journal(folder).close()
+    with contextlib.closing(sqlite3.connect(folder / "journal.db")) as connection:
+        connection.execute(sql)
+
+    with pytest.raises(JournalDamagedError, match="not those of this version"):
+        Journal(folder)
 
 
 def test_a_damaged_file_can_be_renamed_while_its_error_is_handled(folder: Path) -> None:

@@ -12,10 +12,9 @@ import pytest
 
 from omniedit.edits.requests import digest_of_key
 from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewError, TargetBusyError
-from omniedit.journal import Journal
-from omniedit.journal.database import _VERSION_1, _VERSION_2, TABLES, VERSION
+from omniedit.journal import Call, Journal
+from omniedit.journal.database import COUNTED_TABLES, TABLES, VERSION
 from omniedit.journal.recovery import recover
-from omniedit.journal.rows import COUNTED_TABLES
 from omniedit.models import Task
 from omniedit.system.locks import hold
 from tests.journals import attempt
@@ -25,6 +24,28 @@ ORIGIN = "https://api.evolink.ai"
 PAGE_BYTES = 4096
 EDITS = 200
 KEY_DIGEST = digest_of_key("sk-evo-tests")
+_OLDER_SCHEMA = """
+    create table attempts (
+        request_id text primary key, origin text not null, identity text, state text not null,
+        video text not null, prompt text not null, body blob, body_digest text,
+        created_at real not null, task_id text, error text
+    );
+    create table tasks (
+        task_id text primary key, origin text not null, status text not null, model text,
+        created_at real, estimated_s real, credits_reserved real, credits_used real,
+        result_urls text not null, error text, completed_after real, is_adopted integer not null,
+        is_result_gone integer not null, recorded_at real not null
+    );
+    create table files (
+        task_id text not null, path text not null, size_bytes integer not null,
+        sha256 text not null, saved_at real not null, primary key (task_id, path)
+    );
+    create table calls (
+        number integer primary key autoincrement, context text not null, request_id text,
+        called_at real not null
+    );
+    pragma user_version = 2;
+"""
 
 
 @pytest.fixture
@@ -201,27 +222,40 @@ def test_a_garbage_header_loses_no_row(folder: Path, filled: bytes) -> None:
     assert len(known_requests(folder)) == EDITS
 
 
-def test_a_row_older_than_a_migration_is_recovered(folder: Path) -> None:
+def test_a_journal_of_an_older_version_is_recovered(folder: Path) -> None:
     folder.mkdir(mode=0o700)
     path = folder / "journal.db"
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        for statement in (*_VERSION_1, *_VERSION_2):
-            connection.execute(statement)
+        connection.executescript(_OLDER_SCHEMA)
         connection.execute(
             "insert into attempts values"
-            " ('request-1', 'o', 'i', 'unknown', 'v', 'p', null, null, 1.0, null, null)"
+            " ('request-1', 'o', 'i', 'accepted', 'v', 'p', null, null, 1.0, 'task-1', null)"
         )
-        connection.execute("pragma user_version=2")
+        connection.execute(
+            "insert into tasks values"
+            " ('task-1', 'o', 'completed', 'm', 1.0, 60, 31.8, 31, '[]', null, null, 0, 0, 1.0)"
+        )
+        connection.execute("insert into files values ('task-1', '/out.mp4', 1, '00', 1.0)")
+        connection.execute("insert into calls values (1, 'c', 'request-1', 1.0)")
         connection.commit()
     path.chmod(0o600)
-    with Journal(folder) as journal:
-        expected = journal.recent()
-    write(folder, b"\xff" * 40 + path.read_bytes()[40:])
 
-    recover(folder)
+    with pytest.raises(JournalDamagedError, match="not those of this version"):
+        Journal(folder)
+    recovery = recover(folder)
 
+    assert recovery is not None
+    assert recovery.is_complete
     with Journal(folder) as journal:
-        assert journal.recent() == expected
+        [record] = journal.recent()
+        call = journal.last_call("c")
+    assert (record.request_id, record.task_id, record.status) == (
+        "request-1",
+        "task-1",
+        "completed",
+    )
+    assert [file.path for file in record.saved] == ["/out.mp4"]
+    assert call == Call("request-1")
 
 
 def test_an_unsettled_recovery_survives_the_next_one(folder: Path, filled: bytes) -> None:
