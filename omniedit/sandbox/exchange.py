@@ -1,24 +1,26 @@
-"""Read requests, refuse or answer them, and write each exchange to the log and the record."""
+"""Requests and replies: what is refused, which hosts are this machine, what log and record get."""
 
 import contextlib
 import http.client
+import ipaddress
 import json
 import os
 import re
+import socket
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from werkzeug.wrappers import Request, Response
 
-from omniedit.sandbox.clips import Clips
 from omniedit.sandbox.store import RequestKeys, Store
-from omniedit.sandbox.tasks import Edit, task_object
 
 JSON_LIMIT_BYTES = 1024 * 1024
 MASKED_KEY = "sk-\u2026****"
@@ -27,6 +29,9 @@ _SECRET_HEADERS = ("authorization", "proxy-authorization", "cookie", "x-api-key"
 _LOOPBACK_HOST = re.compile(
     r"(localhost|127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE
 )
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_LOCALHOST = re.compile(r"(.*\.)?localhost")
+_UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\]")
 # HTTP status -> code, type and message, as the API reference documents them.
 _INVALID, _QUOTA = "invalid_request_error", "insufficient_quota"
 _ERRORS = {
@@ -61,17 +66,15 @@ class Refusal(Exception):  # noqa: N818 - an answer of the service, not a failur
         self,
         status: int,
         message: str | None = None,
-        *,
-        code: str | None = None,
         headers: Mapping[str, str] | None = None,
+        /,
         **details: str,
     ) -> None:
-        default_code, kind, default_message = _ERRORS.get(status) or _undocumented(status)
+        code, kind, default_message = _ERRORS.get(status) or _undocumented(status)
         message = message or default_message
         super().__init__(message)
         self.status, self.headers = status, dict(headers or {})
-        error = {"code": code or default_code, "message": message, "type": kind}
-        self.envelope = {"error": error | details}
+        self.envelope = {"error": {"code": code, "message": message, "type": kind} | details}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,18 +82,11 @@ class Service:
     """The state and the settings that all endpoints use."""
 
     store: Store
-    clips: Clips
-    secret: bytes
     clock: Callable[[], float]
     link_ttl_s: float
     time_scale: float
     edit_seconds: float
     request_keys: RequestKeys
-
-    def show(self, edit: Edit, *, origin: str) -> dict[str, object]:
-        """Return the task as the service shows it now."""
-        link = edit.link(origin=origin, secret=self.secret)
-        return task_object(edit, now=self.clock(), link=link)
 
 
 class Exchange(Request):
@@ -140,6 +136,11 @@ def json_reply(
     """Return a reply with `value` as its JSON body."""
     body = json.dumps(value, ensure_ascii=False)
     return Response(body, status, dict(headers or {}), content_type="application/json")
+
+
+def refuse(param: str, message: str, **details: str) -> NoReturn:
+    """Refuse a request because of one of its parameters."""
+    raise Refusal(HTTPStatus.BAD_REQUEST, message, param=param, **details)
 
 
 class Traffic:
@@ -222,3 +223,55 @@ def _undocumented(status: int) -> tuple[str, str, str]:
     kind = _INVALID if status < HTTPStatus.INTERNAL_SERVER_ERROR else "api_error"
     phrase = http.client.responses.get(status) or f"HTTP status {status}"
     return phrase.lower().replace(" ", "_").replace("'", ""), kind, phrase
+
+
+def parse_web_url(text: str) -> SplitResult | None:
+    """Return the parts of an http(s) URL that has a host, or None."""
+    # urlsplit silently drops tabs and newlines.
+    if _UNSAFE.search(text):
+        return None
+    try:
+        parts = urlsplit(text)
+        # `.port` is parsed on access and raises there.
+        is_web = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if is_web else None
+
+
+def is_internal(host: str) -> bool:
+    """Return whether `host` is this machine or an address that is not on the public internet."""
+    address = _parse_address(host)
+    if address is None:
+        return bool(_LOCALHOST.fullmatch(_normalize(host)))
+    return not address.is_global or address.is_multicast
+
+
+def loopback_address(host: str) -> str | None:
+    """Return the address to connect to if `host` is this machine, or None."""
+    address = _parse_address(host)
+    if address is None:
+        return "127.0.0.1" if _LOCALHOST.fullmatch(_normalize(host)) else None
+    return str(address) if address.is_loopback else None
+
+
+def _normalize(host: str) -> str:
+    # Resolvers also accept full-width digits, ideographic full stops and `%31`.
+    return unicodedata.normalize("NFKC", unquote(host)).replace("\u3002", ".").lower().rstrip(".")
+
+
+def _parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    text = _normalize(host)
+    try:
+        address = ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        try:
+            # inet_aton also accepts octal, hexadecimal and shortened spellings, as libc does.
+            return ipaddress.IPv4Address(socket.inet_aton(text))
+        except (OSError, ValueError):
+            return None
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(address.packed[-4:])
+    return address.ipv4_mapped or address.sixtofour or address

@@ -17,14 +17,20 @@ from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Response
 
-from omniedit.sandbox.addresses import loopback_address
 from omniedit.sandbox.app import SandboxApp
-from omniedit.sandbox.callbacks import CallbackSender
-from omniedit.sandbox.clips import Clips
-from omniedit.sandbox.exchange import BrokenConnectionError, Exchange, Refusal, Service, Traffic
+from omniedit.sandbox.exchange import (
+    BrokenConnectionError,
+    Exchange,
+    Refusal,
+    Service,
+    Traffic,
+)
 from omniedit.sandbox.store import RequestKeys, Store
+from omniedit.sandbox.tasks import CallbackSender
 
 IDLE_TIMEOUT_S = 75.0
+_HOST = "127.0.0.1"
+_BACKLOG = 128
 _WAKE_TIMEOUT_S = 0.5
 _GRACE_S = 0.5
 _LINGER_S = 5.0
@@ -46,24 +52,14 @@ class RunningSandbox(ThreadedWSGIServer):
     # Waiting for a connection ends after this long, to check whether the sandbox was closed.
     timeout = _WAKE_TIMEOUT_S
 
-    def __init__(
-        self,
-        listener: socket.socket,
-        app: SandboxApp,
-        store: Store,
-        *,
-        log: Callable[[str], None],
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, listener: socket.socket, app: SandboxApp) -> None:
         """Take over a listening socket and start answering."""
-        self.store = store
-        self.clock = clock
+        self.store, self.clock = app.service.store, app.service.clock
         self.stopped = threading.Event()
-        self._log = log
+        self._log = app.traffic.note_text
         self._connections = set[Connection]()
         self._connection_closed = threading.Condition()
-        address = listener.getsockname()
-        super().__init__(address[0], address[1], app, Handler, fd=listener.fileno())
+        super().__init__(_HOST, 0, app, Handler, fd=listener.fileno())
         # Werkzeug has duplicated the descriptor; accept on the socket that was bound.
         self.socket.close()
         self.socket = listener
@@ -74,8 +70,7 @@ class RunningSandbox(ThreadedWSGIServer):
     @property
     def url(self) -> str:
         """The base URL of the API and of the file service."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"http://{_HOST}:{self.port}"
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -297,7 +292,6 @@ class Body(io.RawIOBase):
 def serve(
     folder: Path,
     *,
-    host: str = "127.0.0.1",
     port: int = 0,
     link_ttl_s: float = 86_400,
     time_scale: float = 1.0,
@@ -313,7 +307,6 @@ def serve(
 
     Args:
         folder: Holds tasks and clips; other processes may serve it at the same time.
-        host: A name or address of this machine.
         port: The port; 0 is the one that this folder was served on before, or else any free one.
         link_ttl_s: How long a link is valid after its task has completed.
         time_scale: The factor for every duration of an edit: 0.1 is ten times as fast.
@@ -327,20 +320,16 @@ def serve(
 
     Raises:
         OSError: If the port is taken, or the folder, its state or the record cannot be written.
-        ValueError: If `host` is not this machine.
     """
     traffic = Traffic(log=log, record=record, clock=clock)
-    store, clips = Store(folder), Clips(folder)
-    clips.remove_abandoned()
+    store = Store(folder)
     try:
-        listener = _listen(store, host=host, port=port)
+        listener = _listen(store, port)
     except BaseException:
         store.close()
         raise
     service = Service(
         store=store,
-        clips=clips,
-        secret=store.secret(),
         clock=clock,
         link_ttl_s=link_ttl_s,
         time_scale=time_scale,
@@ -348,7 +337,7 @@ def serve(
         request_keys=RequestKeys(request_keys),
     )
     app = SandboxApp(service, traffic=traffic, rate_limit_per_min=rate_limit_per_min)
-    running = RunningSandbox(listener, app, store, log=traffic.note_text, clock=clock)
+    running = RunningSandbox(listener, app)
     if allow_local_callbacks:
         CallbackSender(
             service=service, origin=running.url, stopped=running.stopped, log=traffic.note_text
@@ -356,22 +345,13 @@ def serve(
     return running
 
 
-def _listen(store: Store, *, host: str, port: int) -> socket.socket:
-    address = loopback_address(host)
-    if address is None:
-        message = f"`{host}` is not this machine: the sandbox listens on loopback only"
-        raise ValueError(message)
+def _listen(store: Store, port: int) -> socket.socket:
     remembered = store.port()
     if port == 0 and remembered is not None:
         with contextlib.suppress(OSError):
-            return _bind(address, remembered)
-    listener = _bind(address, port)
+            return socket.create_server((_HOST, remembered), backlog=_BACKLOG)
+    listener = socket.create_server((_HOST, port), backlog=_BACKLOG)
     # If another process is serving on the remembered port, keep that port remembered.
     if port or remembered is None:
         store.remember_port(int(listener.getsockname()[1]))
     return listener
-
-
-def _bind(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return socket.create_server((address, port), family=family, backlog=128)

@@ -1,25 +1,79 @@
-"""The sandbox's state on disk: one private SQLite file, shared by processes and threads."""
+"""The sandbox's state on disk: tasks and uploads in a SQLite file, and the clips beside it."""
 
 import contextlib
+import hashlib
+import hmac
+import math
 import os
 import secrets
 import sqlite3
+import tempfile
 import threading
-from collections.abc import Generator, Mapping, Sequence
+import time
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from omniedit.sandbox.clips import Clips
-from omniedit.sandbox.tasks import Edit, Status
+from typing import IO, Any, NamedTuple
 
 DATABASE_NAME = "sandbox.sqlite3"
 CREDITS_AT_START = 1_000_000.0
-# After this long, another process takes over a callback whose process died.
-CALLBACK_LEASE_S = 60.0
+STALLED_AT_PER_CENT = 40
+_PENDING_SHARE = 0.1
 _BUSY_TIMEOUT_S = 30.0
+_ABANDONED_AFTER_S = 3600.0
 _VERSION = 2
+
+
+class Status(StrEnum):
+    """A task's status, as spelled on the wire."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Edit(NamedTuple):
+    """One accepted edit; whatever happens to it later is decided at submission."""
+
+    task_id: str
+    model: str
+    prompt: str
+    video_url: str
+    callback_url: str | None
+    created_at: float
+    duration_s: float
+    final_status: Status | None  # None: it stalls
+    fail_code: str | None
+    is_empty: bool
+    link_until: float
+    result_etag: str | None  # None: the bundled clip
+    credits_reserved: float
+    credits_charged: float  # once settled
+
+    @property
+    def settles_at(self) -> float:
+        """The instant from which nothing changes any more."""
+        return math.inf if self.final_status is None else self.created_at + self.duration_s
+
+    def status_at(self, now: float) -> Status:
+        """Return the status that the service reports at `now`."""
+        if self.final_status is not None and now >= self.settles_at:
+            return Status(self.final_status)  # which is a plain string once stored
+        is_pending = now < self.created_at + _PENDING_SHARE * self.duration_s
+        return Status.PENDING if is_pending else Status.PROCESSING
+
+    def progress_at(self, now: float) -> int:
+        """Return the progress in per cent that the service reports at `now`."""
+        status = self.status_at(now)
+        if status is not Status.PROCESSING:
+            return 100 if status is Status.COMPLETED else 0
+        pending_s = _PENDING_SHARE * self.duration_s
+        share = (now - self.created_at - pending_s) / max(self.duration_s - pending_s, 1e-9)
+        return min(1 + int(98 * share), STALLED_AT_PER_CENT if self.final_status is None else 99)
 
 
 class Upload(NamedTuple):
@@ -75,16 +129,20 @@ class Store:
     """One process's connection to the state; safe to use from any thread."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the file in `folder`, creating both if they are missing.
+        """Open the state in `folder`, creating both if they are missing.
 
         Raises:
-            OSError: If the folder or the file cannot be created or opened.
+            OSError: If the folder or the database cannot be created or opened.
         """
         self._lock = threading.Lock()
+        self._uploads, self._results = folder / "uploads", folder / "results"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Some file systems refuse this; the files in the folder are private anyway.
         with contextlib.suppress(PermissionError):
             folder.chmod(0o700)
+        for subfolder in (self._uploads, self._results):
+            subfolder.mkdir(mode=0o700, exist_ok=True)
+        self._remove_abandoned()
         path = folder / DATABASE_NAME
         try:
             self._connection = _open(path)
@@ -123,13 +181,19 @@ class Store:
         with self._lock:
             return self._connection.execute(sql, values).fetchall()
 
-    def secret(self) -> bytes:
-        """Return the key that signs links, the same in every process."""
+    def _write(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        """Execute one statement that writes, and return the rows that it returns."""
         with self.writing() as database:
-            # Another process may have been faster.
-            database.execute(
-                "insert or ignore into setting values ('secret', ?)", [secrets.token_hex(32)]
-            )
+            return database.execute(sql, values).fetchall()
+
+    def sign(self, task_id: str, expires: str) -> str:
+        """Return the signature of a result's link."""
+        return hmac.new(self._secret, f"{task_id}\n{expires}".encode(), hashlib.sha256).hexdigest()
+
+    @cached_property
+    def _secret(self) -> bytes:
+        # Another process may have been faster: the secret is the same in all of them.
+        self._write("insert or ignore into setting values ('secret', ?)", [secrets.token_hex(32)])
         ((value,),) = self.rows("select value from setting where name = 'secret'")
         return bytes.fromhex(value)
 
@@ -140,17 +204,15 @@ class Store:
 
     def remember_port(self, port: int) -> None:
         """Remember a port for the next process, so that existing links continue to work."""
-        with self.writing() as database:
-            database.execute("insert or replace into setting values ('port', ?)", [str(port)])
+        self._write("insert or replace into setting values ('port', ?)", [str(port)])
 
     def count_attempt(self, request_key: str) -> int:
         """Count a submission with this key, and return how many there have been."""
-        with self.writing() as database:
-            (count,) = database.execute(
-                "insert into attempt values (?, 1)"
-                " on conflict do update set count = count + 1 returning count",
-                [request_key],
-            ).fetchone()
+        counted = (
+            "insert into attempt values (?, 1)"
+            " on conflict do update set count = count + 1 returning count"
+        )
+        ((count,),) = self._write(counted, [request_key])
         return int(count)
 
     def accept(
@@ -161,8 +223,8 @@ class Store:
         request_keys: RequestKeys,
         body_digest: str,
         is_cut: bool,
-    ) -> tuple[Edit, bool]:
-        """Record an edit once per request key; return the recorded one and whether it is a replay.
+    ) -> Edit:
+        """Record an edit once per request key, and return it, or the earlier one of a replay.
 
         Raises:
             NotAcceptedError: If the key belongs to another submission, or credits are short.
@@ -176,13 +238,13 @@ class Store:
             if known and request_keys is not RequestKeys.IGNORED:
                 if request_keys is RequestKeys.REFUSED or known[0] != body_digest:
                     raise NotAcceptedError(HTTPStatus.CONFLICT)
-                return Edit._make(known[1:]), True
+                return Edit._make(known[1:])
             (taken,) = database.execute(_CREDITS_TAKEN, [edit.created_at]).fetchone()
             if CREDITS_AT_START - taken < edit.credits_reserved:
                 raise NotAcceptedError(HTTPStatus.PAYMENT_REQUIRED)
             row = (*edit, edit.settles_at, request_key, body_digest, is_cut, due_at)
             database.execute(f"insert into task values ({_places(row)})", row)  # noqa: S608 - question marks
-        return edit, False
+        return edit
 
     def task(self, task_id: str) -> Edit | None:
         """Return one edit, or None."""
@@ -191,8 +253,7 @@ class Store:
     def tasks_by_id(self, task_ids: Sequence[str]) -> list[Edit]:
         """Return the known edits among `task_ids`, in that order."""
         found = f"select {_EDIT} from task where task_id in ({_places(task_ids)})"  # noqa: S608 - question marks
-        rows = self.rows(found, task_ids)
-        known = {edit.task_id: edit for edit in map(Edit._make, rows)}
+        known = {edit.task_id: edit for edit in map(Edit._make, self.rows(found, task_ids))}
         return [known[task_id] for task_id in task_ids if task_id in known]
 
     def tasks(
@@ -218,40 +279,49 @@ class Store:
 
     def take_cut(self, task_id: str) -> bool:
         """Return whether to break off the download that starts now; true only once per task."""
-        with self.writing() as database:
-            changed = database.execute(
-                "update task set is_cut = 0 where task_id = ? and is_cut", [task_id]
-            )
-            return changed.rowcount == 1
+        taken = "update task set is_cut = 0 where task_id = ? and is_cut returning 1"
+        return bool(self._write(taken, [task_id]))
 
     def take_callback(self, now: float) -> Edit | None:
-        """Return an edit whose callback is due, leased to the caller, or None."""
+        """Return an edit whose callback is due, or None; each is returned once."""
         first = "select task_id from task where callback_due_at <= ? limit 1"
         if not self.rows(first, [now]):
             return None
-        with self.writing() as database:
-            row = database.execute(
-                f"update task set callback_due_at = ? where task_id = ({first}) returning {_EDIT}",  # noqa: S608 - constant column names
-                [now + CALLBACK_LEASE_S, now],
-            ).fetchone()
-        return Edit._make(row) if row else None
+        taken = (
+            f"update task set callback_due_at = null where task_id = ({first}) returning {_EDIT}"  # noqa: S608 - constant column names
+        )
+        rows = self._write(taken, [now])
+        return Edit._make(rows[0]) if rows else None
 
-    def end_callback(self, task_id: str) -> None:
-        """Record that a callback needs no further attempt."""
-        with self.writing() as database:
-            database.execute("update task set callback_due_at = null where task_id = ?", [task_id])
+    def open_part(self) -> IO[bytes]:
+        """Open a new file, private to this user, for an upload in progress."""
+        return tempfile.NamedTemporaryFile(dir=self._uploads, suffix=".part", delete=False)
 
-    def add_upload(self, upload: Upload) -> None:
-        """Record an upload whose file is in place."""
-        with self.writing() as database:
-            database.execute(f"insert into upload values ({_places(upload)})", upload)  # noqa: S608 - question marks
+    def _remove_abandoned(self) -> None:
+        # The incomplete uploads of processes that were killed. File times follow the real clock, whatever clock the tasks use.
+        oldest = time.time() - _ABANDONED_AFTER_S
+        for path in self._uploads.glob("*.part"):
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
+
+    def upload_path(self, file_id: str) -> Path:
+        """Return the path of an upload."""
+        return self._uploads / f"{file_id}.clip"
+
+    def result_path(self, task_id: str) -> Path:
+        """Return the path of a result that is not the bundled clip."""
+        return self._results / f"{task_id}.mp4"
+
+    def add_upload(self, upload: Upload, part: Path) -> None:
+        """Record an upload, and move its file into place."""
+        part.replace(self.upload_path(upload.file_id))
+        self._write(f"insert into upload values ({_places(upload)})", upload)  # noqa: S608 - question marks
 
     def upload(self, file_id: str, *, now: float) -> Upload | None:
         """Return one upload unless it has expired, or None."""
-        rows = self.rows(
-            f"select {_UPLOAD} from upload where file_id = ? and expires_at > ?",  # noqa: S608 - constant column names
-            [file_id, now],
-        )
+        found = f"select {_UPLOAD} from upload where file_id = ? and expires_at > ?"  # noqa: S608 - constant column names
+        rows = self.rows(found, [file_id, now])
         return Upload._make(rows[0]) if rows else None
 
     def count_uploads(self, *, now: float) -> int:
@@ -259,29 +329,29 @@ class Store:
         ((count,),) = self.rows("select count(*) from upload where expires_at > ?", [now])
         return int(count)
 
-    def forget_upload(self, file_id: str) -> bool:
-        """Drop one upload; return whether it was known."""
-        with self.writing() as database:
-            gone = database.execute("delete from upload where file_id = ?", [file_id])
-            return gone.rowcount == 1
+    def remove_upload(self, file_id: str) -> bool:
+        """Remove one upload; return whether it was known."""
+        known = self._write("delete from upload where file_id = ? returning 1", [file_id])
+        remove_files([self.upload_path(file_id)] if known else [])
+        return bool(known)
 
-    def forget_expired(self, now: float) -> tuple[list[str], list[str]]:
-        """Drop expired uploads; return their IDs and those of tasks whose link has expired."""
-        with self.writing() as database:
-            uploads = database.execute(
-                "delete from upload where expires_at <= ? returning file_id", [now]
-            ).fetchall()
-            tasks = database.execute(
-                "select task_id from task where result_etag is not null and link_until <= ?", [now]
-            ).fetchall()
-        return [file_id for (file_id,) in uploads], [task_id for (task_id,) in tasks]
+    def remove_expired(self, now: float) -> None:
+        """Remove the expired uploads, and the results whose link has expired."""
+        uploads = self._write("delete from upload where expires_at <= ? returning file_id", [now])
+        tasks = self.rows(
+            "select task_id from task where result_etag is not null and link_until <= ?", [now]
+        )
+        remove_files(self.upload_path(file_id) for (file_id,) in uploads)
+        remove_files(self.result_path(task_id) for (task_id,) in tasks)
+        self._remove_abandoned()
 
     def clear(self) -> int:
-        """Drop every task and upload; return how many tasks there were."""
+        """Remove every task and clip; return how many tasks there were."""
         with self.writing() as database:
             ((count,),) = database.execute("select count(*) from task")
             for table in ("task", "upload", "attempt"):
                 database.execute(f"delete from {table}")  # noqa: S608 - constant table names
+        remove_files([*self._uploads.glob("*.clip"), *self._results.glob("*.mp4")])
         return int(count)
 
 
@@ -290,9 +360,14 @@ def reset(folder: Path) -> int:
     if not (folder / DATABASE_NAME).exists():
         return 0
     with contextlib.closing(Store(folder)) as store:
-        count = store.clear()
-    Clips(folder).clear()
-    return count
+        return store.clear()
+
+
+def remove_files(paths: Iterable[Path]) -> None:
+    """Remove files; skip those in use or already gone."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _places(values: Sequence[object]) -> str:

@@ -6,17 +6,34 @@ import re
 import secrets
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import NamedTuple, NoReturn, cast
+from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 from werkzeug.wrappers import Response
 
-from omniedit.sandbox.addresses import is_internal, loopback_address, parse_web_url
-from omniedit.sandbox.exchange import BrokenConnectionError, Exchange, Refusal, Service, json_reply
-from omniedit.sandbox.store import NotAcceptedError, Upload
-from omniedit.sandbox.tasks import MAX_CLIP_S, MODELS, Edit, Status, price
+from omniedit.sandbox.clips import keep_result
+from omniedit.sandbox.exchange import (
+    BrokenConnectionError,
+    Exchange,
+    Refusal,
+    Service,
+    is_internal,
+    json_reply,
+    loopback_address,
+    parse_web_url,
+    refuse,
+)
+from omniedit.sandbox.store import Edit, NotAcceptedError, Status, Upload, remove_files
+from omniedit.sandbox.tasks import task_object
 
 CALLBACK_LIMIT_CHARS = 2048
+MODELS = ("gemini-omni-flash-video-edit", "gemini-omni-1.1-flash-video-edit")
+MAX_CLIP_S = 10.0
+# 5,792 tokens per second each way; 86.7 credits per million input tokens, 1,011.5 for output.
+CREDITS_PER_SECOND = 5_792 * (86.7 + 1_011.5) / 1e6
+# A clip that the sandbox does not hold is reserved as one length and charged as a shorter one, so
+# that a client that confuses the two amounts is found out.
+_ASSUMED_RESERVED_S, _ASSUMED_CHARGED_S = 5.0, 4.9
 # A clip may exceed the limit by one frame, but by no more than this.
 _LARGEST_OVERRUN_S = 0.25
 _FIELDS = ("model", "prompt", "video_urls", "callback_url")
@@ -54,8 +71,13 @@ MARKERS = (
 )
 _MARKER = re.compile(r"\[sandbox:([^\]]*)(\]?)", re.IGNORECASE)
 _KNOWN = {marker.name: marker for marker in MARKERS}
-# A task ends only once, so these exclude each other.
-_ENDS = ("fail", "cancel", "stall", "empty")
+# The final status of a task; a task ends only once, so these exclude each other.
+_ENDS = {
+    "fail": Status.FAILED,
+    "cancel": Status.CANCELLED,
+    "stall": None,
+    "empty": Status.COMPLETED,
+}
 
 
 class MarkerError(ValueError):
@@ -77,7 +99,7 @@ def submit(service: Service, exchange: Exchange) -> Response:
     request_key = exchange.headers.get("Idempotency-Key")
     if request_key is not None and not _REQUEST_KEY.fullmatch(request_key):
         message = "Idempotency-Key must be 16 to 96 characters of A-Z, a-z, 0-9, `.`, `_`, `-`"
-        _refuse("Idempotency-Key", message)
+        refuse("Idempotency-Key", message)
     body = exchange.read_json_object()
     submission = parse_submission(body)
     # The same JSON in another order or spacing is the same body.
@@ -87,38 +109,41 @@ def submit(service: Service, exchange: Exchange) -> Response:
     is_lost = "lost-reply" in submission.faults and attempt == 1
     try:
         _refuse_as_asked(submission, attempt=attempt)
-        edit, is_replay = _accept(service, submission, request_key=request_key, digest=digest)
+        edit = _plan(service, submission)
+        is_cut = "cut" in submission.faults
+        accepted = _accept(service, edit, request_key=request_key, digest=digest, is_cut=is_cut)
     except Refusal as refusal:
         # The lost reply may also be a refusal.
         if is_lost:
             exchange.fault = f"lost-reply of {refusal.status}"
             raise BrokenConnectionError from refusal
         raise
-    exchange.task_id = edit.task_id
+    exchange.task_id = accepted.task_id
     if is_lost:
         exchange.fault = "lost-reply"
         raise BrokenConnectionError
-    headers = {"Idempotency-Replayed": "true"} if is_replay else {}
-    return json_reply(service.show(edit, origin=exchange.link_origin), headers=headers)
+    headers = {} if accepted is edit else {"Idempotency-Replayed": "true"}
+    shown = task_object(service, accepted, origin=exchange.link_origin)
+    return json_reply(shown, headers=headers)
 
 
 def parse_submission(body: Mapping[str, object]) -> Submission:
     """Return the submission in `body`, or refuse it, naming the parameter at fault."""
     for name in body:
         if name in _UNSUPPORTED:
-            _refuse(name, f"`{name}` is not supported in video editing mode")
+            refuse(name, f"`{name}` is not supported in video editing mode")
         if name not in _FIELDS:
-            _refuse(name[:64], "Unknown parameter")
+            refuse(name[:64], "Unknown parameter")
     for name in _FIELDS[:3]:
         if name not in body:
-            _refuse(name, f"`{name}` is required")
+            refuse(name, f"`{name}` is required")
     prompt = body["prompt"]
     if not isinstance(prompt, str) or not prompt.strip():
-        _refuse("prompt", "`prompt` must be a non-empty string")
+        refuse("prompt", "`prompt` must be a non-empty string")
     try:
         faults = parse_markers(prompt)
     except MarkerError as error:
-        _refuse("prompt", str(error))
+        refuse("prompt", str(error))
     return Submission(
         model=_parse_model(body["model"]),
         prompt=prompt,
@@ -166,36 +191,36 @@ def refused_status(faults: Faults, *, attempt: int) -> int | None:
 
 def _parse_model(value: object) -> str:
     if not isinstance(value, str):
-        _refuse("model", "`model` must be a string")
+        refuse("model", "`model` must be a string")
     if value not in MODELS:
         message = f"The model `{value[:128]}` does not exist"
-        raise _model_refusal(message, code="model_not_found", fallback_suggestion=MODELS[0])
+        refuse("model", message, code="model_not_found", fallback_suggestion=MODELS[0])
     return value
 
 
 def _parse_video_urls(value: object) -> str:
     urls = cast("list[object]", value) if isinstance(value, list) else []
     if len(urls) != 1:
-        _refuse("video_urls", "`video_urls` must be an array of exactly one URL")
+        refuse("video_urls", "`video_urls` must be an array of exactly one URL")
     (url,) = urls
     if not isinstance(url, str) or parse_web_url(url) is None:
-        _refuse("video_urls", "`video_urls[0]` must be an http or https URL")
+        refuse("video_urls", "`video_urls[0]` must be an http or https URL")
     return url
 
 
 def _parse_callback(value: object) -> str:
     if not isinstance(value, str):
-        _refuse("callback_url", "`callback_url` must be a string")
+        refuse("callback_url", "`callback_url` must be a string")
     if len(value) > CALLBACK_LIMIT_CHARS:
-        _refuse("callback_url", f"`callback_url` is longer than {CALLBACK_LIMIT_CHARS} characters")
+        refuse("callback_url", f"`callback_url` is longer than {CALLBACK_LIMIT_CHARS} characters")
     parts = parse_web_url(value)
     host = (parts.hostname or "") if parts else ""
     # With a sandbox key, a receiver on this machine is accepted, even without TLS.
     if not loopback_address(host):
         if parts is None or parts.scheme != "https":
-            _refuse("callback_url", "`callback_url` must be an https URL")
+            refuse("callback_url", "`callback_url` must be an https URL")
         if is_internal(host):
-            _refuse("callback_url", "`callback_url` must not name an internal address")
+            refuse("callback_url", "`callback_url` must not name an internal address")
     return value
 
 
@@ -203,48 +228,42 @@ def _refuse_as_asked(submission: Submission, *, attempt: int) -> None:
     status = refused_status(submission.faults, attempt=attempt)
     if status is not None:
         is_rate_limit = status == HTTPStatus.TOO_MANY_REQUESTS
-        raise Refusal(status, headers={"Retry-After": "1"} if is_rate_limit else {})
+        raise Refusal(status, None, {"Retry-After": "1"} if is_rate_limit else {})
     if "retired" in submission.faults:
         message = f"The model `{submission.model}` was retired"
         other = next(model for model in MODELS if model != submission.model)
-        raise _model_refusal(message, code="model_retired", fallback_suggestion=other)
+        refuse("model", message, code="model_retired", fallback_suggestion=other)
 
 
 def _accept(
-    service: Service, submission: Submission, *, request_key: str | None, digest: str
-) -> tuple[Edit, bool]:
-    edit = _plan(service, submission)
-    is_new = False
+    service: Service, edit: Edit, *, request_key: str | None, digest: str, is_cut: bool
+) -> Edit:
+    accepted: Edit | None = None
     try:
-        accepted, is_replay = service.store.accept(
+        accepted = service.store.accept(
             edit,
             request_key=request_key,
             request_keys=service.request_keys,
             body_digest=digest,
-            is_cut="cut" in submission.faults,
+            is_cut=is_cut,
         )
-        is_new = not is_replay
     except NotAcceptedError as error:
         raise Refusal(error.status) from error
     finally:
-        if not is_new:
-            service.clips.remove(task_ids=[edit.task_id])
-    return accepted, is_replay
+        if accepted is not edit:
+            remove_files([service.store.result_path(edit.task_id)])
+    return accepted
 
 
 def _plan(service: Service, submission: Submission) -> Edit:
     faults, now = submission.faults, service.clock()
     duration_s = float(faults.get("seconds", service.edit_seconds)) * service.time_scale
     task_id = f"task-unified-{int(now)}-{secrets.token_hex(4)}"
-    final_status: Status | None = Status.COMPLETED
-    if "stall" in faults:
-        final_status = None
-    elif "cancel" in faults:
-        final_status = Status.CANCELLED
-    elif "fail" in faults:
-        final_status = Status.FAILED
+    ends = [_ENDS[name] for name in faults if name in _ENDS]
+    final_status = ends[0] if ends else Status.COMPLETED
     upload = _find_upload(service, submission.video_url)
-    reserved, charged = price(upload.length_s if upload else None)
+    length_s = upload.length_s if upload else None
+    charged_s = _ASSUMED_CHARGED_S if length_s is None else length_s
     return Edit(
         task_id=task_id,
         model=submission.model,
@@ -257,14 +276,15 @@ def _plan(service: Service, submission: Submission) -> Edit:
         fail_code="request_cancelled" if "cancel" in faults else faults.get("fail"),
         is_empty="empty" in faults,
         link_until=now + duration_s + (0 if "expired" in faults else service.link_ttl_s),
-        result_etag=service.clips.keep_result(
+        result_etag=keep_result(
+            service.store,
             task_id,
             # A result is always an MP4, whatever was uploaded.
             upload.file_id if upload and upload.mime_type != "video/webm" else None,
             is_as_served="as-served" in faults,
         ),
-        credits_reserved=reserved,
-        credits_charged=charged if final_status is Status.COMPLETED else 0.0,
+        credits_reserved=_price(_ASSUMED_RESERVED_S if length_s is None else length_s),
+        credits_charged=_price(charged_s) if final_status is Status.COMPLETED else 0.0,
     )
 
 
@@ -274,22 +294,10 @@ def _find_upload(service: Service, video_url: str) -> Upload | None:
     found = _UPLOAD_PATH.fullmatch(parts.path) if loopback_address(parts.hostname or "") else None
     upload = service.store.upload(found[1], now=service.clock()) if found else None
     if upload and (upload.length_s or 0) > MAX_CLIP_S + _LARGEST_OVERRUN_S:
-        message = (
-            f"The video is {upload.length_s:.2f} s long; at most {MAX_CLIP_S:.0f} s are supported"
-        )
-        _refuse("video_urls", message)
+        limit = f"at most {MAX_CLIP_S:.0f} s are supported"
+        refuse("video_urls", f"The video is {upload.length_s:.2f} s long; {limit}")
     return upload
 
 
-def _refuse(param: str, message: str) -> NoReturn:
-    raise Refusal(HTTPStatus.BAD_REQUEST, message, param=param)
-
-
-def _model_refusal(message: str, *, code: str, fallback_suggestion: str) -> Refusal:
-    return Refusal(
-        HTTPStatus.BAD_REQUEST,
-        message,
-        code=code,
-        param="model",
-        fallback_suggestion=fallback_suggestion,
-    )
+def _price(clip_s: float) -> float:
+    return round(clip_s * CREDITS_PER_SECOND, 2)

@@ -1,22 +1,41 @@
-"""One edit: its model and price, its state as a function of the clock, and its wire form."""
+"""Tasks as the service shows them: one by one, in lists, and in callbacks to this machine."""
 
-import hashlib
-import hmac
+import contextlib
+import http.client
+import json
 import math
-from enum import StrEnum
-from typing import NamedTuple
+import re
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import cast
+from urllib.parse import urlsplit
 
-MODELS = ("gemini-omni-flash-video-edit", "gemini-omni-1.1-flash-video-edit")
-MAX_CLIP_S = 10.0
+from werkzeug.wrappers import Response
+
+from omniedit.sandbox.exchange import (
+    Exchange,
+    Refusal,
+    Service,
+    json_reply,
+    loopback_address,
+    refuse,
+)
+from omniedit.sandbox.store import CREDITS_AT_START, Edit, Status
+
+BATCH_LIMIT = 50
+PAGE_LIMIT = 50
+CALLBACK_TIMEOUT_S = 10.0
 CREDITS_PER_USD = 68
-# 5,792 tokens per second each way; 86.7 credits per million input tokens, 1,011.5 for output.
-CREDITS_PER_SECOND = 5_792 * (86.7 + 1_011.5) / 1e6
-# A clip that the sandbox does not hold is reserved as one length and charged as a shorter one, so
-# that a client that confuses the two amounts is found out.
-_ASSUMED_RESERVED_S = 5.0
-_ASSUMED_CHARGED_S = 4.9
-STALLED_AT_PER_CENT = 40
-_PENDING_SHARE = 0.1
+RETRY_DELAYS_S = (1.0, 2.0, 4.0)
+_CALLBACK_INTERVAL_S = 0.2
+_PAGE_DEFAULT = 20
+_PAGE_NUMBER = re.compile(r"[0-9]{1,9}")
+_TASK_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_STATUS_FILTERS = (Status.PROCESSING, Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+_OUTPUT_TYPES = ("text", "image", "audio", "video")
 
 # code -> message and suggestion
 _TASK_ERRORS = {
@@ -39,76 +58,62 @@ _TASK_ERRORS = {
 }
 
 
-class Status(StrEnum):
-    """A task's status, as spelled on the wire."""
-
-    PENDING = "pending"
-    PROCESSING = "processing"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-class Edit(NamedTuple):
-    """One accepted edit; whatever happens to it later is decided at submission."""
-
-    task_id: str
-    model: str
-    prompt: str
-    video_url: str
-    callback_url: str | None
-    created_at: float
-    duration_s: float
-    final_status: Status | None  # None: it stalls
-    fail_code: str | None
-    is_empty: bool
-    link_until: float
-    result_etag: str | None  # None: the bundled clip
-    credits_reserved: float
-    credits_charged: float  # once settled
-
-    @property
-    def settles_at(self) -> float:
-        """The instant from which nothing changes any more."""
-        return math.inf if self.final_status is None else self.created_at + self.duration_s
-
-    def status_at(self, now: float) -> Status:
-        """Return the status that the service reports at `now`."""
-        if self.final_status is not None and now >= self.settles_at:
-            return Status(self.final_status)  # which is a plain string once stored
-        is_pending = now < self.created_at + _PENDING_SHARE * self.duration_s
-        return Status.PENDING if is_pending else Status.PROCESSING
-
-    def progress_at(self, now: float) -> int:
-        """Return the progress in per cent that the service reports at `now`."""
-        status = self.status_at(now)
-        if status is not Status.PROCESSING:
-            return 100 if status is Status.COMPLETED else 0
-        pending_s = _PENDING_SHARE * self.duration_s
-        share = (now - self.created_at - pending_s) / max(self.duration_s - pending_s, 1e-9)
-        return min(1 + int(98 * share), STALLED_AT_PER_CENT if self.final_status is None else 99)
-
-    def link(self, *, origin: str, secret: bytes) -> str:
-        """Return the signed link to the result."""
-        expires = str(int(self.link_until))
-        signature = sign(self.task_id, expires, secret=secret)
-        return f"{origin}/results/{self.task_id}.mp4?expires={expires}&signature={signature}"
+def get_task(service: Service, exchange: Exchange, task_id: str) -> Response:
+    """Return one task."""
+    if not _TASK_ID.fullmatch(task_id):
+        raise Refusal(HTTPStatus.BAD_REQUEST, "The task ID is malformed", code="invalid_task_id")
+    edit = service.store.task(task_id)
+    if edit is None:
+        raise Refusal(HTTPStatus.NOT_FOUND, "The task does not exist", code="task_not_found")
+    exchange.task_id = task_id
+    return json_reply(task_object(service, edit, origin=exchange.link_origin))
 
 
-def sign(task_id: str, expires: str, *, secret: bytes) -> str:
-    """Return the signature of a result's link."""
-    return hmac.new(secret, f"{task_id}\n{expires}".encode(), hashlib.sha256).hexdigest()
+def get_tasks(service: Service, exchange: Exchange) -> Response:
+    """Return up to 50 tasks by ID; unknown ones are absent."""
+    given = exchange.read_json_object().get("task_ids")
+    items = cast("list[object]", given) if isinstance(given, list) else [None]
+    task_ids = [item for item in items if isinstance(item, str)]
+    if len(task_ids) != len(items) or not 1 <= len(task_ids) <= BATCH_LIMIT:
+        refuse("task_ids", f"`task_ids` must be an array of 1 to {BATCH_LIMIT} strings")
+    known = service.store.tasks_by_id(list(dict.fromkeys(task_ids)))
+    origin = exchange.link_origin
+    return json_reply({"data": [task_object(service, edit, origin=origin) for edit in known]})
 
 
-def price(clip_s: float | None) -> tuple[float, float]:
-    """Return the credits to reserve and to charge for a clip, whose length may be unknown."""
-    assumed_s = (_ASSUMED_RESERVED_S, _ASSUMED_CHARGED_S)
-    reserved_s, charged_s = assumed_s if clip_s is None else (clip_s, clip_s)
-    return round(reserved_s * CREDITS_PER_SECOND, 2), round(charged_s * CREDITS_PER_SECOND, 2)
+def list_tasks(service: Service, exchange: Exchange) -> Response:
+    """Return one page of the account's tasks, newest first."""
+    page = _number(exchange, "page", default=1, highest=10**9)
+    page_size = _number(exchange, "page_size", default=_PAGE_DEFAULT, highest=PAGE_LIMIT)
+    status = exchange.args.get("status") or None
+    if status and status not in _STATUS_FILTERS:
+        refuse("status", "Unknown status")
+    output_type = exchange.args.get("type") or "video"
+    if output_type not in _OUTPUT_TYPES:
+        refuse("type", "Unknown type")
+    now = service.clock()
+    model, offset = exchange.args.get("model"), (page - 1) * page_size
+    edits, total = service.store.tasks(
+        now=now, status=status, model=model, limit=page_size, offset=offset
+    )
+    if output_type != "video":
+        edits, total = [], 0
+    rows = [_list_row(edit, now=now) for edit in edits]
+    return json_reply({"data": rows, "total": total, "page": page, "page_size": page_size})
 
 
-def task_object(edit: Edit, *, now: float, link: str) -> dict[str, object]:
-    """Return the task as `GET /v1/tasks/{id}` shows it at `now`."""
+def get_credits(service: Service, _: Exchange) -> Response:
+    """Return the account's balance; the key itself has no limit."""
+    taken = round(service.store.credits_taken(service.clock()), 2)
+    left = round(CREDITS_AT_START - taken, 2)
+    token = {"remaining_credits": 0, "unlimited_credits": True, "used_credits": taken}
+    user = {"remaining_credits": left, "used_credits": taken}
+    return json_reply({"success": True, "message": "", "data": {"token": token, "user": user}})
+
+
+def task_object(service: Service, edit: Edit, *, origin: str) -> dict[str, object]:
+    """Return the task as `GET /v1/tasks/{id}` shows it now."""
+    now = service.clock()
     status = edit.status_at(now)
     usage: dict[str, object] = {
         "billing_rule": "per_token",
@@ -131,6 +136,7 @@ def task_object(edit: Edit, *, now: float, link: str) -> dict[str, object]:
         usage["credits_used"] = charged
         usage["cost"] = {"credits": charged, "usd": round(charged / CREDITS_PER_USD, 6)}
     if status is Status.COMPLETED:
+        link = result_link(service, edit, origin=origin)
         shown["results"] = [] if edit.is_empty else [link]
         shown["result_data"] = [] if edit.is_empty else [{"video_url": link}]
     elif edit.settles_at <= now:
@@ -141,8 +147,14 @@ def task_object(edit: Edit, *, now: float, link: str) -> dict[str, object]:
     return shown
 
 
-def task_row(edit: Edit, *, now: float) -> dict[str, object]:
-    """Return the task as `GET /v1/tasks` lists it at `now`."""
+def result_link(service: Service, edit: Edit, *, origin: str) -> str:
+    """Return the signed link to the result."""
+    expires = str(int(edit.link_until))
+    signature = service.store.sign(edit.task_id, expires)
+    return f"{origin}/results/{edit.task_id}.mp4?expires={expires}&signature={signature}"
+
+
+def _list_row(edit: Edit, *, now: float) -> dict[str, object]:
     status = edit.status_at(now)
     row: dict[str, object] = {
         "id": edit.task_id,
@@ -157,3 +169,66 @@ def task_row(edit: Edit, *, now: float) -> dict[str, object]:
     if edit.settles_at <= now:
         row["credits_used"] = edit.credits_charged
     return row
+
+
+def _number(exchange: Exchange, name: str, *, default: int, highest: int) -> int:
+    text = exchange.args.get(name)
+    if text is None:
+        return default
+    if not _PAGE_NUMBER.fullmatch(text) or not 1 <= int(text) <= highest:
+        refuse(name, f"`{name}` must be a number from 1 to {highest}")
+    return int(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackSender:
+    """Delivers callbacks to receivers on this machine when they are due, until it is stopped."""
+
+    service: Service
+    origin: str
+    stopped: threading.Event
+    log: Callable[[str], None]
+
+    def start(self) -> None:
+        """Start to look for due callbacks, in a daemon thread."""
+        threading.Thread(target=self._deliver_due, name="sandbox-callbacks", daemon=True).start()
+
+    def deliver(self, edit: Edit) -> bool:
+        """Post the task, with retries after 1, 2 and 4 s; return whether it was accepted."""
+        return self._post(edit) or any(
+            not self.stopped.wait(delay_s * self.service.time_scale) and self._post(edit)
+            for delay_s in RETRY_DELAYS_S
+        )
+
+    def _deliver_due(self) -> None:
+        interval_s = _CALLBACK_INTERVAL_S * min(max(self.service.time_scale, 0.1), 1)
+        # Closing the store ends this loop.
+        with contextlib.suppress(sqlite3.Error):
+            while not self.stopped.wait(interval_s):
+                edit = self.service.store.take_callback(self.service.clock())
+                # Raised if no thread can be started.
+                with contextlib.suppress(RuntimeError):
+                    if edit:
+                        threading.Thread(target=self.deliver, args=[edit], daemon=True).start()
+
+    def _post(self, edit: Edit) -> bool:
+        parts = urlsplit(edit.callback_url or "")
+        # An address, never a name: nothing is resolved, nothing leaves this machine.
+        address = loopback_address(parts.hostname or "")
+        if address is None:
+            self.log(f"callback of {edit.task_id} not delivered: its host is not this machine")
+            return True
+        body = json.dumps(task_object(self.service, edit, origin=self.origin))
+        host = parts.netloc.rpartition("@")[2]
+        headers = {"Host": host, "Content-Type": "application/json", "User-Agent": "sandbox"}
+        is_tls = parts.scheme == "https"
+        kind = http.client.HTTPSConnection if is_tls else http.client.HTTPConnection
+        connection = kind(address, parts.port, timeout=CALLBACK_TIMEOUT_S)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        status: int | None = None
+        failures = (OSError, ValueError, http.client.HTTPException)
+        with contextlib.closing(connection), contextlib.suppress(*failures):
+            connection.request("POST", target, body, headers)
+            status = connection.getresponse().status
+        self.log(f"callback of {edit.task_id} {status or 'not answered'}")
+        return status is not None and status // 100 == HTTPStatus.OK // 100

@@ -10,7 +10,6 @@ import pytest
 from werkzeug.test import Client, TestResponse
 
 from omniedit.sandbox.app import SandboxApp
-from omniedit.sandbox.clips import Clips
 from omniedit.sandbox.exchange import Service, Traffic
 from omniedit.sandbox.store import RequestKeys, Store
 
@@ -116,8 +115,6 @@ def make_bench(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[..., Bench
         stores.append(store)
         service = Service(
             store=store,
-            clips=Clips(folder),
-            secret=store.secret(),
             clock=clock,
             link_ttl_s=86_400,
             time_scale=1.0,

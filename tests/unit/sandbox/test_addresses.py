@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from omniedit.sandbox.addresses import is_internal, loopback_address, parse_web_url
+from omniedit.sandbox.exchange import is_internal, loopback_address, parse_web_url
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from omniedit.sandbox.callbacks import CallbackSender
-from omniedit.sandbox.store import CALLBACK_LEASE_S
+from omniedit.sandbox.tasks import CallbackSender
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from omniedit.sandbox.tasks import Edit
+    from omniedit.sandbox.store import Edit
     from tests.unit.sandbox.conftest import Bench
 
 
@@ -124,7 +123,6 @@ def test_a_failed_callback_is_retried(
     assert isinstance(sender.stopped, RecordedWaits)
     assert sender.stopped.delays_s == delays_s
     assert len(Receiver.bodies) == len(statuses)
-    bench.clock.advance(CALLBACK_LEASE_S)
     assert bench.store.take_callback(bench.clock()) is None
 
 
@@ -132,14 +130,6 @@ def test_a_callback_to_an_external_host_is_never_sent(bench: Bench, sender: Call
     sender.deliver(due_edit(bench, "https://example.com/hook"))
 
     assert "not delivered" in bench.lines[-1]
-
-
-def test_a_callback_is_taken_again_after_its_lease(bench: Bench) -> None:
-    edit = due_edit(bench, "http://127.0.0.1:9/")
-    assert bench.store.take_callback(bench.clock()) is None
-    bench.clock.advance(CALLBACK_LEASE_S)
-
-    assert bench.store.take_callback(bench.clock()) == edit
 
 
 def test_a_stalled_task_sends_no_callback(bench: Bench) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from omniedit.sandbox.clips import BUNDLED_CLIP
 from omniedit.sandbox.exchange import BrokenConnectionError
+from omniedit.sandbox.tasks import result_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -179,7 +180,7 @@ def test_an_edit_without_a_result_has_no_download(bench: Bench) -> None:
     edit = bench.store.task(task["id"])
     assert edit is not None
 
-    url = edit.link(origin="http://localhost", secret=bench.service.secret)
+    url = result_link(bench.service, edit, origin="http://localhost")
 
     assert bench.download(url).status_code == 404
 

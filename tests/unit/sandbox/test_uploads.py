@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from omniedit.sandbox.clips import BUNDLED_CLIP
-from omniedit.sandbox.files import UPLOAD_LIMIT_BYTES
+from omniedit.sandbox.clips import BUNDLED_CLIP, UPLOAD_LIMIT_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
