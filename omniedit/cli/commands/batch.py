@@ -7,13 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.input import (
-    can_ask,
-    decode_argument,
-    note_named_file,
-    read_source,
-    require_consent,
-)
 from omniedit.cli.options import (
     Force,
     MaxCredits,
@@ -22,8 +15,13 @@ from omniedit.cli.options import (
     Sidecar,
     SoundOption,
     Timeout,
+    can_ask,
+    decode_argument,
+    note_named_file,
     parse_rate,
     parse_shard,
+    read_source,
+    require_consent,
 )
 from omniedit.cli.parser import COST, OUTPUT, SCRIPTS, WAITING
 from omniedit.errors import Hint, Interrupted, InvalidInputError, OmniEditError
@@ -226,7 +224,7 @@ def _read(
             raise InvalidInputError(msg, code="usage", hint="leave `--prompt` out")
         for prompt in prompts:
             advice = '`--prompt "$(cat {})"` sends its text instead'
-            note_named_file(prompt, note=context.printer.note, advice=advice)
+            note_named_file(context, prompt, advice=advice)
         texts = [decode_argument(prompt) for prompt in prompts]
         return lines_of(clips_of(session, sources), texts, takes=takes or 1)
     name = sources[0]
@@ -239,9 +237,7 @@ def _read(
         raise InvalidInputError(msg, code="usage")
     hint = "a manifest is a file of JSON lines or CSV, or `-` for standard input"
     max_bytes = context.policy.max_manifest_bytes
-    content = read_source(
-        name, what="manifest", max_bytes=max_bytes, note=context.printer.note, hint=hint
-    )
+    content = read_source(context, name, what="manifest", max_bytes=max_bytes, hint=hint)
     parsed = parse_manifest(content, name=name)
     for number, warning in parsed.warnings:
         context.printer.warn(f"{name}:{number}: {warning}")

@@ -8,8 +8,7 @@ from urllib.parse import quote
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.input import can_ask
-from omniedit.cli.options import Force
+from omniedit.cli.options import Force, can_ask
 from omniedit.cli.parser import OUTPUT
 from omniedit.errors import InvalidInputError, TargetExistsError
 from omniedit.journal import JournalUse

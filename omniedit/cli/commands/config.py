@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.input import read_stdin
+from omniedit.cli.options import STDIN, read_source
 from omniedit.cli.parser import Command, new_group
 from omniedit.errors import Hint, InvalidInputError, InvalidKeyError
 from omniedit.http.urls import origin_of
@@ -123,7 +123,7 @@ def path(ctx: typer.Context) -> Outcome:
 def _read_key(context: Context, origin: str) -> str:
     if sys.stdin is not None and sys.stdin.isatty():
         return _ask_for_key(context, f"API key for {origin} ({KEY_PAGE}): ")
-    content = read_stdin(what="key", max_bytes=context.policy.max_settings_bytes)
+    content = read_source(context, STDIN, what="key", max_bytes=context.policy.max_settings_bytes)
     try:
         return decode_text(content)
     except UnicodeDecodeError:

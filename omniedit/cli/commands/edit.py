@@ -6,7 +6,7 @@ import typer
 
 from omniedit.cli import options
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.input import read_request
+from omniedit.cli.options import read_request
 from omniedit.cli.parser import CLIP, COST, OUTPUT
 from omniedit.errors import InvalidInputError
 from omniedit.journal import JournalUse

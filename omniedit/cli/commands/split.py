@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from omniedit.cli.batch_report import BatchReport
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import hint_for
-from omniedit.cli.input import read_request, require_consent
+from omniedit.cli.options import read_request, require_consent
 from omniedit.edits.batch import EditOutcome
 from omniedit.edits.edit import EditOptions
 from omniedit.edits.planner import PlannedEdit

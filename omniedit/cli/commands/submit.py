@@ -8,7 +8,7 @@ import typer
 from omniedit.cli import options
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import quoted_destination
-from omniedit.cli.input import read_prompt, read_request
+from omniedit.cli.options import read_prompt, read_request
 from omniedit.cli.parser import COST, SCRIPTS
 from omniedit.errors import Hint, InvalidInputError
 from omniedit.journal import JournalUse
@@ -116,13 +116,7 @@ def submit(
         model_source=chosen.source,
     )
     if dry_run:
-        text = read_prompt(
-            prompt,
-            prompt_file,
-            argv=context.argv,
-            note=context.printer.note,
-            policy=context.policy,
-        )
+        text = read_prompt(context, prompt, prompt_file)
         return _show_request(context, request._replace(prompt=text))
 
     from omniedit.edits import submit as submitting

@@ -1,11 +1,27 @@
-"""The values people type into options."""
+"""What people supply: the values of options, prompts and manifests."""
+
+import io
+import os
+from pathlib import Path
 
 import pytest
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omniedit.cli.options import parse_credits, parse_duration, parse_shard, parse_since
+from omniedit.cli.context import Context
+from omniedit.cli.options import (
+    parse_credits,
+    parse_duration,
+    parse_shard,
+    parse_since,
+    read_prompt,
+    read_source,
+)
+from omniedit.errors import InvalidInputError, MissingFileError
+from omniedit.policy import DEFAULT
+from omniedit.system import THIS_SYSTEM
+from omniedit.terminal.printer import Printer
 
 
 @pytest.mark.parametrize(
@@ -83,3 +99,147 @@ def test_credits_are_a_number(text: str, amount: float) -> None:
 def test_an_invalid_credit_limit_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="write 80 or"):
         parse_credits(text)
+
+
+class Prompting:
+    """A command that reads a prompt of 16 bytes at most, and the notes that it prints."""
+
+    def __init__(self) -> None:
+        self._stderr = io.StringIO()
+        self.context = Context({}, policy=DEFAULT._replace(max_prompt_bytes=16))
+        self.context.printer = Printer(stdout=None, stderr=self._stderr, environ={})
+
+    def read(self, prompt: str | None, prompt_file: str | None) -> str:
+        return read_prompt(self.context, prompt, prompt_file)
+
+    @property
+    def notes(self) -> list[str]:
+        lines = self._stderr.getvalue().splitlines()
+        assert all(line.startswith("note: ") for line in lines)
+        return [line.removeprefix("note: ") for line in lines]
+
+
+@pytest.fixture
+def prompting() -> Prompting:
+    return Prompting()
+
+
+def test_a_prompt_file_of_exactly_the_limit_is_read(prompting: Prompting, tmp_path: Path) -> None:
+    (tmp_path / "prompt").write_bytes(b"x" * 16)
+
+    assert prompting.read(None, str(tmp_path / "prompt")) == "x" * 16
+
+
+@pytest.mark.posix
+def test_a_prompt_file_that_never_ends_is_refused(prompting: Prompting) -> None:
+    with pytest.raises(InvalidInputError, match="the prompt in /dev/zero is longer than 16 bytes"):
+        prompting.read(None, "/dev/zero")
+
+
+def test_standard_input_that_is_too_long_is_refused(
+    prompting: Prompting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"x" * 17)))
+
+    with pytest.raises(InvalidInputError, match="the prompt on standard input is longer"):
+        prompting.read("-", None)
+
+
+class _Terminal(io.BytesIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        pytest.param(
+            _Terminal(b"warmer\n"),
+            [f"type the prompt; {THIS_SYSTEM.end_of_input} ends it"],
+            id="typed",
+        ),
+        pytest.param(io.BytesIO(b"warmer\n"), [], id="piped"),
+    ],
+)
+def test_the_note_to_type_a_prompt_appears_only_on_a_terminal(
+    prompting: Prompting,
+    monkeypatch: pytest.MonkeyPatch,
+    file: io.BytesIO,
+    expected: list[str],
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(file))
+
+    assert prompting.read("-", None) == "warmer"
+    assert prompting.notes == expected
+
+
+@pytest.mark.posix
+def test_a_prompt_can_be_read_from_a_pipe(prompting: Prompting) -> None:
+    # As with `--prompt-file <(command)`.
+    reader, writer = os.pipe()
+    os.write(writer, b"warmer\n")
+    os.close(writer)
+
+    assert prompting.read(None, f"/dev/fd/{reader}") == "warmer"
+    os.close(reader)
+
+
+@pytest.mark.parametrize("name", ["none", "a\0b"])
+def test_a_path_that_cannot_be_opened_is_a_missing_file(
+    prompting: Prompting, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(MissingFileError, match="cannot read the manifest from"):
+        read_source(prompting.context, str(tmp_path / name), what="manifest", max_bytes=8)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "prompt_file", "message"),
+    [
+        pytest.param("a", "b", "PROMPT and --prompt-file are both given", id="both-given"),
+        pytest.param(None, None, "PROMPT is missing", id="none-given"),
+    ],
+)
+def test_exactly_one_prompt_is_required(
+    prompting: Prompting, prompt: str | None, prompt_file: str | None, message: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        prompting.read(prompt, prompt_file)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        pytest.param(b"warmer\r\n", "warmer", id="final-line-break"),
+        pytest.param(b"\xef\xbb\xbfwarmer", "warmer", id="byte-order-mark"),
+        pytest.param("wärmer".encode("utf-16"), "wärmer", id="utf-16-of-powershell"),
+    ],
+)
+def test_what_editors_add_is_stripped_from_the_prompt(
+    prompting: Prompting, tmp_path: Path, content: bytes, text: str
+) -> None:
+    (tmp_path / "prompt").write_bytes(content)
+
+    assert prompting.read(None, str(tmp_path / "prompt")) == text
+
+
+@pytest.mark.parametrize("mark", ["", "@"])
+def test_a_prompt_that_names_a_file_is_noted(
+    prompting: Prompting, tmp_path: Path, mark: str
+) -> None:
+    path = tmp_path / "prompt.txt"
+    path.write_text("make it night")
+
+    assert prompting.read(f"{mark}{path}", None) == f"{mark}{path}"
+    assert prompting.read("make it night", None) == "make it night"
+
+    assert [f"--prompt-file {path}" in note for note in prompting.notes] == [True]
+
+
+def test_a_clip_in_place_of_the_prompt_points_to_batch(
+    prompting: Prompting, tmp_path: Path
+) -> None:
+    (tmp_path / "clip.mp4").touch()
+
+    prompting.read(str(tmp_path / "clip.mp4"), None)
+
+    assert prompting.notes == ["the prompt names a file: `omniedit batch` edits several clips"]
