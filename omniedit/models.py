@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
-from omniedit.errors import OmniEditError
+from omniedit.errors import OmniEditError, restored_error
 
 LINK_LIFETIME_S: Final = 24 * 3600
 """Result links are valid for 24 hours after completion (API reference)."""
@@ -398,6 +398,25 @@ class Record(NamedTuple):
     def is_open(self) -> bool:
         """Whether the task had not ended when it was last read."""
         return self.task is not None and not self.task.is_terminal
+
+    @property
+    def resume_command(self) -> str:
+        """The command that settles the submission, without `omniedit`."""
+        return f"submit --resume {self.request_id}"
+
+    @property
+    def refusal(self) -> OmniEditError:
+        """The error that a refused submission ended with."""
+        error = self.error or TaskError(
+            "refused", "the reason is not known", kind="request_refused"
+        )
+        return restored_error(
+            error.kind or "",
+            error.message,
+            code=error.code,
+            http_status=error.http_status,
+            request_id=self.request_id,
+        )
 
     def with_task(self, task: Task) -> "Record":
         """Return this record with a newer state of its task.

@@ -172,6 +172,13 @@ class Retry:
         Raises:
             OmniEditError: The error itself, if it is not transient or the time is up.
         """
+        rest_s = self.next_rest_s(error)
+        if rest_s is None:
+            raise error
+        self._sleep(rest_s)
+
+    def next_rest_s(self, error: OmniEditError) -> float | None:
+        """Report a failed attempt; return the rest before the next one, or None if there is none."""
         self.attempts += 1
         self._failures_in_a_row += 1
         rest_s = backoff_s(
@@ -181,10 +188,10 @@ class Retry:
             policy=self._policy,
         )
         if not is_transient(error) or not self._has_time_for(rest_s, error):
-            raise error
+            return None
         if self._on_retry is not None:
             self._on_retry(error.message, rest_s, self.attempts)
-        self._sleep(rest_s)
+        return rest_s
 
     def succeeded(self) -> None:
         """Restart the backoff after some success."""

@@ -18,17 +18,11 @@ from omniedit.edits.save import (
     save,
     save_local_copy,
 )
-from omniedit.edits.sending import Sending
 from omniedit.edits.session import Session
+from omniedit.edits.settling import record_call, settle
 from omniedit.edits.sidecar import check_sidecar
 from omniedit.edits.sound import check_sound, save_with_sound, with_sound
-from omniedit.edits.submit import (
-    known_submission,
-    new_submission,
-    record_call,
-    refusal_recorded,
-    settle,
-)
+from omniedit.edits.submit import Sending, known_submission, new_submission, refusal_recorded
 from omniedit.edits.targets import Destination, Target
 from omniedit.errors import (
     Hint,
@@ -295,7 +289,7 @@ def _send_new(
 def _settle_known(session: Session, known: Record, *, deadline: float) -> Record:
     """Return the record of a known edit, replaying the submission if its outcome is unknown."""
     if known.task is None:
-        return settle(session, known, deadline=deadline)
+        return settle(session, str(known.request_id), deadline=deadline)
     record_call(session, known.request_id or "")
     session.report(Known(record=known))
     name = task_name(known.task_id)

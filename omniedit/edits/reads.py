@@ -4,7 +4,6 @@ import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from typing import Final, TypeAlias
@@ -19,7 +18,7 @@ from omniedit.errors import (
     TaskNotFoundError,
     UnavailableError,
 )
-from omniedit.models import BATCH_SIZE, MODELS, Record, Task, task_name
+from omniedit.models import BATCH_SIZE, Record, Task, task_name
 
 TaskOutcome: TypeAlias = tuple[Record, OmniEditError | None]
 """A task, and the error if it could not be read, followed or saved."""
@@ -259,42 +258,6 @@ def _tasks_of_model(
         if page_number >= policy.max_list_pages or session.monotonic() >= deadline:
             msg = f"the account's list continues after {len(seen)} tasks"
             raise UnavailableError(msg, hint=Hint("{} reads the newest", "list --remote --limit N"))
-
-
-def tasks_since(
-    session: Session, attempt: Record, *, budget_s: float | None = None
-) -> tuple[list[Task], str | None]:
-    """Return the account's tasks that were created at or after the time of an attempt.
-
-    With them comes the reason why the list may lack tasks, if it may: such a list cannot prove that
-    there is no other task.
-
-    Args:
-        attempt: The attempt; its time is by this machine's clock.
-        budget_s: How long to read the list.
-
-    Raises:
-        ServiceError: If the list cannot be read.
-    """
-    found: list[Task] = []
-    gaps: list[str] = []
-    models = [attempt.model] if attempt.model else MODELS
-    for task in account_tasks(session, models, budget_s=budget_s, on_missing=gaps.append):
-        if task.created_at is not None and task.created_at < _oldest_instant(session, attempt):
-            break
-        found.append(task)
-    return found, gaps[0] if gaps else None
-
-
-def render_oldest_instant(session: Session, attempt: Record) -> str:
-    """Render the time from which `tasks_since` searches, by the service's clock."""
-    return f"{datetime.fromtimestamp(_oldest_instant(session, attempt), UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _oldest_instant(session: Session, attempt: Record) -> float:
-    if attempt.clock_offset_s is None:
-        return attempt.created_at - session.policy.unknown_clock_skew_s
-    return attempt.created_at + attempt.clock_offset_s - session.policy.clock_skew_s
 
 
 def _read_batch(session: Session, records: Sequence[Record], *, deadline: float) -> dict[str, Task]:

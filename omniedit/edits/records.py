@@ -102,10 +102,7 @@ def _add_newest_accepted(session: Session, error: OmniEditError, *, command: str
 
 def _error_of(record: Record) -> OmniEditError:
     """Return the error of the newest attempt, so that `last` never falls back on an older task."""
-    from omniedit.edits.sending import resume_command  # noqa: PLC0415 - a named task needs neither
-    from omniedit.edits.submit import refusal_of  # noqa: PLC0415 - as above
-
-    request_id = record.request_id or ""
+    request_id = record.request_id
     if record.status == AttemptState.SENDING:
         msg = f"submission {request_id} is still being sent by another process"
         return NotFinishedError(msg, request_id=request_id)
@@ -114,9 +111,9 @@ def _error_of(record: Record) -> OmniEditError:
         if record.error:
             msg += f": {record.error.message.removeprefix(f'{msg}: ')}"
         msg = f"the newest {msg}"
-        hint = Hint("{} settles it without paying twice", resume_command(request_id))
+        hint = Hint("{} settles it without paying twice", record.resume_command)
         return OutcomeUnknownError(msg, hint=hint, request_id=request_id)
-    error = refusal_of(record)
+    error = record.refusal
     is_own = isinstance(error, InvalidInputError | LocalError | MissingKeyError)
     if is_own:
         error.hint = "submit it again, or name a task ID"
@@ -161,11 +158,9 @@ def _find_task(session: Session, reference: str) -> Record:
 
 def _no_task_of(attempt: Record) -> NoSuchReferenceError:
     """Return the error for the request ID of an attempt, which `list` shows for want of a task."""
-    from omniedit.edits.sending import resume_command  # noqa: PLC0415 - rarely needed
-
-    request_id = attempt.request_id or ""
+    request_id = attempt.request_id
     if attempt.is_unsettled:
-        hint = Hint("{} settles it without paying twice", resume_command(request_id))
+        hint = Hint("{} settles it without paying twice", attempt.resume_command)
         return NoSuchReferenceError(f"submission {request_id} has no task yet", hint=hint)
     reason = f": {attempt.error.message}" if attempt.error else ""
     msg = f"submission {request_id} has no task: it was refused{reason}"

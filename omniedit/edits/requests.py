@@ -236,10 +236,14 @@ def digest_of(parts: Sequence[object]) -> str:
 def edit_command(video: str, prompt: str, model: str, *options: str) -> str:
     """Return an `edit` command that pays again, quoted for a shell."""
     chosen = [] if model == DEFAULT_MODEL else ["--model", model]
-    options = (*chosen, *options, "--again")
+    return command_line("edit", video, prompt, *chosen, *options, "--again")
+
+
+def command_line(command: str, video: str, prompt: str, *options: str) -> str:
+    """Return a command for VIDEO and PROMPT, quoted for a shell, without `omniedit`."""
     if prompt.startswith("-"):
-        return quoted("edit", *options, "--", video, prompt)
-    return quoted("edit", video, prompt, *options)
+        return quoted(command, *options, "--", video, prompt)
+    return quoted(command, video, prompt, *options)
 
 
 def _is_clip_at(path: Path, sha256: str | None) -> bool:

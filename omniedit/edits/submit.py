@@ -1,37 +1,38 @@
-"""Submitting an edit, and settling a submission whose outcome is unknown.
+"""Submitting an edit: recorded before it is sent, retried with care, and never paid for twice."""
 
-Nothing that the service accepted is lost, and nothing is paid twice.
-"""
-
+import json
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from typing import Final
 
-from omniedit.edits.reads import read_task, render_oldest_instant, tasks_since
-from omniedit.edits.records import find_records
-from omniedit.edits.requests import PreparedEdit, check_request_id, is_own_attempt, prepare
-from omniedit.edits.sending import (
-    INTERRUPTED,
-    Sending,
-    resume_command,
-    warn_of_duplicates,
-    was_submitted_here,
-)
+from omniedit.edits.requests import PreparedEdit, command_line, digest_of_key, prepare
 from omniedit.edits.session import Session
 from omniedit.errors import (
     NOTHING_SUBMITTED,
     Hint,
+    IdempotencyConflictError,
     Interrupted,
     InvalidInputError,
     JournalError,
-    NoSuchReferenceError,
-    NotReplayedError,
+    LocalError,
+    ModelRefusedError,
     OmniEditError,
     OutcomeUnknownError,
-    RequestRefusedError,
-    restored_error,
+    RateLimitedError,
 )
 from omniedit.events import Submitted
-from omniedit.models import AttemptState, EditRequest, Record, TaskError, task_name
+from omniedit.models import AttemptState, EditRequest, Record, Task, TaskError, task_name
+from omniedit.policy import Retry, is_certainly_not_accepted
+
+_INTERRUPTED: Final = TaskError(
+    code="interrupted", message="interrupted before anything was sent", kind="not_connected"
+)
+_NO_REPLY: Final = TaskError(
+    code="interrupted",
+    message="interrupted before the service answered",
+    kind=OutcomeUnknownError.kind,
+)
 
 
 def submit(session: Session, request: EditRequest, *, accepts_old: bool = False) -> Record:
@@ -51,13 +52,15 @@ def submit(session: Session, request: EditRequest, *, accepts_old: bool = False)
             edit = prepare(session, request)
             # If two processes use the same request ID, the second finds the attempt of the first.
             locks.enter_context(session.sending_lock(request_id))
-            known = known_submission(session, request_id, edit)
-            if known is None:
+            attempt = None
+            if known_submission(session, request_id, edit) is None:
                 _note_known_edit(session, edit)
-            attempt = known or new_submission(session, edit, request_id)
-        if known is None:
+                attempt = new_submission(session, edit, request_id)
+        if attempt is not None:
             return Sending(session, attempt, edit).send()
-        return settle(session, attempt, accepts_old=accepts_old)
+        from omniedit.edits.settling import settle  # noqa: PLC0415 - a new request ID is the rule
+
+        return settle(session, request_id, accepts_old=accepts_old)
 
 
 @contextmanager
@@ -70,7 +73,7 @@ def refusal_recorded(session: Session, request: EditRequest) -> Generator[str]:
     try:
         yield request_id
     except (OmniEditError, Interrupted) as error:
-        reason = INTERRUPTED if isinstance(error, Interrupted) else TaskError.of(error)
+        reason = _INTERRUPTED if isinstance(error, Interrupted) else TaskError.of(error)
         with suppress(JournalError):
             session.journal.record_unsent(
                 _new_attempt(session, request, request_id),
@@ -99,7 +102,7 @@ def known_submission(session: Session, request_id: str, edit: PreparedEdit) -> R
         return None
     if known is None:
         return None
-    if known.body_digest is not None and known.body_digest != edit.digest:
+    if known.body_digest not in {None, edit.digest}:
         msg = f"request ID {request_id} was used here for another edit"
         hint = "one request ID stands for one edit: choose another, or leave `--request-id` out"
         raise InvalidInputError(msg, code="request_id_taken", hint=hint)
@@ -118,9 +121,6 @@ def new_submission(
     """Return the record of a new submission, after uploading the clip if necessary.
 
     The caller holds `sending_lock` for the request ID, which must be unused in the journal.
-
-    Raises:
-        OmniEditError: If the key is missing, or the clip cannot be uploaded.
     """
     session.require_service()
     clip_url = edit.request.video
@@ -140,113 +140,7 @@ def new_submission(
     )
 
 
-def resume(session: Session, request_id: str, *, accepts_old: bool = False) -> Record:
-    """Settle a submission whose outcome is unknown by replaying its request ID and exact body.
-
-    Args:
-        request_id: The request ID of the submission.
-        accepts_old: Replay it even if the service may have forgotten the request ID.
-
-    Raises:
-        NoSuchReferenceError: If the submission is not in the journal.
-        OutcomeUnknownError: If the outcome is still unknown.
-        NotReplayedError: If the submission is too old to be replayed.
-        OmniEditError: If the submission was refused: the refusal.
-    """
-    check_request_id(request_id)
-    with session.sending_lock(request_id, pays=False):
-        record = _known_attempt(session, request_id)
-        return settle(session, record, accepts_old=accepts_old)
-
-
-def settle_as(session: Session, request_id: str, reference: str) -> Record:
-    """Settle a submission with the task that the user says it became.
-
-    Args:
-        request_id: The request ID of the submission.
-        reference: The task's ID, or the end of it.
-
-    Raises:
-        NoSuchReferenceError: If the submission is not in the journal, or several tasks match.
-        InvalidInputError: If the submission is settled, or cannot have become this task.
-        OmniEditError: If the service does not know the task, or does not answer.
-    """
-    check_request_id(request_id)
-    command = f"{resume_command(request_id)} --as TASK"
-    [found] = find_records(session, [reference], command=command)
-    task_id = str(found.task_id)
-    with session.sending_lock(request_id, pays=False):
-        record = _known_attempt(session, request_id)
-        _check_origin(session, record)
-        if not record.is_unsettled:
-            what = task_name(record.task_id) if record.task else "refused"
-            msg = f"submission {request_id} is already settled: {what}"
-            raise InvalidInputError(msg, code="already_settled", request_id=request_id)
-        known = session.journal.find_task(task_id)
-        if known is not None and known.request_id is not None:
-            msg = f"{task_name(task_id)} is the task of submission {known.request_id}"
-            raise InvalidInputError(msg, code="other_submission", request_id=request_id)
-        task = read_task(session, task_id)
-        if task.model not in {None, record.model}:
-            msg = f"{task_name(task_id)} was made with another model: {task.model}"
-            raise InvalidInputError(msg, code="other_model", request_id=request_id)
-        session.journal.record_accepted(request_id, task, origin=session.origin)
-        record_call(session, request_id)
-        settled = record.with_task(task)
-        session.report(Submitted(record=settled, is_replay=True))
-        warn_of_duplicates(session, settled, why="the submission may have been accepted twice")
-        return settled
-
-
-def settle(
-    session: Session, record: Record, *, accepts_old: bool = False, deadline: float | None = None
-) -> Record:
-    """Return the record of a known attempt with its task, replaying it if its outcome is unknown.
-
-    The caller holds `sending_lock` for its request ID.
-
-    Raises:
-        OutcomeUnknownError: If the outcome is still unknown.
-        NotReplayedError: If the attempt is too old to be replayed.
-        OmniEditError: If the attempt was refused: the refusal.
-    """
-    request_id = record.request_id or ""
-    record_call(session, request_id)
-    # Read it again under the lock: another process may have settled it in the meantime.
-    record = session.journal.find_attempt(request_id) or record
-    if record.is_unsettled:
-        return _replay_unknown(session, record, accepts_old=accepts_old, deadline=deadline)
-    if record.task is None:
-        raise refusal_of(record)
-    session.note(f"already accepted as {task_name(record.task_id)}")
-    session.report(Submitted(record=record, is_replay=True))
-    return record
-
-
-def refusal_of(record: Record) -> OmniEditError:
-    """Return the error that a refused attempt ended with."""
-    error = record.error or TaskError(
-        code="refused", message="the reason is not known", kind=RequestRefusedError.kind
-    )
-    return restored_error(
-        error.kind or "",
-        error.message,
-        code=error.code,
-        http_status=error.http_status,
-        request_id=record.request_id,
-    )
-
-
-def record_call(session: Session, request_id: str) -> None:
-    """Make an attempt the newest of this context, ignoring a failing journal."""
-    if session.recorded_context is None:
-        return
-    with suppress(JournalError):
-        session.journal.record_call(session.recorded_context, request_id)
-
-
 def _new_attempt(session: Session, request: EditRequest, request_id: str) -> Record:
-    """Return the record of an attempt that is about to be sent."""
     return Record(
         request_id=request_id,
         task=None,
@@ -261,130 +155,296 @@ def _new_attempt(session: Session, request: EditRequest, request_id: str) -> Rec
 
 
 def _note_known_edit(session: Session, edit: PreparedEdit) -> None:
+    known = None
     with suppress(JournalError):
         known = session.journal.find_edit(edit.identity, origin=session.origin)
-        if known is not None:
-            what = f"is known here: {known.shown_status}"
-            if known.task is not None:
-                what = f"is known here: {task_name(known.task_id)} ({known.shown_status})"
-            elif known.status == AttemptState.UNKNOWN:
-                what = f"was submitted as {known.request_id}, with unknown outcome"
-            session.note(Hint(f"the same edit {what}; {{}} would not pay again", "edit"))
-
-
-def _replay_unknown(
-    session: Session, record: Record, *, accepts_old: bool, deadline: float | None
-) -> Record:
-    request_id = record.request_id or ""
-    _check_origin(session, record)
-    if record.body is None:
-        msg = f"the journal no longer holds what submission {request_id} asked for"
-        hint = Hint(
-            "{} settles it with a task of the account; {} drops it",
-            f"{resume_command(request_id)} --as TASK",
-            f"list --forget {request_id}",
-        )
-        raise NotReplayedError(msg, code=OutcomeUnknownError.kind, hint=hint, request_id=request_id)
-    if not accepts_old:
-        if not is_own_attempt(session, request_id):
-            # The account of another key may not know the submission, and would pay again.
-            msg = f"submission {request_id} was made with another key, and may have been accepted"
-            hint = Hint(
-                "use that key again; if it was replaced, {} replays it with this one",
-                f"{resume_command(request_id)} --yes",
-            )
-            raise NotReplayedError(
-                msg, code=OutcomeUnknownError.kind, hint=hint, request_id=request_id
-            )
-        _check_age(session, record, deadline=deadline)
-    # Inside `Sending` a missing key would become "outcome unknown".
-    session.require_service()
-    return Sending(session, record).send(deadline=deadline)
-
-
-def _known_attempt(session: Session, request_id: str) -> Record:
-    record = session.journal.find_attempt(request_id)
-    if record is None:
-        msg = f"no submission {request_id} in the journal"
-        raise NoSuchReferenceError(msg, hint=Hint("{} shows them", "list"), request_id=request_id)
-    return record
-
-
-def _check_origin(session: Session, record: Record) -> None:
-    if record.origin != session.origin:
-        msg = f"submission {record.request_id} was made at {record.origin}, not at {session.origin}"
-        hint = "settle it with the base URL that was used for it"
-        raise InvalidInputError(msg, code="other_origin", hint=hint, request_id=record.request_id)
-
-
-def _check_age(session: Session, record: Record, *, deadline: float | None) -> None:
-    """Refuse to replay an attempt that the service may have forgotten; show what it may have become.
-
-    This machine's clock may have been changed since the attempt, and the service's `Date` may be a
-    cache's, so the larger of the two ages counts. But if this machine's clock was wrong at the
-    attempt, its age by that clock means nothing.
-
-    Raises:
-        NotReplayedError: If the attempt is too old, or dated in the future.
-    """
-    age_s = session.now() - record.created_at
-    with suppress(OmniEditError):
-        service_now = session.service.get_time(deadline=deadline)
-        if service_now is not None:
-            offset_s = record.clock_offset_s or 0.0
-            service_age_s = service_now - record.created_at - offset_s
-            was_clock_right = abs(offset_s) <= session.policy.clock_skew_s
-            age_s = max(age_s, service_age_s) if was_clock_right else service_age_s
-    # If the attempt is dated in the future, its age is unknown: treat it as too old.
-    if -session.policy.clock_skew_s <= age_s <= session.policy.replay_window_s:
+    if known is None:
         return
-    found = _show_candidates(session, record, deadline=deadline)
-    candidates = found or []
-    unsettled = [each for each in session.journal.recent() if each.is_unsettled]
-    # Suggest a task only if there is no choice; otherwise only the user can tell.
-    is_certain = len(candidates) == len(unsettled) == 1
-    candidate = candidates[0] if is_certain else "TASK"
-    request_id = record.request_id or ""
-    age = f"{age_s / 3600:.0f} h old" if age_s > 0 else "dated in the future"
-    msg = (
-        f"submission {request_id} is {age}: the service may have forgotten its ID, and a"
-        " replay could pay again"
-    )
-    settle = f"{resume_command(request_id)} --as {candidate}"
-    replay_anyway = f"{resume_command(request_id)} --yes"
-    hint = Hint(
-        "{} settles it with a task of the account; {} replays it anyway", settle, replay_anyway
-    )
-    if found == []:
-        words = "it was probably never accepted: {} replays it; {} settles it with a task you know"
-        hint = Hint(words, replay_anyway, settle)
-    raise NotReplayedError(msg, code=OutcomeUnknownError.kind, hint=hint, request_id=request_id)
+    what = f"is known here: {known.shown_status}"
+    if known.task is not None:
+        what = f"is known here: {task_name(known.task_id)} ({known.shown_status})"
+    elif known.status == AttemptState.UNKNOWN:
+        what = f"was submitted as {known.request_id}, with unknown outcome"
+    session.note(Hint(f"the same edit {what}; {{}} would not pay again", "edit"))
 
 
-def _show_candidates(
-    session: Session, record: Record, *, deadline: float | None
-) -> list[str] | None:
-    """Show the account's tasks since an attempt, and return those not submitted from here.
+class Sending:
+    """Sends one body under one request ID until it is accepted or refused, or retries run out.
 
-    None if there are none, but the list may lack some.
+    The service may accept a submission and the reply may still get lost. After that a refusal
+    proves nothing: any end without a task is "outcome unknown".
+
+    Args:
+        attempt: The submission's record: request ID, exact body, time of the first attempt. The
+            caller holds `sending_lock` for its request ID.
+        edit: The edit that is newly submitted, and recorded in the journal first; None to replay
+            an attempt whose reply was lost.
     """
-    candidates: list[str] = []
-    try:
-        tasks, gap = tasks_since(session, record, budget_s=session.left_s(deadline))
-    except OmniEditError as error:
-        session.warn(f"the account's tasks cannot be read: {error.message}")
-        return None
-    for task in tasks:
-        if not was_submitted_here(session, task):
-            candidates.append(task.task_id)
-            session.warn(
-                f"the account lists {task.task_id} ({task.shown_status}), not submitted from here"
+
+    def __init__(self, session: Session, attempt: Record, edit: PreparedEdit | None = None) -> None:
+        self._session, self._attempt, self._edit = session, attempt, edit
+        self._request_id = str(attempt.request_id)
+        self._recovery_command = attempt.resume_command
+        # Since when the service may have accepted it without our knowing; None if it cannot have.
+        self._in_doubt_since = session.now() if edit is None else None
+        self._is_recorded = edit is None
+        self._is_settled = False
+        self._replays_left = 1
+
+    def send(self, *, deadline: float | None = None) -> Record:
+        """Send the submission and return its record, with the task.
+
+        Args:
+            deadline: A monotonic instant after which no attempt begins; the policy's budget may
+                end earlier. Both are counted from the submission's first turn.
+
+        Raises:
+            OutcomeUnknownError: If it may or may not have been accepted.
+            OmniEditError: If it was certainly not accepted.
+        """
+        session = self._session
+        try:
+            waited_s = session.rate_limiter.wait()
+            budget_s = session.policy.submit_budget_s
+            latest = session.monotonic() + budget_s
+            latest = latest if deadline is None else min(deadline + waited_s, latest)
+            retry = Retry(
+                sleep=session.sleep,
+                clock=session.monotonic,
+                jitter=session.jitter,
+                policy=session.policy,
+                budget_s=budget_s,
+                deadline=latest,
+                on_retry=partial(session.report_retry, None),
             )
-    if gap is not None:
-        session.warn(f"the account's list may lack tasks: {gap}")
-    elif not candidates and session.service.clock_offset_s is not None:
-        since = render_oldest_instant(session, record)
-        but = ", except of submissions from here" if tasks else ""
-        session.warn(f"the account lists no task since {since}{but}")
-        return candidates
-    return candidates or None
+            while True:
+                self._check_time()
+                try:
+                    return self._post(latest)
+                except OmniEditError as error:
+                    self._rest(retry, error)
+                session.rate_limiter.wait()
+        except Interrupted as interrupted:
+            self._record_interruption(interrupted)
+            raise
+
+    def _post(self, deadline: float) -> Record:
+        """Send the submission once; a new task is recorded and reported before this returns."""
+        session, in_doubt_since = self._session, self._in_doubt_since
+        with session.shielded():
+            # A signal that arrived while this waited for its turn stops it here, unsent.
+            session.check_not_stopping()
+            if not self._is_recorded:
+                # Record it only now: an interruption before this point leaves nothing in doubt.
+                self._write_ahead()
+                self._is_recorded = True
+            if in_doubt_since is None:
+                self._in_doubt_since = session.now()
+            session.outstanding[self._request_id] = self._give_up
+            # A submission that was sent may have been paid for: allow some time for its reply,
+            # even past the deadline.
+            grace = session.monotonic() + session.policy.grace_s
+            try:
+                task, is_replay = session.service.create_task(
+                    self._attempt.body or b"",
+                    request_id=self._request_id,
+                    deadline=max(deadline, grace),
+                )
+            except OmniEditError as error:
+                if is_certainly_not_accepted(error):
+                    self._in_doubt_since = in_doubt_since
+                raise
+            finally:
+                session.outstanding.pop(self._request_id, None)
+            session.rate_limiter.speed_up()
+            record = self._record_accepted(task, is_replay=is_replay)
+        if in_doubt_since is not None and not is_replay:
+            from omniedit.edits.settling import warn_of_duplicates  # noqa: PLC0415 - rarely needed
+
+            why = "the service did not mark its reply as a replay"
+            warn_of_duplicates(session, record, why=why, deadline=deadline)
+        return record
+
+    def _write_ahead(self) -> None:
+        """Record a new submission in the journal, and note how to recover it without one."""
+        session = self._session
+        is_recorded = session.has_journal
+        try:
+            session.journal.record_attempt(
+                self._attempt,
+                context=session.recorded_context,
+                key_digest=digest_of_key(session.connection.key),
+            )
+        except LocalError as error:
+            if session.requires_journal:
+                raise
+            is_recorded = False
+            session.warn(f"{error.message}; submitting without it")
+        if self._edit is not None and not is_recorded:
+            self._recovery_command = _whole_command(self._edit.request, self._attempt)
+
+    def _record_accepted(self, task: Task, *, is_replay: bool) -> Record:
+        session, edit = self._session, self._edit
+        failure: JournalError | None = None
+        self._learn_clock()
+        self._warn_of_shared_task(task.task_id)
+        try:
+            session.journal.record_accepted(self._request_id, task, origin=session.origin)
+        except JournalError as error:
+            # Do not hide the service's reply behind it.
+            failure = error
+        self._is_settled = True
+        record = self._attempt.with_task(task)._replace(body=None)
+        estimate = None if edit is None else edit.plan.estimated_credits
+        session.report(Submitted(record=record, is_replay=is_replay, estimated_credits=estimate))
+        if failure:
+            session.warn(f"{failure.message}; note the task ID: {task.task_id}")
+        return record
+
+    def _warn_of_shared_task(self, task_id: str) -> None:
+        """Warn if the service answers with the task of a submission that asked for another edit."""
+        known: Record | None = None
+        with suppress(JournalError):
+            known = self._session.journal.find_task(task_id)
+        if known is None or known.request_id in {None, self._request_id}:
+            return
+        if known.body_digest not in {None, self._attempt.body_digest}:
+            self._session.warn(
+                f"the service answered with {task_name(task_id)}, which is already the task of"
+                f" another edit, submission {known.request_id}: its result may be that edit's"
+            )
+
+    def _check_time(self) -> None:
+        """Refuse to replay once the service may have forgotten the request ID.
+
+        That happens after this machine was suspended, its clock was changed, or `--rate` made the
+        replay wait very long.
+        """
+        session, policy = self._session, self._session.policy
+        if self._in_doubt_since is None:
+            return
+        elapsed_s = session.now() - self._in_doubt_since
+        latest_s = policy.replay_window_s + policy.clock_skew_s
+        if not -policy.clock_skew_s <= elapsed_s <= latest_s:
+            msg = "this machine was suspended, or its clock was changed, before it could ask again"
+            raise self._end(OmniEditError(msg))
+
+    def _rest(self, retry: Retry, error: OmniEditError) -> None:
+        """Rest before the next attempt, after recording a lost reply.
+
+        Raises:
+            OmniEditError: If there is no next attempt.
+        """
+        if not is_certainly_not_accepted(error):
+            if self._replays_left == 0:
+                raise self._end(error)
+            self._replays_left -= 1
+            # Record this first, in case the process dies during the rest.
+            self._record_unknown(TaskError.of(error))
+        rest_s = retry.next_rest_s(error)
+        if rest_s is None:
+            raise self._end(error)
+        if isinstance(error, RateLimitedError):
+            # Other submissions would hit the same limit: hold them back too.
+            self._session.rate_limiter.slow_down(rest_s)
+        else:
+            self._session.sleep(rest_s)
+
+    def _end(self, error: OmniEditError) -> OmniEditError:
+        """Record an end without a task; return the error to raise."""
+        session = self._session
+        if isinstance(error, IdempotencyConflictError) or self._in_doubt_since is not None:
+            ended = self._unsettled_error(error)
+            if session.service.clock_offset_s is None:
+                # The clock offset is needed later to find this attempt in the account's list.
+                with suppress(OmniEditError):
+                    session.service.get_time(
+                        deadline=session.monotonic() + session.policy.last_reply_s
+                    )
+            self._record_unknown(TaskError.of(ended))
+            return ended
+        self._record_refused(TaskError.of(error))
+        if isinstance(error, ModelRefusedError) and self._edit is not None:
+            error.hint = _other_model_hint(self._edit.request, suggestion=error.hint)
+        return error.about(request_id=self._request_id)
+
+    def _unsettled_error(self, error: OmniEditError) -> OmniEditError:
+        """Return the error of a submission that the user has to settle, and how."""
+        request_id = self._request_id
+        if isinstance(error, IdempotencyConflictError):
+            hint = Hint("{} shows the task it became", "list --remote")
+            if self._session.has_journal:
+                hint = Hint(
+                    "{} shows the task it became: {} settles it here, {} records it elsewhere",
+                    "list --remote",
+                    f"{self._attempt.resume_command} --as TASK",
+                    "list --remote --adopt",
+                )
+            return IdempotencyConflictError(
+                f"request ID {request_id} is held by another request: {error.message}",
+                code=error.code,
+                hint=hint,
+                request_id=request_id,
+                http_status=error.http_status,
+            )
+        return OutcomeUnknownError(
+            f"submission {request_id} may or may not have been accepted: {error.message}",
+            hint=Hint("{} settles it without paying twice", self._recovery_command),
+            request_id=request_id,
+            http_status=error.http_status,
+        )
+
+    def _record_interruption(self, interrupted: Interrupted) -> None:
+        if self._is_settled:
+            return
+        if self._in_doubt_since is None:
+            self._record_refused(_INTERRUPTED)
+            interrupted.hint = NOTHING_SUBMITTED
+            return
+        _, interrupted.unknown_outcome = self._give_up()
+        words = f"submission {self._request_id} may have been accepted: {{}} settles it"
+        self._session.warn(Hint(words, self._recovery_command))
+
+    def _give_up(self) -> tuple[Record, OmniEditError]:
+        """Record that the reply did not arrive, perhaps for a thread that still waits for it."""
+        self._record_unknown(_NO_REPLY)
+        return self._attempt, self._unsettled_error(OmniEditError(_NO_REPLY.message))
+
+    def _record_refused(self, reason: TaskError) -> None:
+        # A failing journal must not hide what the service said.
+        with suppress(JournalError):
+            self._session.journal.record_refused(self._request_id, reason)
+
+    def _record_unknown(self, reason: TaskError) -> None:
+        self._learn_clock()
+        with suppress(JournalError):
+            self._session.journal.record_unknown(
+                self._request_id, reason, clock_offset_s=self._attempt.clock_offset_s
+            )
+
+    def _learn_clock(self) -> None:
+        """Note the clock offset of a new attempt; for an older one the clock may have changed."""
+        offset_s = self._session.service.clock_offset_s
+        if self._edit is not None and self._attempt.clock_offset_s is None:
+            self._attempt = self._attempt._replace(clock_offset_s=offset_s)
+
+
+def _whole_command(request: EditRequest, attempt: Record) -> str:
+    """Return the recovery command for a submission without a journal: the complete `submit`."""
+    options = ["--request-id", str(attempt.request_id)]
+    if request.model_source != "default":
+        options = ["--model", request.model, *options]
+    if request.callback_url:
+        options = ["--callback-url", request.callback_url, *options]
+    # Take the URL from the body: it may be an upload, which the request does not know.
+    [clip_url] = json.loads(attempt.body or b"")["video_urls"]
+    return command_line("submit", clip_url, request.prompt, *options)
+
+
+def _other_model_hint(request: EditRequest, *, suggestion: str | None) -> str:
+    """Return a hint with the setting that chose the refused model, and how to choose another."""
+    kind, _, name = request.model_source.partition(": ")
+    source = {"default": "omniedit's default", "file": f"`model` in {name}"}.get(kind, name)
+    suggested = f"; the service suggests {suggestion}" if suggestion else ""
+    how = "there" if kind == "manifest" else "with `--model ID`"
+    return f"{request.model} was chosen by {source}{suggested}; choose another {how}"

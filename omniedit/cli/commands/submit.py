@@ -131,7 +131,7 @@ def submit(
 def _resume(
     context: Context, request_id: str, *, as_task: str | None, accepts_old: bool
 ) -> Outcome:
-    from omniedit.edits.submit import resume, settle_as
+    from omniedit.edits.settling import resume, settle_as
 
     with context.session(JournalUse.REQUIRED, observers=[_task_ids(context)]) as session:
         if as_task is None:

@@ -19,7 +19,8 @@ from hypothesis.stateful import (
 )
 
 from omniedit.edits.edit import EditOptions, edit
-from omniedit.edits.submit import resume, submit
+from omniedit.edits.settling import resume
+from omniedit.edits.submit import submit
 from omniedit.edits.targets import Destination
 from omniedit.errors import (
     IdempotencyConflictError,

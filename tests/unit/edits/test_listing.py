@@ -5,9 +5,8 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from omniedit.edits.reads import tasks_since
 from omniedit.edits.records import Filters, Listing, list_account, list_records
-from omniedit.edits.sending import warn_of_duplicates
+from omniedit.edits.settling import _tasks_since, warn_of_duplicates
 from omniedit.edits.usage import account_expenses
 from omniedit.errors import (
     AuthenticationError,
@@ -155,14 +154,14 @@ def test_an_incomplete_list_never_proves_absence(session: BenchSession) -> None:
     session.script.account_tasks = [completed("task-1")] * 3
     lost = attempt("request-1", prompt="dusk", created_at=NOW)
 
-    tasks, gap = tasks_since(session, lost)
+    listed = _tasks_since(session, lost, budget_s=None)
     warn_of_duplicates(session, lost, why="a reply was lost")
     session.script.account_tasks = [completed("task-1")] * 3
     warn_of_duplicates(session, lost.with_task(completed("task-1")), why="a reply was lost")
 
-    assert [task.task_id for task in tasks] == ["task-1"]
-    assert gap is not None
-    assert gap.endswith("but lists 1")
+    assert [task.task_id for task in listed.tasks] == ["task-1"]
+    assert listed.gap is not None
+    assert listed.gap.endswith("but lists 1")
     with_candidate, without_candidate = (event.message for event in session.reported(Warned))
     assert with_candidate.endswith("which may be paid duplicates: task-1")
     assert without_candidate.startswith(

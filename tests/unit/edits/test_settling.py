@@ -15,7 +15,8 @@ from omniedit.edits.reads import TaskOutcome, read_all
 from omniedit.edits.records import find_records, forget, list_account, unsaved_results
 from omniedit.edits.requests import prepare
 from omniedit.edits.session import Connection, Session
-from omniedit.edits.submit import resume, settle_as, submit
+from omniedit.edits.settling import resume, settle_as
+from omniedit.edits.submit import submit
 from omniedit.edits.targets import Destination
 from omniedit.edits.upload import _upload_lock
 from omniedit.edits.wait import FollowOptions, download, follow
@@ -573,6 +574,18 @@ def test_a_replay_may_wait_its_turn_for_an_hour(session: BenchSession) -> None:
 
     assert record.task_id == "task-1"
     assert len(slow.script.prompts) == 2
+
+
+def test_a_replay_that_waited_its_turn_for_too_long_is_not_sent(session: BenchSession) -> None:
+    request_id = submit_with_lost_reply(session)
+    slow = BenchSession(submission_interval_s=2 * HOUR_S, clock=session.time)
+    slow.journal = session.journal
+    slow.rate_limiter.wait()
+
+    with pytest.raises(OutcomeUnknownError):
+        resume(slow, request_id)
+
+    assert slow.script.prompts == []
 
 
 def test_settling_an_unknown_submission_keeps_to_the_timeout(session: BenchSession) -> None:

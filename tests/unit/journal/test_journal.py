@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from omniedit.edits.submit import refusal_of
 from omniedit.journal import Call, Journal
 from omniedit.models import Record, SavedFile, Task, TaskError, UploadedClip
 from omniedit.policy import is_certainly_not_accepted
@@ -123,7 +122,7 @@ def test_a_refused_attempt_keeps_its_error_and_drops_its_body(journal: Journal) 
 
     assert found is not None
     assert (found.status, found.error, found.body) == ("refused", REFUSAL, None)
-    error = refusal_of(found)
+    error = found.refusal
     assert (error.kind, error.code, error.http_status) == (REFUSAL.kind, REFUSAL.code, 402)
     assert is_certainly_not_accepted(error)
 
