@@ -4,7 +4,6 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -159,8 +158,7 @@ def may_be_resubmitted(status: str | None, error: TaskError | None) -> bool:
     return status == TaskStatus.FAILED and error is not None and error.is_retryable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class Task(NamedTuple):
     """One edit, as the service last reported it."""
 
     task_id: str
@@ -173,7 +171,7 @@ class Task:
     credits_used: float | None = None
     result_urls: tuple[str, ...] = ()
     error: TaskError | None = None
-    raw: JSONObject | None = field(default=None, compare=False, repr=False)
+    raw: JSONObject | None = None  # the service's own object, if just read
 
     @property
     def failure(self) -> TaskError | None:
@@ -434,7 +432,7 @@ class Record(NamedTuple):
                 kept["result_urls"] = known.result_urls
             if known.error is not None and task.error is None and known.status == task.status:
                 kept["error"] = known.error
-            task = replace(task, **kept) if kept else task
+            task = task._replace(**kept)
         return self._replace(
             task=task,
             status=task.status,

@@ -6,12 +6,12 @@ import unicodedata
 from typing import Final
 
 # Fillers, joiners and variation selectors: Unicode calls them printable, but they are invisible and
-# can hide text or make different texts look the same.
-_INVISIBLE = re.compile(
+# can hide text or make different texts look the same. These patterns are compiled on first use.
+_INVISIBLE: Final = (
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
 )
 # The lookbehind keeps the search linear: it never starts again within the same blanks.
-_LINE_BREAKS = re.compile(r"(?<![ \t])[ \t]*[\n\v\f\r\x1c-\x1e\x85\u2028\u2029][\s\x1c-\x1e]*")
+_LINE_BREAKS: Final = r"(?<![ \t])[ \t]*[\n\v\f\r\x1c-\x1e\x85\u2028\u2029][\s\x1c-\x1e]*"
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 _ESCAPED_BYTES: Final = range(0xDC80, 0xDD00)
 """The surrogates by which `surrogateescape` (PEP 383) represents undecodable bytes."""
@@ -24,10 +24,11 @@ def sanitize(text: str) -> str:
     Line breaks become a space; other controls and undecodable bytes are escaped (`\x1b`);
     invisible and bidi characters are removed.
     """
-    text = _INVISIBLE.sub("", text)
+    if not text.isascii():
+        text = re.sub(_INVISIBLE, "", text)
     if text.isprintable():
         return text
-    return "".join(map(_shown, _LINE_BREAKS.sub(" ", text).strip()))
+    return "".join(map(_shown, re.sub(_LINE_BREAKS, " ", text).strip()))
 
 
 def is_valid_unicode(text: str) -> bool:
@@ -66,9 +67,9 @@ def quoted(*words: str) -> str:
 
 
 def _is_shown(character: str) -> bool:
-    is_encodable = character.isascii() or _shows_unicode()
-    is_visible = character.isprintable() and not _INVISIBLE.match(character)
-    return is_encodable and is_visible and character != "`"
+    if character.isascii():
+        return character.isprintable() and character != "`"
+    return _shows_unicode() and character.isprintable() and not re.match(_INVISIBLE, character)
 
 
 def _shows_unicode() -> bool:

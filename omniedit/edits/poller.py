@@ -8,7 +8,7 @@ compares this policy with a fixed interval in a simulation.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
 from omniedit.edits.reads import TaskOutcome, may_lag, record_forgotten
@@ -346,7 +346,7 @@ class Poller:
         if (task.status, task.progress) != (before.status, before.progress):
             followed.moved_at, followed.stalls_reported = self._session.monotonic(), 0
         if not task.has_failed and (before.progress or 0) > (task.progress or 0):
-            task = replace(task, progress=before.progress)
+            task = task._replace(progress=before.progress)
         record = followed.record.with_task(task)
         if task.is_terminal and followed.last_unfinished_at is not None:
             record = record._replace(completed_after=followed.last_unfinished_at)

@@ -4,7 +4,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Final
 
 from omniedit.errors import OmniEditError
@@ -199,7 +198,7 @@ class Board:
         """Add a record; it replaces the previous one of the same edit."""
         task = record.task
         if task is not None and task.is_terminal and task.raw and not self._keeps_replies:
-            record = record._replace(task=replace(task, raw=None))
+            record = record._replace(task=task._replace(raw=None))
         self._records[record.task_id or record.request_id or ""] = record
 
     def add_error(self, record: Record, error: OmniEditError) -> None:

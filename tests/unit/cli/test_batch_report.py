@@ -1,7 +1,6 @@
 """The report on a batch: errors, totals, recovery hint and documents."""
 
 import io
-from dataclasses import replace
 
 import pytest
 
@@ -90,7 +89,7 @@ def edit(number: int) -> PlannedEdit:
 
 
 def with_credits(task: Task, credits: float) -> Task:  # noqa: A002 - the unit's name
-    return replace(task, credits_reserved=credits)
+    return task._replace(credits_reserved=credits)
 
 
 def test_the_totals_count_every_line_and_come_last() -> None:

@@ -273,7 +273,7 @@ def test_reserved_credits_count_against_the_limit(
     session: BenchSession, cwd: Path, concurrency: int
 ) -> None:
     def reserve(prompt: str) -> Task:
-        return replace(completed(f"task-{prompt}"), credits_reserved=30.0)
+        return completed(f"task-{prompt}")._replace(credits_reserved=30.0)
 
     session.script.on_submit, session.script.on_read = reserve, completed
     edits = [replace(edit, estimated_credits=10.0) for edit in plan(session, *"abcd")]
@@ -289,7 +289,7 @@ def test_reserved_credits_count_against_the_limit(
 
 def test_a_failed_task_frees_its_reserved_credits(session: BenchSession, cwd: Path) -> None:
     def reserve(prompt: str) -> Task:
-        return replace(failed(f"task-{prompt}"), credits_reserved=30.0)
+        return failed(f"task-{prompt}")._replace(credits_reserved=30.0)
 
     session.script.on_submit = reserve
     edits = [replace(edit, estimated_credits=30.0) for edit in plan(session, *"abcd")]

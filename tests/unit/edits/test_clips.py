@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +100,8 @@ def test_a_deleted_result_is_restored_when_sound_is_removed(
     session: BenchSession, cwd: Path, name: str
 ) -> None:
     content = make_clip(cwd / "result.mp4", seconds=1, sound=Sound()).read_bytes()
-    task = replace(
-        completed("task-1"), result_urls=(f"{RESULTS_URL}/a.mp4", f"{RESULTS_URL}/b.mp4")
+    task = completed("task-1")._replace(
+        result_urls=(f"{RESULTS_URL}/a.mp4", f"{RESULTS_URL}/b.mp4")
     )
     session.script.video = lambda _: content
     session.script.on_submit = session.script.on_read = lambda _: task

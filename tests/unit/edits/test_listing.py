@@ -1,7 +1,5 @@
 """Lists combine the journal with fresh reads and with the account's list."""
 
-from dataclasses import replace
-
 import httpx
 import pytest
 
@@ -27,7 +25,7 @@ def add_running(session: BenchSession, count: int, *, origin: str = BASE_URL) ->
         session.journal.record_attempt(
             attempt(f"request-{task_id}", prompt="dusk", origin=origin), context="user:0"
         )
-        task = replace(running(task_id), progress=None, created_at=None)
+        task = running(task_id)._replace(progress=None, created_at=None)
         session.journal.record_accepted(f"request-{task_id}", task, origin=origin)
         session.time.advance(1.0)
     return task_ids[::-1]

@@ -1,7 +1,6 @@
 """Settled submissions stay settled, unknown outcomes are never guessed, nothing is paid twice."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
@@ -86,8 +85,8 @@ def submit_with_lost_reply(session: BenchSession) -> str:
 def test_a_task_status_like_an_attempt_state_pays_only_once(
     session: BenchSession, status: str
 ) -> None:
-    session.script.on_submit = lambda _: replace(running("task-1"), status=status)
-    session.script.on_read = lambda _: replace(running("task-1"), status=status)
+    session.script.on_submit = lambda _: running("task-1")._replace(status=status)
+    session.script.on_read = lambda _: running("task-1")._replace(status=status)
     for _ in range(2):
         with pytest.raises(WaitTimeoutError):
             edit(session, REQUEST, options(timeout_s=60.0))
@@ -139,7 +138,7 @@ def test_a_task_is_found_after_an_attempt_with_a_fast_clock(
     session: BenchSession,
 ) -> None:
     request_id = submit_with_lost_reply_and_fast_clock(session, HOUR_S)
-    session.script.account_tasks = [replace(running("task-1"), created_at=NOW - HOUR_S)]
+    session.script.account_tasks = [running("task-1")._replace(created_at=NOW - HOUR_S)]
     pass_time(session, 3 * HOUR_S)
 
     with pytest.raises(OutcomeUnknownError, match="3 h old") as raised:
@@ -189,7 +188,7 @@ def test_an_attempt_without_a_reply_is_searched_for_a_day_back(session: BenchSes
     request_id = "request-of-a-killed-process"
     killed = attempt(request_id, prompt=REQUEST.prompt, origin=session.origin, body=body)
     session.journal.record_attempt(killed, context=None)
-    session.script.account_tasks = [replace(running("task-1"), created_at=NOW - 20 * HOUR_S)]
+    session.script.account_tasks = [running("task-1")._replace(created_at=NOW - 20 * HOUR_S)]
     pass_time(session, 2 * HOUR_S)
 
     with pytest.raises(OutcomeUnknownError) as raised:
@@ -201,7 +200,7 @@ def test_an_attempt_without_a_reply_is_searched_for_a_day_back(session: BenchSes
 def list_two_hours_later(session: BenchSession, *task_ids: str) -> None:
     """Let two hours pass; then the account lists these tasks from the time of the attempt."""
     session.script.headers = {"date": formatdate(NOW + 2 * HOUR_S, usegmt=True)}
-    session.script.account_tasks = [replace(running(each), created_at=NOW) for each in task_ids]
+    session.script.account_tasks = [running(each)._replace(created_at=NOW) for each in task_ids]
     session.time.advance(2 * HOUR_S)
 
 
@@ -288,7 +287,7 @@ def test_a_second_task_is_found_despite_a_fast_clock(session: BenchSession) -> N
     request_id = submit_with_lost_reply(session)
     service_now = NOW - 300
     session.script.headers = {"date": formatdate(service_now, usegmt=True)}
-    session.script.account_tasks = [replace(running("task-2"), created_at=service_now - 10)]
+    session.script.account_tasks = [running("task-2")._replace(created_at=service_now - 10)]
 
     resume(session, request_id)
 
@@ -333,7 +332,7 @@ def test_a_second_task_is_not_ruled_out_without_a_service_time(session: BenchSes
     "listed",
     [
         pytest.param([], id="nothing"),
-        pytest.param([replace(running("task-0"), created_at=NOW - 48 * HOUR_S)], id="older-tasks"),
+        pytest.param([running("task-0")._replace(created_at=NOW - 48 * HOUR_S)], id="older-tasks"),
     ],
 )
 def test_a_list_without_the_accepted_task_rules_out_no_second_one(
@@ -726,7 +725,7 @@ def test_equivalent_lines_share_a_shard(one: dict[str, str], other: dict[str, st
 
 def with_two_results(task_id: str) -> Task:
     urls = (f"{RESULTS_URL}/{task_id}.mp4", f"{RESULTS_URL}/{task_id}-b.mp4")
-    return replace(completed(task_id), result_urls=urls)
+    return completed(task_id)._replace(result_urls=urls)
 
 
 def test_a_missing_second_result_is_saved_by_the_next_run(session: BenchSession, cwd: Path) -> None:

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,7 +50,7 @@ def test_a_result_link_to_an_internal_address_is_not_followed(
     session: BenchSession, cwd: Path, host: str
 ) -> None:
     links = (f"http://{host}/a.mp4",)
-    session.script.on_read = lambda task_id: replace(completed(task_id), result_urls=links)
+    session.script.on_read = lambda task_id: completed(task_id)._replace(result_urls=links)
 
     (error,) = follow_tasks(session, "task-1").values()
 
@@ -77,7 +76,7 @@ def test_without_a_destination_nothing_is_saved(session: BenchSession) -> None:
 def test_a_completed_task_without_a_result_is_read_twice_then_gone(
     session: BenchSession, into: str | None
 ) -> None:
-    session.script.on_read = lambda task_id: replace(completed(task_id), result_urls=())
+    session.script.on_read = lambda task_id: completed(task_id)._replace(result_urls=())
 
     (error,) = follow_tasks(session, "task-1", into=into).values()
 
@@ -88,14 +87,14 @@ def test_a_completed_task_without_a_result_is_read_twice_then_gone(
 
 
 def test_a_result_link_that_appears_late_is_used(session: BenchSession, cwd: Path) -> None:
-    replies = [replace(completed("task-1"), result_urls=()), completed("task-1")]
+    replies = [completed("task-1")._replace(result_urls=()), completed("task-1")]
     session.script.on_read = lambda _: replies.pop(0)
 
     assert follow_tasks(session, "task-1") == {"task-1": None}
 
 
 def test_an_unknown_status_is_reported_and_read_again(session: BenchSession) -> None:
-    unknown = replace(running("task-1", 90), status="archived")
+    unknown = running("task-1", 90)._replace(status="archived")
     replies = [running("task-1", 40), unknown, unknown, running("task-1", 50), completed("task-1")]
     session.script.on_read = lambda _: replies.pop(0)
 
@@ -120,7 +119,7 @@ def test_a_reply_about_another_task_is_reported_and_read_again(session: BenchSes
 
 
 def test_a_timeout_names_an_unknown_status(session: BenchSession) -> None:
-    session.script.on_read = lambda task_id: replace(running(task_id), status="archived")
+    session.script.on_read = lambda task_id: running(task_id)._replace(status="archived")
 
     (error,) = follow_tasks(session, "task-1", into=None).values()
 
@@ -132,7 +131,7 @@ def test_finished_tasks_are_downloaded_while_others_run(session: BenchSession) -
     second_is_running = threading.Event()
 
     def report(event: Event) -> None:
-        if isinstance(event, Progressed) and event.record.task == running("task-2"):
+        if isinstance(event, Progressed) and event.record.task_id == "task-2":
             second_is_running.set()
 
     def download(_: str) -> None:
@@ -250,8 +249,8 @@ def test_a_link_that_is_known_to_be_dead_is_not_handed_out(session: BenchSession
         return error
 
     error = follow_known()
-    session.script.on_read = lambda task_id: replace(
-        completed(task_id), result_urls=("https://results.example/fresh.mp4",)
+    session.script.on_read = lambda task_id: completed(task_id)._replace(
+        result_urls=("https://results.example/fresh.mp4",)
     )
 
     assert isinstance(error, ResultGoneError)

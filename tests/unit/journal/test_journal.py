@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +233,7 @@ def test_a_task_is_recorded_without_functions_of_recent_sqlite(journal: Journal)
 
     journal._database._connection.set_authorizer(note)
     accepted = accept(journal)
-    journal.record_tasks([(replace(accepted, status="completed"), None)], origin=ORIGIN)
+    journal.record_tasks([(accepted._replace(status="completed"), None)], origin=ORIGIN)
 
     assert used == {"coalesce"}
 
@@ -408,21 +407,21 @@ def test_a_gone_result_is_marked(journal: Journal) -> None:
 
 def test_a_listed_task_without_a_reason_keeps_the_known_one(journal: Journal) -> None:
     known = TaskError(code="generation_timeout", message="too slow")
-    task = replace(accept(journal, status="failed"), error=known)
+    task = accept(journal, status="failed")._replace(error=known)
     journal.record_tasks([(task, None)], origin=ORIGIN)
 
-    journal.record_tasks([(replace(task, error=None), None)], origin=ORIGIN)
+    journal.record_tasks([(task._replace(error=None), None)], origin=ORIGIN)
 
     found = journal.find_task(task.task_id)
     assert found
     assert found.error == known
-    assert found.with_task(replace(task, error=None)).error == known
+    assert found.with_task(task._replace(error=None)).error == known
 
 
 def test_a_reservation_reported_later_is_recorded(journal: Journal) -> None:
     task = accept(journal)
 
-    journal.record_tasks([(replace(task, credits_reserved=31.2), None)], origin=ORIGIN)
+    journal.record_tasks([(task._replace(credits_reserved=31.2), None)], origin=ORIGIN)
 
     found = journal.find_task(task.task_id)
     assert found
@@ -440,10 +439,10 @@ def test_a_reservation_reported_later_is_recorded(journal: Journal) -> None:
 def test_only_the_first_result_link_clears_the_gone_mark(
     journal: Journal, before: tuple[str, ...], still_gone: object
 ) -> None:
-    task = replace(accept(journal, status="completed"), result_urls=before)
+    task = accept(journal, status="completed")._replace(result_urls=before)
     journal.record_tasks([(task, None)], origin=ORIGIN)
     journal.record_result_gone(task.task_id)
-    late = replace(task, result_urls=("https://r.example/2.mp4",))
+    late = task._replace(result_urls=("https://r.example/2.mp4",))
 
     journal.record_tasks([(late, None)], origin=ORIGIN)
 

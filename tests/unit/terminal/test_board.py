@@ -1,6 +1,5 @@
 """The board keeps the records of a command, and the state of each edit between polls."""
 
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -33,7 +32,7 @@ from tests.journals import record_of
 
 FILE = SavedFile(path="/a/out.mp4", size_bytes=7, sha256="00")
 TASK = Task(task_id="t-1", status="processing", created_at=1.0)
-DONE = replace(TASK, status="completed", progress=100)
+DONE = TASK._replace(status="completed", progress=100)
 
 
 class ClockedBoard(Board):

@@ -1,7 +1,6 @@
 """The JSON documents and events that scripts read."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -170,7 +169,7 @@ def test_a_failure_has_every_key() -> None:
         ),
         (
             Progressed(
-                record=record_of(replace(TASK, progress=47)), elapsed_s=28.04, remaining_s=None
+                record=record_of(TASK._replace(progress=47)), elapsed_s=28.04, remaining_s=None
             ),
             {
                 "event": "progress",

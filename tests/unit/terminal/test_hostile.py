@@ -6,7 +6,7 @@ import types
 import typing
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import is_dataclass, replace
+from dataclasses import is_dataclass
 from typing import Any, Final, Protocol, get_args, get_origin, get_type_hints
 
 import pytest
@@ -71,7 +71,7 @@ def _with_statuses(event: Event) -> list[Event]:
     if not isinstance(record, Record) or record.task is None:
         return [event]
     records = [
-        record._replace(status=status, task=replace(record.task, status=status))
+        record._replace(status=status, task=record.task._replace(status=status))
         for status in (HOSTILE, "completed", "failed")
     ]
     as_any: Any = event

@@ -1,7 +1,6 @@
 """Plain progress lines: which are printed, and how often."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Protocol
 
 import pytest
@@ -246,7 +245,7 @@ def test_the_lines_of_a_batch_name_the_edit_as_its_errors_do(
     events: list[Event] = [
         Submitted(record=running),
         Progressed(record=running, elapsed_s=10, remaining_s=None),
-        Failed(record=record_of(replace(task, status="failed"), identity="i")),
+        Failed(record=record_of(task._replace(status="failed"), identity="i")),
     ]
     for event in events:
         board.update(event)

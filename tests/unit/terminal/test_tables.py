@@ -1,7 +1,6 @@
 """The table of `list` fits any width and keeps what matters."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,7 +23,7 @@ def with_credits(
     record: Record, *, used: float | None = None, reserved: float | None = None
 ) -> Record:
     assert record.task is not None
-    return record._replace(task=replace(record.task, credits_used=used, credits_reserved=reserved))
+    return record._replace(task=record.task._replace(credits_used=used, credits_reserved=reserved))
 
 
 def _records(make_record: MakeRecord) -> list[Record]:
