@@ -23,7 +23,7 @@ from omniedit.cli.options import (
     read_source,
     require_consent,
 )
-from omniedit.cli.parser import COST, OUTPUT, SCRIPTS, WAITING
+from omniedit.cli.parser import COST, OUTPUT, SCRIPTS, WAITING, option
 from omniedit.errors import Hint, Interrupted, InvalidInputError, OmniEditError
 from omniedit.journal import JournalUse
 from omniedit.models import Sound, render_count
@@ -53,78 +53,46 @@ def batch(
     ],
     *,
     prompts: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--prompt", metavar="TEXT", help="Edit every clip with TEXT; can be repeated."
-        ),
+        list[str] | None, option("--prompt TEXT", "Edit every clip with TEXT; can be repeated.")
     ] = None,
     takes: Annotated[
         int | None,
-        typer.Option(
-            "--takes",
+        option(
+            "--takes N",
+            f"With --prompt: make N edits of each clip and prompt (at most {_MAX_TAKES}).",
             min=1,
             max=_MAX_TAKES,
-            metavar="N",
-            help=f"With --prompt: make N edits of each clip and prompt (at most {_MAX_TAKES}).",
         ),
     ] = None,
     folder: Annotated[
         str | None,
-        typer.Option(
-            "--dir",
-            "-o",
-            rich_help_panel=OUTPUT,
-            metavar="DIR",
-            help="The folder for outputs (default: the current one).",
-        ),
+        option("--dir -o DIR", "The folder for outputs (default: the current one).", OUTPUT),
     ] = None,
     concurrency: Annotated[
         int,
-        typer.Option(
-            "--concurrency",
-            rich_help_panel=WAITING,
-            min=1,
-            metavar="N",
-            help="Edits running on the service at once (default 8).",
+        option(
+            "--concurrency N", "Edits running on the service at once (default 8).", WAITING, min=1
         ),
     ] = 8,
     rate: Annotated[
         float,
-        typer.Option(
-            "--rate",
-            rich_help_panel=WAITING,
-            metavar="N/m",
+        option(
+            "--rate N/m",
+            "Submit at most 2/s, 30/m or 500/h, evenly spaced.",
+            WAITING,
             parser=parse_rate,
-            help="Submit at most 2/s, 30/m or 500/h, evenly spaced.",
         ),
     ] = 0.0,
     keep_going: Annotated[
-        bool,
-        typer.Option(
-            "--keep-going",
-            rich_help_panel=WAITING,
-            help="Continue after five refusals in a row.",
-        ),
+        bool, option("--keep-going", "Continue after five refusals in a row.", WAITING)
     ] = False,
     shard: Annotated[
-        str,
-        typer.Option(
-            "--shard",
-            rich_help_panel=SCRIPTS,
-            metavar="I/N",
-            help="Make only part I of N of the edits.",
-        ),
+        str, option("--shard I/N", "Make only part I of N of the edits.", SCRIPTS)
     ] = "1/1",
     again: Annotated[
-        bool,
-        typer.Option(
-            "--again", rich_help_panel=COST, help="Submit every edit again (charged again)."
-        ),
+        bool, option("--again", "Submit every edit again (charged again).", COST)
     ] = False,
-    yes: Annotated[
-        bool,
-        typer.Option("--yes", rich_help_panel=COST, help="Accept the price without being asked."),
-    ] = False,
+    yes: Annotated[bool, option("--yes", "Accept the price without being asked.", COST)] = False,
     sidecar: Sidecar = False,
     force: Force = False,
     timeout: Timeout = 1800.0,

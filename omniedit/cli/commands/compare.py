@@ -9,7 +9,7 @@ import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Force, can_ask
-from omniedit.cli.parser import OUTPUT
+from omniedit.cli.parser import OUTPUT, option
 from omniedit.errors import InvalidInputError, TargetExistsError
 from omniedit.journal import JournalUse
 from omniedit.settings import KEY_VARIABLES
@@ -46,30 +46,18 @@ def compare(
     *,
     output: Annotated[
         str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            rich_help_panel=OUTPUT,
-            metavar="PATH",
-            help="PAGE.html (default: beside the first result) or SHEET.png (8 moments of each).",
+        option(
+            "--output -o PATH",
+            "PAGE.html (default: beside the first result) or SHEET.png (8 moments of each).",
+            OUTPUT,
         ),
     ] = None,
     embed: Annotated[
-        bool,
-        typer.Option(
-            "--embed",
-            rich_help_panel=OUTPUT,
-            help="Embed the videos in the page (at most 256 MiB in all).",
-        ),
+        bool, option("--embed", "Embed the videos in the page (at most 256 MiB in all).", OUTPUT)
     ] = False,
-    opens: Annotated[
-        bool, typer.Option("--open", rich_help_panel=OUTPUT, help="Open it in the browser.")
-    ] = False,
+    opens: Annotated[bool, option("--open", "Open it in the browser.", OUTPUT)] = False,
     shows: Annotated[
-        bool,
-        typer.Option(
-            "--show", rich_help_panel=OUTPUT, help="Also draw 8 moments of each on the terminal."
-        ),
+        bool, option("--show", "Also draw 8 moments of each on the terminal.", OUTPUT)
     ] = False,
     force: Force = False,
 ) -> Outcome:

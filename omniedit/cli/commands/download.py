@@ -8,7 +8,7 @@ import typer
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import saving_options
 from omniedit.cli.options import Expiring, Force, Sidecar, Tasks, refuse_sidecar
-from omniedit.cli.parser import OUTPUT
+from omniedit.cli.parser import OUTPUT, option
 from omniedit.errors import InvalidInputError, OmniEditError
 from omniedit.journal import JournalUse
 
@@ -29,20 +29,14 @@ def download(
     *,
     output: Annotated[
         str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            rich_help_panel=OUTPUT,
-            metavar="PATH",
-            help="Save the result to PATH, with --all a folder; `-` is stdout.",
+        option(
+            "--output -o PATH",
+            "Save the result to PATH, with --all a folder; `-` is stdout.",
+            OUTPUT,
         ),
     ] = None,
     everything: Annotated[
-        bool,
-        typer.Option(
-            "--all",
-            help="Save every finished result that is not saved yet.",
-        ),
+        bool, option("--all", "Save every finished result that is not saved yet.")
     ] = False,
     sidecar: Sidecar = False,
     expiring: Expiring = None,

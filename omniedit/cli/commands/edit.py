@@ -7,7 +7,7 @@ import typer
 from omniedit.cli import options
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import read_request
-from omniedit.cli.parser import CLIP, COST, OUTPUT
+from omniedit.cli.parser import CLIP, COST, OUTPUT, option
 from omniedit.errors import InvalidInputError
 from omniedit.journal import JournalUse
 from omniedit.models import EditRequest, Sound
@@ -24,14 +24,7 @@ def edit(
     prompt: options.Prompt = None,
     *,
     output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            rich_help_panel=OUTPUT,
-            metavar="PATH",
-            help="Save the result to PATH (`-`: stdout).",
-        ),
+        str | None, option("--output -o PATH", "Save the result to PATH (`-`: stdout).", OUTPUT)
     ] = None,
     again: options.Again = False,
     force: options.Force = False,
@@ -40,21 +33,11 @@ def edit(
     request_id: options.RequestID = None,
     no_journal: options.NoJournal = False,
     split: Annotated[
-        bool,
-        typer.Option(
-            "--split",
-            rich_help_panel=CLIP,
-            help="Edit a longer clip in pieces and join the results.",
-        ),
+        bool, option("--split", "Edit a longer clip in pieces and join the results.", CLIP)
     ] = False,
     sound: options.SoundOption = None,
     yes: Annotated[
-        bool,
-        typer.Option(
-            "--yes",
-            rich_help_panel=COST,
-            help="With --split: accept the price without being asked.",
-        ),
+        bool, option("--yes", "With --split: accept the price without being asked.", COST)
     ] = False,
     sidecar: options.Sidecar = False,
     prompt_file: options.PromptFile = None,

@@ -6,6 +6,7 @@ import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Expiring, Remote, Since, parse_since, parse_text
+from omniedit.cli.parser import option
 from omniedit.errors import InvalidInputError
 from omniedit.journal import JournalUse
 from omniedit.models import MODELS
@@ -25,43 +26,36 @@ def list_(
     ctx: typer.Context,
     *,
     unsaved: Annotated[
-        bool, typer.Option("--unsaved", help="Only finished edits whose result is not saved.")
+        bool, option("--unsaved", "Only finished edits whose result is not saved.")
     ] = False,
     expiring: Expiring = None,
     state: Annotated[
-        str | None,
-        typer.Option("--state", metavar="S", help="Only edits in this state, such as `failed`."),
+        str | None, option("--state S", "Only edits in this state, such as `failed`.")
     ] = None,
     clip: Annotated[
-        str | None,
-        typer.Option("--clip", metavar="TEXT", help="Only clips whose name or URL contains TEXT."),
+        str | None, option("--clip TEXT", "Only clips whose name or URL contains TEXT.")
     ] = None,
     since: Since = None,
-    limit: Annotated[
-        int,
-        typer.Option("--limit", min=0, metavar="N", help="How many rows (default 50; 0: all)."),
-    ] = 50,
+    limit: Annotated[int, option("--limit N", "How many rows (default 50; 0: all).", min=0)] = 50,
     everything: Annotated[
-        bool, typer.Option("--all", help="Include attempts refused before they were sent.")
+        bool, option("--all", "Include attempts refused before they were sent.")
     ] = False,
     tree: Annotated[
-        bool, typer.Option("--tree", help="Show edits of a result below the edit that made it.")
+        bool, option("--tree", "Show edits of a result below the edit that made it.")
     ] = False,
     offline: Annotated[
-        bool,
-        typer.Option("--offline", help="Do not ask the service: show open edits as last recorded."),
+        bool, option("--offline", "Do not ask the service: show open edits as last recorded.")
     ] = False,
     remote: Remote = False,
     adopt: Annotated[
-        bool, typer.Option("--adopt", help="With --remote: record the tasks in the journal.")
+        bool, option("--adopt", "With --remote: record the tasks in the journal.")
     ] = False,
     forget: Annotated[
         str | None,
-        typer.Option(
-            "--forget",
-            metavar="TASK|REQUEST_ID",
+        option(
+            "--forget TASK|REQUEST_ID",
+            "Remove an edit from the journal; its files and task stay.",
             parser=parse_text,
-            help="Remove an edit from the journal; its files and task stay.",
         ),
     ] = None,
 ) -> Outcome:

@@ -7,7 +7,7 @@ import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import ModelID, Video
-from omniedit.cli.parser import OUTPUT
+from omniedit.cli.parser import OUTPUT, option
 from omniedit.errors import Interrupted, InvalidInputError, OmniEditError, TargetExistsError
 from omniedit.journal import JournalUse
 from omniedit.models import TASK_PREFIX, find_model
@@ -29,12 +29,7 @@ def probe(
     *,
     save_prepared: Annotated[
         str | None,
-        typer.Option(
-            "--save-prepared",
-            rich_help_panel=OUTPUT,
-            metavar="FILE",
-            help="Write the clip that would be sent to FILE.",
-        ),
+        option("--save-prepared FILE", "Write the clip that would be sent to FILE.", OUTPUT),
     ] = None,
     model: ModelID = None,
 ) -> Outcome:

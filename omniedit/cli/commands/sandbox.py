@@ -8,7 +8,7 @@ import typer
 
 from omniedit.cli.context import Context, Outcome, sandbox_required
 from omniedit.cli.options import parse_duration
-from omniedit.cli.parser import Command, new_group
+from omniedit.cli.parser import Command, new_group, option
 from omniedit.errors import Interrupted
 from omniedit.journal import Journal
 from omniedit.models import render_count
@@ -28,42 +28,22 @@ def serve(
     ctx: typer.Context,
     *,
     port: Annotated[
-        int,
-        typer.Option(
-            "--port", min=0, max=65535, metavar="N", help="The port (default: a free one)."
-        ),
+        int, option("--port N", "The port (default: a free one).", min=0, max=65535)
     ] = 0,
     link_ttl: Annotated[
-        float,
-        typer.Option(
-            "--link-ttl",
-            metavar="DUR",
-            parser=parse_duration,
-            help="How long links work (default 24h).",
-        ),
+        float, option("--link-ttl DUR", "How long links work (default 24h).", parser=parse_duration)
     ] = 86400.0,
     time_scale: Annotated[
-        float,
-        typer.Option(
-            "--time-scale",
-            min=0.0,
-            metavar="X",
-            help="Scale times: 0.1 makes edits ten times as fast.",
-        ),
+        float, option("--time-scale X", "Scale times: 0.1 makes edits ten times as fast.", min=0.0)
     ] = 1.0,
     rate_limit: Annotated[
-        int | None,
-        typer.Option(
-            "--rate-limit", metavar="N/MIN", min=1, help="Answer 429 beyond N requests a minute."
-        ),
+        int | None, option("--rate-limit N/MIN", "Answer 429 beyond N requests a minute.", min=1)
     ] = None,
     record: Annotated[
-        str | None,
-        typer.Option("--record", metavar="FILE", help="Append each request to FILE as JSON."),
+        str | None, option("--record FILE", "Append each request to FILE as JSON.")
     ] = None,
     allow_local_callbacks: Annotated[
-        bool,
-        typer.Option("--allow-local-callbacks", help="Deliver callbacks to this machine."),
+        bool, option("--allow-local-callbacks", "Deliver callbacks to this machine.")
     ] = False,
 ) -> Outcome:
     """Serve the sandbox until Ctrl-C; the first line on stdout is its base URL."""

@@ -9,7 +9,7 @@ from omniedit.cli import options
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import quoted_destination
 from omniedit.cli.options import read_prompt, read_request
-from omniedit.cli.parser import COST, SCRIPTS
+from omniedit.cli.parser import COST, SCRIPTS, option
 from omniedit.errors import Hint, InvalidInputError
 from omniedit.journal import JournalUse
 from omniedit.models import TASK_PREFIX, EditRequest
@@ -39,37 +39,19 @@ def submit(
     request_id: options.RequestID = None,
     dry_run: Annotated[
         bool,
-        typer.Option(
-            "--dry-run",
-            rich_help_panel=COST,
-            help="Print the exact request (scripts: with `--json`) and send nothing.",
+        option(
+            "--dry-run", "Print the exact request (scripts: with `--json`) and send nothing.", COST
         ),
     ] = False,
     resume: Annotated[
         str | None,
-        typer.Option(
-            "--resume",
-            rich_help_panel=SCRIPTS,
-            metavar="REQUEST_ID",
-            help="Settle a submission whose outcome is unknown.",
-        ),
+        option("--resume REQUEST_ID", "Settle a submission whose outcome is unknown.", SCRIPTS),
     ] = None,
     as_task: Annotated[
-        str | None,
-        typer.Option(
-            "--as",
-            rich_help_panel=SCRIPTS,
-            metavar="TASK",
-            help="With --resume: record TASK as its outcome.",
-        ),
+        str | None, option("--as TASK", "With --resume: record TASK as its outcome.", SCRIPTS)
     ] = None,
     yes: Annotated[
-        bool,
-        typer.Option(
-            "--yes",
-            rich_help_panel=SCRIPTS,
-            help="With --resume: send it even if more than an hour old.",
-        ),
+        bool, option("--yes", "With --resume: send it even if more than an hour old.", SCRIPTS)
     ] = False,
     start: options.Start = None,
     end: options.End = None,

@@ -8,7 +8,7 @@ import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Remote, Since, parse_since
-from omniedit.cli.parser import parse_choice
+from omniedit.cli.parser import option, parse_choice
 from omniedit.errors import Hint
 from omniedit.journal import JournalUse
 
@@ -33,11 +33,10 @@ def usage(
     *,
     by: Annotated[
         str,
-        typer.Option(
-            "--by",
-            metavar="month|day|clip|model",
+        option(
+            "--by month|day|clip|model",
+            "What to group the rows by (default month).",
             parser=_parse_grouping,
-            help="What to group the rows by (default month).",
         ),
     ] = "month",
     since: Since = None,

@@ -7,7 +7,7 @@ import typer
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import saving_options
 from omniedit.cli.options import Force, Sidecar, Tasks, Timeout, refuse_sidecar
-from omniedit.cli.parser import OUTPUT, WAITING
+from omniedit.cli.parser import OUTPUT, WAITING, option
 from omniedit.errors import Hint, OmniEditError
 from omniedit.journal import JournalUse
 from omniedit.models import Record
@@ -24,25 +24,17 @@ def wait(
     *,
     download: Annotated[
         str | None,
-        typer.Option(
-            "--download",
-            "-d",
-            "-o",
-            rich_help_panel=OUTPUT,
-            metavar="PATH",
-            help="Save the result to PATH; several need a folder (`out/`); `-` is stdout.",
+        option(
+            "--download -d -o PATH",
+            "Save the result to PATH; several need a folder (`out/`); `-` is stdout.",
+            OUTPUT,
         ),
     ] = None,
     force: Force = False,
     timeout: Timeout = 1800.0,
     sidecar: Sidecar = False,
     fail_fast: Annotated[
-        bool,
-        typer.Option(
-            "--fail-fast",
-            rich_help_panel=WAITING,
-            help="Stop waiting at the first task that fails.",
-        ),
+        bool, option("--fail-fast", "Stop waiting at the first task that fails.", WAITING)
     ] = False,
 ) -> Outcome:
     """Wait for tasks to finish, and save their results.
