@@ -100,15 +100,15 @@ _omniedit_know() {
 _omniedit_value() {
     case $1 in
         --progress) kind=progress-choices ;;
-        --output | -o | --prompt-file | --summary | --download | -d | --save-prepared | --record) kind=files ;;
-        --timeout | --callback-url | --request-id | --start | --end | --max-credits | --expiring | --prompt | --takes | --concurrency | --rate | --shard | --clip | --since | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
-        --sound) kind=sound-choices ;;
-        --model) kind=model-choices ;;
-        --resume) kind=requests ;;
-        --as | --forget) kind=tasks ;;
-        --dir) kind=folders ;;
-        --state) kind=state-choices ;;
+        --record | --save-prepared | --output | -o | --summary | --download | -d | --prompt-file) kind=files ;;
+        --rate-limit | --time-scale | --link-ttl | --port | --since | --limit | --clip | --expiring | --max-credits | --timeout | --shard | --rate | --concurrency | --takes | --prompt | --end | --start | --request-id | --callback-url) kind=nothing ;;
         --by) kind=by-choices ;;
+        --forget | --as) kind=tasks ;;
+        --state) kind=state-choices ;;
+        --model) kind=model-choices ;;
+        --sound) kind=sound-choices ;;
+        --dir) kind=folders ;;
+        --resume) kind=requests ;;
         *) return 1 ;;
     esac
 }
@@ -142,13 +142,13 @@ _omniedit_offer_kind() {
             compopt -o default 2>/dev/null
             ;;
         requests) _omniedit_offer_known requests ;;
-        progress-choices) _omniedit_offer auto plain none ;;
-        sound-choices) _omniedit_offer new original none ;;
-        model-choices) _omniedit_offer gemini-omni-flash-video-edit gemini-omni-1.1-flash-video-edit ;;
-        state-choices) _omniedit_offer pending processing completed failed cancelled sending unknown refused ;;
-        by-choices) _omniedit_offer month day clip model ;;
         topic-choices) _omniedit_offer scripting ci batch clips sandbox reliability agents exit-codes environment json edit submit wait status download compare probe list usage credits doctor config journal help ;;
         document-choices) _omniedit_offer batch compare config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-merge journal-recover list probe sandbox-reset sandbox-serve sidecar status submit submit-dry-run usage wait ;;
+        progress-choices) _omniedit_offer auto plain none ;;
+        by-choices) _omniedit_offer month day clip model ;;
+        state-choices) _omniedit_offer pending processing completed failed cancelled sending unknown refused ;;
+        model-choices) _omniedit_offer gemini-omni-flash-video-edit gemini-omni-1.1-flash-video-edit ;;
+        sound-choices) _omniedit_offer new original none ;;
     esac
     return 0
 }

@@ -3,7 +3,7 @@
 # Prints two lines: the command that was typed, and the number of its arguments.
 function __omniedit_typed
     set -l groups '' 'config' 'journal' 'sandbox'
-    set -l valued --progress --output -o --prompt-file --summary --download -d --save-prepared --record --timeout --callback-url --request-id --start --end --max-credits --expiring --prompt --takes --concurrency --rate --shard --clip --since --limit --port --link-ttl --time-scale --rate-limit --sound --model --resume --as --forget --dir --state --by
+    set -l valued --progress --record --rate-limit --time-scale --link-ttl --port --since --by --forget --limit --clip --state --expiring --model --save-prepared --output -o --summary --sound --max-credits --timeout --shard --rate --concurrency --dir --takes --prompt --download -d --end --start --as --resume --request-id --callback-url --prompt-file
     set -l path
     set -l position 0
     set -l rest 0

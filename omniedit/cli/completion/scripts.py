@@ -8,7 +8,6 @@ the journal they call `omniedit __complete` (`tasks.py`).
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -44,21 +43,20 @@ _KINDS: Final[Mapping[str, str]] = {
 """What completes a value, by its metavar."""
 _TASKS_OF: Final[Mapping[str, str]] = {"download": FINISHED, "wait": UNFINISHED}
 """The tasks that a command is usually called for."""
+_TASK_KINDS: Final = frozenset({TASKS, UNFINISHED, FINISHED})
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Value:
+class Value(NamedTuple):
     """The value of an option or an argument."""
 
     name: str
-    kind: str  # one of the constants above
-    choices: tuple[str, ...] = ()
-    is_repeated: bool = False
+    kind: str  # one of the constants above, or one of its own for a closed set of choices
+    choices: tuple[str, ...]
+    is_repeated: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OptionModel:
+class OptionModel(NamedTuple):
     """An option."""
 
     names: tuple[str, ...]
@@ -66,8 +64,7 @@ class OptionModel:
     value: Value | None  # None: it is a flag
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandModel:
+class CommandModel(NamedTuple):
     """A command or a group of commands."""
 
     path: tuple[str, ...]  # its names, without `omniedit`
@@ -87,12 +84,6 @@ class CommandModel:
         for command in self.commands:
             yield from command.walk()
 
-    def values(self) -> Iterator[Value]:
-        """Yield the values of the arguments and options of this and every command below it."""
-        for command in self.walk():
-            yield from command.arguments
-            yield from (option.value for option in command.options if option.value is not None)
-
 
 class _Shell(NamedTuple):
     """The completion script of a shell, and where the shell looks for it."""
@@ -101,6 +92,7 @@ class _Shell(NamedTuple):
     variable: str  # the environment variable that names the folder
     default_folder: str  # below the home folder, if the variable is not set
     path: str  # of the installed script, inside the folder
+    advice: str  # how the shell is made to load it
     fill: Callable[[CommandModel], Mapping[str, Iterable[str]]]
     """Returns the lines for each placeholder in the template."""
 
@@ -140,13 +132,12 @@ def install(context: Context) -> None:
     path = folder / shell.path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = shell.script_text(command_model())
-        path.write_text(text, encoding="utf-8", newline="\n")
+        path.write_text(shell.script_text(command_model()), encoding="utf-8", newline="\n")
     except OSError as error:
         msg = f"cannot write {path}: {error_reason(error)}"
         raise LocalError(msg) from None
     context.printer.path(str(path))
-    context.printer.note(_advice(name, path))
+    context.printer.note(shell.advice.format(path=path, folder=path.parent))
 
 
 def command_model() -> CommandModel:
@@ -156,49 +147,34 @@ def command_model() -> CommandModel:
 
 def _command_model(command: Any, ctx: Any, path: tuple[str, ...]) -> CommandModel:
     subcommands: list[CommandModel] = []
-    names = command.list_commands(ctx) if hasattr(command, "list_commands") else ()
-    for name in names:
+    for name in command.list_commands(ctx) if hasattr(command, "list_commands") else ():
         found = command.get_command(ctx, name)
         below = found.make_context(name, [], parent=ctx, resilient_parsing=True)
         subcommands.append(_command_model(found, below, (*path, name)))
-    params = command.get_params(ctx)
-    return CommandModel(
-        path=path,
-        help=command.get_short_help_str(limit=200).rstrip("."),
-        options=tuple(
-            _option_model(param)
-            for param in params
-            if param.param_type_name == "option" and not param.hidden
-        ),
-        arguments=tuple(
-            _value(param, param.name, command=ctx.info_name)
-            for param in params
-            if param.param_type_name == "argument"
-        ),
-        commands=tuple(subcommands),
-    )
+    options: list[OptionModel] = []
+    arguments: list[Value] = []
+    for param in command.get_params(ctx):
+        if param.param_type_name == "argument":
+            arguments.append(_value(param, param.name, command=ctx.info_name))
+        elif not param.hidden:
+            # Long names first, because they say more in a list.
+            names = sorted((*param.opts, *param.secondary_opts), key=len, reverse=True)
+            value = None if param.is_flag else _value(param, names[0].lstrip("-"))
+            options.append(OptionModel(tuple(names), _one_line(param.help or ""), value))
+    summary = _one_line(command.get_short_help_str(limit=200))
+    return CommandModel(path, summary, tuple(options), tuple(arguments), tuple(subcommands))
 
 
-def _option_model(param: Any) -> OptionModel:
-    # Long names first, because they say more in a list.
-    names = sorted((*param.opts, *param.secondary_opts), key=len, reverse=True)
-    return OptionModel(
-        names=tuple(names),
-        help=" ".join((param.help or "").split()).rstrip("."),
-        value=None if param.is_flag else _value(param, names[0].lstrip("-")),
-    )
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")
 
 
 def _value(param: Any, name: str, *, command: str = "") -> Value:
     metavar = (param.metavar or name).strip("[].").upper()
     choices = _choices_of(param.metavar or "", name)
-    kind = NOTHING if choices else _KINDS.get(metavar, NOTHING)
-    return Value(
-        name=name,
-        kind=_TASKS_OF.get(command, kind) if kind == TASKS else kind,
-        choices=choices,
-        is_repeated=param.nargs == -1,
-    )
+    kind = f"{name}-choices" if choices else _KINDS.get(metavar, NOTHING)
+    kind = _TASKS_OF.get(command, kind) if kind == TASKS else kind
+    return Value(name, kind, choices, param.nargs == -1)
 
 
 def _choices_of(metavar: str, name: str) -> tuple[str, ...]:
@@ -221,29 +197,14 @@ def _shell_name(environ: Mapping[str, str]) -> str:
     return "pwsh" if name == "powershell" else name
 
 
-def _advice(shell_name: str, path: Path) -> str:
-    match shell_name:
-        case "bash":
-            return (
-                "open a new shell; without the package bash-completion, add"
-                f" `source '{path}'` to ~/.bashrc"
-            )
-        case "zsh":
-            return (
-                f"add `fpath=('{path.parent}' $fpath)` to ~/.zshrc, before its `compinit`"
-                " (without one: `autoload -Uz compinit && compinit`), and open a new shell"
-            )
-        case "pwsh":
-            return f"add `. '{path}'` to the file that $PROFILE names, and open a new shell"
-        case _:
-            return "open a new shell"
-
-
 def _bash(root: CommandModel) -> dict[str, Iterable[str]]:
+    names_of: dict[str, list[str]] = {}
+    for name, value in _option_values(root).items():
+        names_of.setdefault(value.kind, []).append(name)
     return {
         "KNOWN": map(_bash_command, root.walk()),
         "VALUES": [
-            f"        {' | '.join(names)}) kind={kind} ;;" for kind, names in _options(root).items()
+            f"        {' | '.join(names)}) kind={kind} ;;" for kind, names in names_of.items()
         ],
         "CHOICES": [
             f"        {kind}) _omniedit_offer {' '.join(words)} ;;"
@@ -253,11 +214,12 @@ def _bash(root: CommandModel) -> dict[str, Iterable[str]]:
 
 
 def _bash_command(command: CommandModel) -> str:
-    arguments = [_kind(value) + ("..." if value.is_repeated else "") for value in command.arguments]
     lists = {
         "commands": [known.name for known in command.commands],
         "options": [name for option in command.options for name in option.names],
-        "arguments": arguments,
+        "arguments": [
+            value.kind + ("..." if value.is_repeated else "") for value in command.arguments
+        ],
     }
     lines = [f"            {name}=({' '.join(words)})" for name, words in lists.items() if words]
     return "\n".join([f"        '{' '.join(command.path)}')", *lines, "            ;;"])
@@ -270,17 +232,18 @@ def _zsh(root: CommandModel) -> dict[str, Iterable[str]]:
 
 def _zsh_function(command: CommandModel) -> str:
     name = "-".join(("_omniedit", *command.path))
-    lines = [f"{name}() {{"]
     specs = [spec for option in command.options for spec in _zsh_option(option)]
     if not command.commands:
-        specs += [_zsh_argument(value) for value in command.arguments]
-        lines.append(_zsh_arguments(specs, "-s -S"))
-        return "\n".join([*lines, "}"])
-    if not command.path:
-        lines.append('    local -a _omniedit_line=("${words[@]}")')
+        specs += [
+            _zsh_quoted(("*" if value.is_repeated else "") + _zsh_value(value))
+            for value in command.arguments
+        ]
+        return "\n".join([f"{name}() {{", _zsh_arguments(specs, "-s -S"), "}"])
     specs += ["': :->command'", "'*:: :->rest'"]
     entries = (_zsh_quoted(f"{known.name}:{known.help}") for known in command.commands)
-    lines += [
+    lines = [
+        f"{name}() {{",
+        *([] if command.path else ['    local -a _omniedit_line=("${words[@]}")']),
         "    local state line",
         "    local curcontext=$curcontext",
         _zsh_arguments(specs, "-C -s -S") + " && return",
@@ -297,8 +260,9 @@ def _zsh_function(command: CommandModel) -> str:
         "            esac",
         "            ;;",
         "    esac",
+        "}",
     ]
-    return "\n".join([*lines, "}"])
+    return "\n".join(lines)
 
 
 def _zsh_arguments(specs: list[str], flags: str) -> str:
@@ -307,37 +271,27 @@ def _zsh_arguments(specs: list[str], flags: str) -> str:
 
 def _zsh_option(option: OptionModel) -> list[str]:
     exclusive = f"({' '.join(option.names)})" if len(option.names) > 1 else ""
-    specs: list[str] = []
-    for name in option.names:
-        text = f"{exclusive}{name}"
-        if option.value is not None and name.startswith("--"):
-            text += "="
-        text += f"[{_zsh_escaped(option.help)}]"
-        if option.value is not None:
-            text += f":{_zsh_escaped(option.value.name)}:{_zsh_action(option.value)}"
-        specs.append(_zsh_quoted(text))
-    return specs
+    rest = f"[{_zsh_escaped(option.help)}]"
+    if option.value is None:
+        return [_zsh_quoted(f"{exclusive}{name}{rest}") for name in option.names]
+    rest += _zsh_value(option.value)
+    joined = (f"{name}=" if name.startswith("--") else name for name in option.names)
+    return [_zsh_quoted(f"{exclusive}{name}{rest}") for name in joined]
 
 
-def _zsh_argument(value: Value) -> str:
-    position = "*" if value.is_repeated else ""
-    return _zsh_quoted(f"{position}:{_zsh_escaped(value.name)}:{_zsh_action(value)}")
-
-
-def _zsh_action(value: Value) -> str:
-    if value.choices:
-        return f"({' '.join(value.choices)})"
-    actions = {
+def _zsh_value(value: Value) -> str:
+    action = {
         FILES: "_files",
         FOLDERS: "_files -/",
-        # After a leading space, `_arguments` passes the function only the words given here.
-        TASKS: " _omniedit_tasks tasks",
-        UNFINISHED: " _omniedit_tasks unfinished",
-        FINISHED: " _omniedit_tasks finished",
         COMPARED: "{_omniedit_tasks compared; _files}",
         REQUESTS: "_omniedit_requests",
-    }
-    return actions.get(value.kind, " ")
+    }.get(value.kind, " ")
+    if value.choices:
+        action = f"({' '.join(value.choices)})"
+    elif value.kind in _TASK_KINDS:
+        # After a leading space, `_arguments` passes the function only the words given here.
+        action = f" _omniedit_tasks {value.kind}"
+    return f":{_zsh_escaped(value.name)}:{action}"
 
 
 def _zsh_escaped(text: str) -> str:
@@ -353,10 +307,9 @@ def _zsh_quoted(text: str) -> str:
 def _fish(root: CommandModel) -> dict[str, Iterable[str]]:
     everything = list(root.walk())
     groups = [_fish_quoted(" ".join(known.path)) for known in everything if known.commands]
-    valued = dict.fromkeys(name for names in _options(root).values() for name in names)
     return {
         "GROUPS": [" ".join(groups)],
-        "VALUED": [" ".join(valued)],
+        "VALUED": [" ".join(_option_values(root))],
         "LINES": [line for known in everything for line in _fish_lines(known)],
     }
 
@@ -394,7 +347,7 @@ def _fish_option(option: OptionModel) -> str:
 def _fish_offer(value: Value) -> str:
     if value.choices:
         return f"-f -a {_fish_quoted(' '.join(value.choices))}"
-    if value.kind in {TASKS, UNFINISHED, FINISHED}:
+    if value.kind in _TASK_KINDS:
         return f"-f -k -a '(__omniedit_known {value.kind}; echo last)'"
     return {
         FILES: "-F",
@@ -413,9 +366,8 @@ def _powershell(root: CommandModel) -> dict[str, Iterable[str]]:
     return {
         "KNOWN": map(_powershell_command, root.walk()),
         "VALUES": [
-            f"        {quoted(name)} = {quoted(kind)}"
-            for kind, names in _options(root).items()
-            for name in names
+            f"        {quoted(name)} = {quoted(value.kind)}"
+            for name, value in _option_values(root).items()
         ],
         "CHOICES": [
             f"        {quoted(kind)} = @({', '.join(map(quoted, words))})"
@@ -432,7 +384,7 @@ def _powershell_command(command: CommandModel) -> str:
     for name, entries in {"commands": commands, "options": options}.items():
         shown = (f"                {quoted(key)} = {quoted(text)}" for key, text in entries.items())
         lines += [f"            {name} = [ordered]@{{", *shown, "            }"]
-    kinds = ", ".join(quoted(_kind(value)) for value in command.arguments)
+    kinds = ", ".join(quoted(value.kind) for value in command.arguments)
     return "\n".join([*lines, f"            arguments = @({kinds})", "        }"])
 
 
@@ -440,27 +392,21 @@ def _powershell_quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _options(root: CommandModel) -> dict[str, list[str]]:
-    """Return the options that take a value, by kind; if commands differ, the first decides."""
-    kinds: dict[str, str] = {}
+def _option_values(root: CommandModel) -> dict[str, Value]:
+    """Return the value of each option that takes one; if commands differ, the first decides."""
+    found: dict[str, Value] = {}
     for command in root.walk():
         for option in command.options:
             if option.value is not None:
-                kind = _kind(option.value)
-                kinds |= {name: kinds.get(name, kind) for name in option.names}
-    found: dict[str, list[str]] = {}
-    for name, kind in kinds.items():
-        found.setdefault(kind, []).append(name)
+                found = dict.fromkeys(option.names, option.value) | found
     return found
 
 
 def _choices(root: CommandModel) -> dict[str, tuple[str, ...]]:
-    """Return the choices of each value that has a closed set of them."""
-    return {_kind(value): value.choices for value in root.values() if value.choices}
-
-
-def _kind(value: Value) -> str:
-    return f"{value.name}-choices" if value.choices else value.kind
+    """Return the choices of each kind of value that has a closed set of them."""
+    arguments = [value for command in root.walk() for value in command.arguments]
+    values = [*arguments, *_option_values(root).values()]
+    return {value.kind: value.choices for value in values if value.choices}
 
 
 _SHELLS: Final[Mapping[str, _Shell]] = {
@@ -469,6 +415,8 @@ _SHELLS: Final[Mapping[str, _Shell]] = {
         variable="XDG_DATA_HOME",
         default_folder=".local/share",
         path="bash-completion/completions/omniedit",
+        advice="open a new shell; without the package bash-completion, add"
+        " `source '{path}'` to ~/.bashrc",
         fill=_bash,
     ),
     "zsh": _Shell(
@@ -476,6 +424,8 @@ _SHELLS: Final[Mapping[str, _Shell]] = {
         variable="XDG_DATA_HOME",
         default_folder=".local/share",
         path="zsh/site-functions/_omniedit",
+        advice="add `fpath=('{folder}' $fpath)` to ~/.zshrc, before its `compinit`"
+        " (without one: `autoload -Uz compinit && compinit`), and open a new shell",
         fill=_zsh,
     ),
     "fish": _Shell(
@@ -483,6 +433,7 @@ _SHELLS: Final[Mapping[str, _Shell]] = {
         variable="XDG_CONFIG_HOME",
         default_folder=".config",
         path="fish/completions/omniedit.fish",
+        advice="open a new shell",
         fill=_fish,
     ),
     "pwsh": _Shell(
@@ -490,6 +441,7 @@ _SHELLS: Final[Mapping[str, _Shell]] = {
         variable="XDG_DATA_HOME",
         default_folder=".local/share",
         path="omniedit/omniedit.ps1",
+        advice="add `. '{path}'` to the file that $PROFILE names, and open a new shell",
         fill=_powershell,
     ),
 }
