@@ -11,7 +11,7 @@ from omniedit.edits.edit import BegunEdit, EditOptions, begin_edit, deliver_edit
 from omniedit.edits.planner import PlannedEdit
 from omniedit.edits.poller import Poller, report_end
 from omniedit.edits.session import Session
-from omniedit.edits.workers import WorkerPool
+from omniedit.edits.wait import WorkerPool
 from omniedit.errors import (
     AuthenticationError,
     CredentialsError,

@@ -1,22 +1,29 @@
-"""`wait` and `download`: waiting for tasks to end, and saving their results."""
+"""`wait` and `download`: waiting for tasks to end, and saving their results, several at once."""
 
-from collections.abc import Iterator, Sequence
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
+from typing import Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 from omniedit.edits.poller import Poller
 from omniedit.edits.reads import TaskOutcome, refresh
 from omniedit.edits.save import check_destination, save, save_local_copy, task_with_links
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination
-from omniedit.edits.workers import WorkerPool
 from omniedit.errors import (
     AuthenticationError,
     CredentialsError,
+    Interrupted,
     OmniEditError,
     ResultGoneError,
 )
 from omniedit.models import Record, task_name
+from omniedit.system import THIS_SYSTEM
+
+T = TypeVar("T")
+Step: TypeAlias = Callable[[], T]
 
 
 class FollowOptions(NamedTuple):
@@ -46,10 +53,11 @@ def follow(
     poller = Poller(session, timeout_s=options.timeout_s)
     for record in records:
         poller.add(record, deadline=deadline)
+    finish = partial(_finish, session, destination, deadline)
     outcomes = (
-        (_finish(session, ended, options, deadline) for ended in poller.to_the_end())
+        map(finish, poller.to_the_end())
         if len(records) == 1 or destination is None
-        else _finish_in_parallel(session, poller, options, deadline)
+        else _finish_in_parallel(session, poller, finish)
     )
     for record, error in outcomes:
         yield record, error
@@ -57,17 +65,43 @@ def follow(
             return
 
 
-def download_each(
-    session: Session,
-    found: Sequence[TaskOutcome],
-    destination: Destination,
+def _finish_in_parallel(
+    session: Session, poller: Poller, finish: Callable[[TaskOutcome], TaskOutcome]
 ) -> Iterator[TaskOutcome]:
-    """Save the result of each task; yield the task once it is saved, or with the error.
+    with WorkerPool[TaskOutcome](session.policy.transfers_at_once) as pool:
+        while poller or pool.busy:
+            outcome = pool.next_outcome(timeout_s=poller.rest_s() if poller else None)
+            if outcome is not None:
+                yield outcome
+            for ended in poller.poll() if poller else ():
+                pool.submit(partial(finish, ended))
 
-    Raises:
-        CredentialsError: If there is no usable key.
-        AuthenticationError: If the key is not accepted.
-    """
+
+def _finish(
+    session: Session, destination: Destination | None, deadline: float, ended: TaskOutcome
+) -> TaskOutcome:
+    record, error = ended
+    try:
+        if error is not None:
+            raise error
+        if destination is not None:
+            target = destination.target(record.video, record.task_id)
+            return save(session, record, target, deadline=deadline), None
+        latest = max(deadline, session.monotonic() + session.policy.grace_s)
+        record = record.with_task(task_with_links(session, record, deadline=latest))
+        if record.is_result_gone:
+            # Do not hand out a link that is known to be dead.
+            msg = f"the result of {task_name(record.task_id)} is gone"
+            raise ResultGoneError(msg)
+    except OmniEditError as failure:
+        return record, failure.about(task_id=record.task_id, request_id=record.request_id)
+    return record, None
+
+
+def download_each(
+    session: Session, found: Sequence[TaskOutcome], destination: Destination
+) -> Iterator[TaskOutcome]:
+    """Save the result of each task; yield the task once it is saved, or with the error."""
     destination.check_count(len(found))
     for record, error in found:
         yield download(session, record, destination) if error is None else (record, error)
@@ -80,7 +114,7 @@ def download(session: Session, record: Record, destination: Destination) -> Task
         The record as last read, with the error if its result could not be saved.
 
     Raises:
-        CredentialsError: If there is no usable key.
+        CredentialsError: If there is no usable key, so that other tasks would fail in the same way.
         AuthenticationError: If the key is not accepted.
     """
     try:
@@ -92,49 +126,65 @@ def download(session: Session, record: Record, destination: Destination) -> Task
         record = refresh(session, record)
         return save(session, record, target), None
     except (CredentialsError, AuthenticationError):
-        # Other tasks would fail in the same way.
         raise
     except OmniEditError as failure:
         return record, failure.about(task_id=record.task_id, request_id=record.request_id)
 
 
-def _check_not_gone(record: Record) -> None:
-    """Refuse to hand out a link that is known to be dead.
+class WorkerPool(Generic[T]):
+    """Runs steps in the order they are given, at most `size` at a time.
 
-    Raises:
-        ResultGoneError: If the link failed earlier.
+    Its threads are daemons: a command can end without waiting for a transfer that can be resumed,
+    or for a reply that the journal records as outstanding.
     """
-    if record.is_result_gone:
-        msg = f"the result of {task_name(record.task_id)} is gone"
-        raise ResultGoneError(msg)
 
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._workers = 0
+        self._steps: queue.SimpleQueue[Step[T] | None] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[T | BaseException] = queue.SimpleQueue()
+        self.busy = 0
+        """The number of steps whose outcome has not been returned yet."""
 
-def _finish_in_parallel(
-    session: Session, poller: Poller, options: FollowOptions, deadline: float
-) -> Iterator[TaskOutcome]:
-    with WorkerPool[TaskOutcome](session.policy.transfers_at_once) as pool:
-        while poller or pool.busy:
-            outcome = pool.next_outcome(timeout_s=poller.rest_s() if poller else None)
-            if outcome is not None:
-                yield outcome
-            for ended in poller.poll() if poller else ():
-                pool.submit(partial(_finish, session, ended, options, deadline))
+    def __enter__(self) -> Self:
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        with suppress(queue.Empty):
+            while True:
+                self._steps.get_nowait()
+        for _worker in range(self._workers):
+            self._steps.put(None)
 
-def _finish(
-    session: Session, ended: TaskOutcome, options: FollowOptions, deadline: float
-) -> TaskOutcome:
-    record, error = ended
-    try:
-        if error is not None:
-            raise error
-        if options.destination is None:
-            latest = max(deadline, session.monotonic() + session.policy.grace_s)
-            record = record.with_task(task_with_links(session, record, deadline=latest))
-            _check_not_gone(record)
+    def submit(self, step: Step[T]) -> None:
+        """Run a step in a worker thread as soon as one is free."""
+        self.busy += 1
+        self._steps.put(step)
+        if self._workers < min(self.busy, self._size):
+            self._workers += 1
+            threading.Thread(target=self._work, daemon=True).start()
+
+    def next_outcome(self, *, timeout_s: float | None) -> T | None:
+        """Return the next outcome of any step; None if there is none within the time.
+
+        Raises:
+            BaseException: The exception that the step raised.
+        """
+        for wait_s in THIS_SYSTEM.waits(timeout_s):
+            with suppress(queue.Empty):
+                outcome = self._outcomes.get(timeout=wait_s)
+                break
         else:
-            target = options.destination.target(record.video, record.task_id)
-            record = save(session, record, target, deadline=deadline)
-    except OmniEditError as failure:
-        return record, failure.about(task_id=record.task_id, request_id=record.request_id)
-    return record, None
+            return None
+        self.busy -= 1
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def _work(self) -> None:
+        while (step := self._steps.get()) is not None:
+            try:
+                outcome: T | BaseException = step()
+            except (Exception, Interrupted) as error:  # noqa: BLE001 - raised again by `next_outcome`
+                outcome = error
+            self._outcomes.put(outcome)
