@@ -6,8 +6,8 @@ import sqlite3
 import stat
 import threading
 import uuid
-from collections.abc import Generator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -23,8 +23,10 @@ from omniedit.policy import DEFAULT
 from omniedit.system import error_reason
 from omniedit.system.files import check_own_path, open_own_file
 from omniedit.system.folders import make_private_folder, refuse_dangling_link
+from omniedit.system.locks import hold
 
 JOURNAL_FILE: Final = "journal.db"
+LOCKS_FOLDER: Final = "locks"
 
 ENDED: Final = "('cancelled', 'completed', 'failed')"
 """The final task statuses, as an SQL list."""
@@ -248,11 +250,12 @@ class Database:
         }
 
     def execute(self, sql: str, *values: object) -> None:
-        """Execute a statement; call this only inside `writing`."""
-        self._connection.execute(sql, values)
+        """Execute a statement, in a transaction of its own outside `writing`."""
+        with self.writing():
+            self._connection.execute(sql, values)
 
     def insert(self, table: str, values: Mapping[str, object], *, conflict: str = "") -> None:
-        """Insert a row; call this only inside `writing`.
+        """Insert a row, in a transaction of its own outside `writing`.
 
         Args:
             table: The table.
@@ -265,17 +268,21 @@ class Database:
 
     @contextmanager
     def writing(self) -> Generator[None]:
-        """Run a block as one transaction.
+        """Run a block as one transaction, or as a part of the one that is open.
 
         The write lock is taken first: a deferred transaction that begins with a read fails at
         once, whatever the time-out, if another process is writing.
         """
-        # The connection commits at the end of the block, or rolls back after any exception.
-        with mapped_errors(self.path), self._lock, self._connection:
-            # A signal that arrives during the wait for the lock is raised once it is held.
-            self._connection.execute("begin immediate")
-            self._check_not_replaced()
-            yield
+        with mapped_errors(self.path), self._lock:
+            if self._connection.in_transaction:
+                yield
+                return
+            # The connection commits at the end of the block, or rolls back after any exception.
+            with self._connection:
+                # A signal that arrives during the wait for the lock is raised once it is held.
+                self._connection.execute("begin immediate")
+                self._check_not_replaced()
+                yield
 
     def _check_not_replaced(self) -> None:
         """Refuse to write to a file that is no longer the one at its path."""
@@ -418,6 +425,23 @@ def mapped_errors(path: Path | None) -> Generator[None]:
         if type(error) is not sqlite3.DatabaseError:
             raise
         raise damage(path, error) from error
+
+
+@contextmanager
+def held_lock(
+    path: Path, *, sleep: Callable[[float], object], timeout_s: float | None = None
+) -> Generator[None]:
+    """Hold a lock for a block, creating its folder if it is missing.
+
+    Raises:
+        TargetBusyError: If another process still holds it after `timeout_s`.
+        JournalError: If the lock cannot be created.
+    """
+    with ExitStack() as stack:
+        with mapped_errors(path.parent):
+            make_private_folder(path.parent)
+            stack.enter_context(hold(path, sleep=sleep, timeout_s=timeout_s))
+        yield
 
 
 def _unusable(path: Path | None, error: Exception) -> JournalError:

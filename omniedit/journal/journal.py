@@ -1,23 +1,18 @@
 """The journal: every attempt, recorded before it is sent, and its outcome."""
 
 import json
-from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from enum import Enum, auto
-from functools import partial
-from pathlib import Path
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from omniedit.errors import (
     Hint,
-    JournalDamagedError,
-    JournalTooNewError,
-    LocalError,
+    JournalError,
     RequestRefusedError,
 )
-from omniedit.journal.database import TABLES, check_version
-from omniedit.journal.reading import Reader, held_lock
-from omniedit.journal.rows import name_to_stored, render_json, to_stored
+from omniedit.journal.database import TABLES, Recovery, held_lock
+from omniedit.journal.reading import Reader
 from omniedit.models import (
     AttemptState,
     Record,
@@ -26,10 +21,10 @@ from omniedit.models import (
     Task,
     TaskError,
     UploadedClip,
+    VideoFacts,
+    is_local,
     without_query,
 )
-from omniedit.policy import DEFAULT
-from omniedit.system import SYSTEM_CLOCK, Clock
 
 _NEWER_STATE: Final = """
     on conflict (task_id) do update set
@@ -51,21 +46,6 @@ _NEWER_STATE: Final = """
 """How a newer state of a task replaces the known one, whose fields it may omit."""
 
 
-class JournalUse(Enum):
-    """What a command does when the journal cannot be opened."""
-
-    REQUIRED = auto()
-    """It ends before anything is sent."""
-    PAYS = auto()
-    """It warns and continues, but refuses to pay beside a journal of a newer version."""
-    OPTIONAL = auto()
-    """It warns and continues."""
-    DECLINED = auto()
-    """It uses no journal, as requested, but refuses to pay beside one of a newer version."""
-    NONE = auto()
-    """It uses no journal."""
-
-
 class Journal(Reader):
     """The journal of one state folder; every change is on disk before its method returns.
 
@@ -83,13 +63,32 @@ class Journal(Reader):
             context: The context whose newest call it becomes; None records no call.
             key_digest: The salted digest of the key that it is sent with.
         """
+        row = {
+            "request_id": attempt.request_id,
+            "origin": attempt.origin,
+            "identity": attempt.identity,
+            "state": AttemptState.SENDING,
+            "video": _render_name(attempt.video or ""),
+            "prompt": _render_text(attempt.prompt or ""),
+            "body": attempt.body,
+            "body_digest": attempt.body_digest,
+            "created_at": self._clock(),
+            "clock_offset_s": attempt.clock_offset_s,
+            "clip_sha256": attempt.clip_sha256,
+            "start_s": attempt.start_s,
+            "end_s": attempt.end_s,
+            "parent": attempt.parent,
+            "model": attempt.model,
+            "clip": _render_json(attempt.clip_facts),
+        }
         with self._database.writing():
-            self._store_attempt(attempt)
+            # Replaces a refused attempt: its request ID may be used again.
+            self._database.insert("attempts", row)
             if key_digest is not None:
-                row = {"request_id": attempt.request_id, "key_digest": key_digest}
-                self._database.insert("attempt_keys", row)
+                key = {"request_id": attempt.request_id, "key_digest": key_digest}
+                self._database.insert("attempt_keys", key)
             if context is not None:
-                self._store_call(context, attempt.request_id)
+                self.record_call(context, attempt.request_id)
 
     def record_unsent(
         self, attempt: Record, error: TaskError, *, context: str | None, fallback_id: str
@@ -107,10 +106,8 @@ class Journal(Reader):
             request_id = attempt.request_id or ""
             if self.find_attempt(request_id) is not None:
                 request_id = fallback_id
-            self._store_attempt(attempt._replace(request_id=request_id))
-            if context is not None:
-                self._store_call(context, request_id)
-            self._store_refusal(request_id, error)
+            self.record_attempt(attempt._replace(request_id=request_id), context=context)
+            self.record_refused(request_id, error)
 
     def record_unknown(
         self, request_id: str, error: TaskError, *, clock_offset_s: float | None = None
@@ -122,20 +119,27 @@ class Journal(Reader):
             error: What is known about the cause.
             clock_offset_s: See `Record`; an offset that is already known is kept.
         """
-        with self._database.writing():
-            self._database.execute(
-                "update attempts set state = ?, error = ?,"
-                " clock_offset_s = coalesce(clock_offset_s, ?) where request_id = ?",
-                AttemptState.UNKNOWN,
-                render_json(error),
-                clock_offset_s,
-                request_id,
-            )
+        self._database.execute(
+            "update attempts set state = ?, error = ?,"
+            " clock_offset_s = coalesce(clock_offset_s, ?) where request_id = ?",
+            AttemptState.UNKNOWN,
+            _render_json(error),
+            clock_offset_s,
+            request_id,
+        )
 
     def record_refused(self, request_id: str, error: TaskError) -> None:
         """Record that a submission was certainly not accepted."""
         with self._database.writing():
-            self._store_refusal(request_id, error)
+            if error.kind == RequestRefusedError.kind:
+                self._forget_upload_of(request_id)
+            self._database.execute(
+                "update attempts set state = ?, error = ? where request_id = ?",
+                AttemptState.REFUSED,
+                _render_json(error),
+                request_id,
+            )
+            self._forget_body("request_id", request_id)
 
     def record_accepted(self, request_id: str, task: Task, *, origin: str) -> None:
         """Record the task that a submission became."""
@@ -173,8 +177,7 @@ class Journal(Reader):
 
     def record_adopted(self, task: Task, *, origin: str) -> None:
         """Record a task that was not submitted from here."""
-        with self._database.writing():
-            self._store_task(task, origin=origin, is_adopted=True)
+        self._store_task(task, origin=origin, is_adopted=True)
 
     def record_saved(self, task_id: str, file: SavedFile, *, is_placed: bool = False) -> None:
         """Record where a verified result was saved.
@@ -185,64 +188,49 @@ class Journal(Reader):
             is_placed: Whether it has its final name; records of other tasks' files there are
                 removed.
         """
+        path = _render_name(file.path)
+        row = {
+            "task_id": task_id,
+            "path": path,
+            "size_bytes": file.size_bytes,
+            "sha256": file.sha256,
+            "saved_at": self._clock(),
+            "facts": _render_json(file.facts),
+            "sound": None if file.sound is Sound.NEW else file.sound,
+            "served_path": file.served_path and _render_name(file.served_path),
+        }
         with self._database.writing():
             if is_placed:
                 self._database.execute(
-                    "delete from files where path = ? and task_id <> ?",
-                    name_to_stored(file.path),
-                    task_id,
+                    "delete from files where path = ? and task_id <> ?", path, task_id
                 )
-            row = {
-                "task_id": task_id,
-                "path": name_to_stored(file.path),
-                "size_bytes": file.size_bytes,
-                "sha256": file.sha256,
-                "saved_at": self._clock(),
-                "facts": render_json(file.facts),
-                "sound": None if file.sound is Sound.NEW else file.sound,
-                "served_path": file.served_path and name_to_stored(file.served_path),
-            }
             self._database.insert("files", row)
 
     def forget_file(self, task_id: str, file: SavedFile) -> None:
         """Remove the record of a saved file that was deleted."""
-        with self._database.writing():
-            self._database.execute(
-                "delete from files where task_id = ? and path = ?",
-                task_id,
-                name_to_stored(file.path),
-            )
+        path = _render_name(file.path)
+        self._database.execute("delete from files where task_id = ? and path = ?", task_id, path)
 
     def record_result_gone(self, task_id: str) -> None:
         """Record that the result of a finished task is no longer available."""
-        with self._database.writing():
-            self._database.execute("update tasks set is_result_gone = 1 where task_id = ?", task_id)
+        self._database.execute("update tasks set is_result_gone = 1 where task_id = ?", task_id)
 
     def record_call(self, context: str, request_id: str | None) -> None:
         """Record an attempt as the newest call of its context; None stands for a batch."""
-        with self._database.writing():
-            self._store_call(context, request_id)
+        row = {"context": context, "request_id": request_id, "called_at": self._clock()}
+        self._database.insert("calls", row)
 
     def record_upload(
         self, sha256: str, clip: UploadedClip, *, origin: str, files_origin: str
     ) -> None:
         """Record the URL of an uploaded local clip, if its expiry is known."""
-        if clip.expires_at is None:
-            return
-        with self._database.writing():
-            row = {
-                "sha256": sha256,
-                "origin": origin,
-                "files_origin": files_origin,
-                "url": clip.url,
-                "expires_at": clip.expires_at,
-            }
-            self._database.insert("uploads", row)
+        if clip.expires_at is not None:
+            row = {"sha256": sha256, "origin": origin, "files_origin": files_origin}
+            self._database.insert("uploads", row | clip._asdict())
 
     def forget_upload(self, url: str) -> None:
         """Remove an upload that the service can no longer fetch."""
-        with self._database.writing():
-            self._database.execute("delete from uploads where url = ?", url)
+        self._database.execute("delete from uploads where url = ?", url)
 
     def forget_attempt(self, request_id: str) -> None:
         """Remove every trace of an attempt that has no task."""
@@ -257,11 +245,29 @@ class Journal(Reader):
                     request_id,
                 )
 
+    def require_recovered(self) -> None:
+        """Refuse to pay while edits may be among the rows that could not be read.
+
+        Raises:
+            JournalError: If the loss has not been accepted.
+        """
+        if self.recoveries():
+            msg = "some edits of a damaged journal could not be read, and may have been paid for"
+            hint = Hint("{} shows what is missing and accepts the loss", "journal recover")
+            raise JournalError(msg, code="journal_unrecovered", hint=hint)
+
+    def recoveries(self) -> list[Recovery]:
+        """Return the recoveries whose losses have not been accepted."""
+        rows = self._rows(
+            "select damaged_file, rows_restored, unreadable_pages, missing_ids from recoveries"
+            " where unreadable_pages > 0 or missing_ids <> '[]' order by recovered_at"
+        )
+        return [Recovery(**row) for row in rows]
+
     def accept_losses(self) -> None:
         """Accept the loss of rows that could not be read."""
-        with self._database.writing():
-            # Keep the rows, so that merging another journal cannot bring the recoveries back.
-            self._database.execute("update recoveries set unreadable_pages = 0, missing_ids = '[]'")
+        # Keep the rows, so that merging another journal cannot bring the recoveries back.
+        self._database.execute("update recoveries set unreadable_pages = 0, missing_ids = '[]'")
 
     def clear(self) -> None:
         """Remove everything."""
@@ -306,43 +312,6 @@ class Journal(Reader):
             return nullcontext()
         return held_lock(path, sleep=sleep or self._sleep, timeout_s=timeout_s)
 
-    def _store_attempt(self, attempt: Record) -> None:
-        row = {
-            "request_id": attempt.request_id,
-            "origin": attempt.origin,
-            "identity": attempt.identity,
-            "state": AttemptState.SENDING,
-            "video": name_to_stored(attempt.video or ""),
-            "prompt": to_stored(attempt.prompt or ""),
-            "body": attempt.body,
-            "body_digest": attempt.body_digest,
-            "created_at": self._clock(),
-            "clock_offset_s": attempt.clock_offset_s,
-            "clip_sha256": attempt.clip_sha256,
-            "start_s": attempt.start_s,
-            "end_s": attempt.end_s,
-            "parent": attempt.parent,
-            "model": attempt.model,
-            "clip": render_json(attempt.clip_facts),
-        }
-        # Replaces a refused attempt: its request ID may be used again.
-        self._database.insert("attempts", row)
-
-    def _store_call(self, context: str, request_id: str | None) -> None:
-        row = {"context": context, "request_id": request_id, "called_at": self._clock()}
-        self._database.insert("calls", row)
-
-    def _store_refusal(self, request_id: str, error: TaskError) -> None:
-        if error.kind == RequestRefusedError.kind:
-            self._forget_upload_of(request_id)
-        self._database.execute(
-            "update attempts set state = ?, error = ? where request_id = ?",
-            AttemptState.REFUSED,
-            render_json(error),
-            request_id,
-        )
-        self._forget_body("request_id", request_id)
-
     def _store_task(
         self,
         task: Task,
@@ -361,7 +330,7 @@ class Journal(Reader):
             "credits_reserved": task.credits_reserved,
             "credits_used": task.credits_used,
             "result_urls": json.dumps(task.result_urls),
-            "error": render_json(task.error),
+            "error": _render_json(task.error),
             "completed_after": completed_after,
             "is_adopted": is_adopted,
             "is_result_gone": False,
@@ -397,75 +366,6 @@ class Journal(Reader):
         )
 
 
-@contextmanager
-def opened_journal(
-    folder: Path,
-    use: JournalUse,
-    *,
-    warn: Callable[[str], None],
-    enclosing: Path | None = None,
-    clock: Clock = SYSTEM_CLOCK,
-    timeout_s: float = DEFAULT.journal_timeout_s,
-) -> Generator[Journal]:
-    """Open the journal for a block; if `use` allows, fall back to one that is kept in memory.
-
-    Raises:
-        JournalError: If the journal cannot be opened and `use` allows no other, or turns out to be
-            damaged; a damaged one is set aside.
-    """
-    opened = partial(
-        Journal, enclosing=enclosing, clock=clock.now, sleep=clock.sleep, timeout_s=timeout_s
-    )
-    with _open(folder, use, opened, warn=warn, timeout_s=timeout_s) as journal:
-        try:
-            yield journal
-        except JournalDamagedError as error:
-            # The damage was found only during use.
-            journal.close()
-            _recover(folder, error, timeout_s=timeout_s)
-            raise
-
-
-def _open(
-    folder: Path,
-    use: JournalUse,
-    opened: Callable[[Path | None], Journal],
-    *,
-    warn: Callable[[str], None],
-    timeout_s: float,
-) -> Journal:
-    if use is JournalUse.DECLINED:
-        check_version(folder)
-    if use in {JournalUse.DECLINED, JournalUse.NONE}:
-        return opened(None)
-    try:
-        try:
-            return opened(folder)
-        except JournalDamagedError as error:
-            _recover(folder, error, timeout_s=timeout_s)
-            if use is JournalUse.REQUIRED:
-                raise
-            warn(error.message)
-            return opened(folder)
-    except LocalError as error:
-        is_newer = isinstance(error, JournalTooNewError)
-        if use is JournalUse.REQUIRED or (use is JournalUse.PAYS and is_newer):
-            raise
-        warn(f"{error.message}; continuing without it")
-        return opened(None)
-
-
-def _recover(folder: Path, error: JournalDamagedError, *, timeout_s: float) -> None:
-    from omniedit.journal.recovery import recover  # noqa: PLC0415 - rarely needed
-
-    recovery = recover(folder, timeout_s=timeout_s)
-    error.hint = "run the command again"
-    if recovery is not None:
-        error.message += f"; {recovery.summary}"
-        if not recovery.is_complete:
-            error.hint = Hint("{} shows what is missing and accepts the loss", "journal recover")
-
-
 def _is_news(known: Record, task: Task, completed_after: float | None) -> bool:
     """Return whether a poll brings anything new about a task, apart from progress."""
     before = known.task
@@ -479,3 +379,21 @@ def _is_news(known: Record, task: Task, completed_after: float | None) -> bool:
             for name in ("created_at", "estimated_s", "credits_reserved", "credits_used")
         )
     )
+
+
+def _render_name(name: str) -> str | bytes:
+    """Return a URL, or a file name in the locale's encoding, in a form that SQLite accepts."""
+    return _render_text(name, encoding=sys.getfilesystemencoding() if is_local(name) else "utf-8")
+
+
+def _render_text(text: str, *, encoding: str = "utf-8") -> str | bytes:
+    """Return text in a form that SQLite accepts: as bytes if it is not UTF-8 (PEP 383)."""
+    content = text.encode(encoding, "surrogateescape")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content
+
+
+def _render_json(value: TaskError | VideoFacts | None) -> str | None:
+    return json.dumps(value._asdict()) if value else None

@@ -20,8 +20,7 @@ from omniedit.journal.database import (
     damage,
     mapped_errors,
 )
-from omniedit.journal.reading import Reader, is_present
-from omniedit.journal.rows import parse_row, saved_file
+from omniedit.journal.reading import Reader, is_present, parse_row, saved_file
 from omniedit.policy import DEFAULT
 from omniedit.system.files import check_kind
 from omniedit.system.folders import private_folder

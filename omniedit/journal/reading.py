@@ -1,43 +1,41 @@
-"""Queries of the journal."""
+"""Queries of the journal, whose values are checked and converted by column, whoever wrote them."""
 
 import json
+import math
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from sqlite3 import Row
+from typing import Any, Final, NamedTuple, Self, TypeAlias, cast
 
-from omniedit.errors import Hint, JournalError
 from omniedit.journal.database import (
+    COUNTED_TABLES,
     ENDED,
     JOURNAL_FILE,
+    LOCKS_FOLDER,
     TABLES,
     Database,
-    Recovery,
     damage,
-    mapped_errors,
-)
-from omniedit.journal.rows import (
-    UNPARSABLE,
-    ParsedRow,
-    chosen_model,
-    parse_row,
-    saved_file,
-    stored_task,
 )
 from omniedit.models import (
+    MOST_CREDITS,
     AttemptState,
     Record,
     SavedFile,
+    Sound,
+    Task,
+    TaskError,
+    TaskStatus,
     UploadedClip,
+    VideoFacts,
+    is_local,
+    is_task_id,
     may_be_resubmitted,
 )
 from omniedit.policy import DEFAULT
-from omniedit.system.folders import make_private_folder
-from omniedit.system.locks import hold, is_held
-
-LOCKS_FOLDER: Final = "locks"
+from omniedit.system.files import file_name
+from omniedit.system.locks import is_held
 
 _COLUMNS: Final = """
     a.request_id, a.identity, a.state, a.video, a.prompt, a.body, a.body_digest,
@@ -57,6 +55,11 @@ _ADOPTED: Final = f"""
 """  # noqa: S608 - constants only
 _RECORDS: Final = f"select * from ({_ATTEMPTED} union all {_ADOPTED})"  # noqa: S608 - constants only
 _UNSENT: Final = "task_id is null and state = 'refused' and identity is null"
+UNPARSABLE: Final = (LookupError, TypeError, ValueError, RecursionError)
+"""The errors that parsers raise for damaged columns."""
+
+ParsedRow: TypeAlias = dict[str, Any]
+"""A row by column, each value checked and converted by `parse_row`."""
 
 
 class Call(NamedTuple):
@@ -70,14 +73,9 @@ class Reader:
 
     Args:
         folder: The state folder, which also holds the locks; None keeps everything in memory.
-        shown_path: The path that errors name, if the file is a copy.
-        enclosing: A folder further up that others must not be able to write to either.
+        shown_path: See `Database`, as for `enclosing` and `timeout_s`.
         clock: Returns the Unix time.
         sleep: Sleeps between two attempts to get a lock.
-        timeout_s: How long to wait while another process is writing.
-
-    Raises:
-        JournalError: If it cannot be opened.
     """
 
     def __init__(
@@ -104,26 +102,22 @@ class Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._database.close()
-
-    def check(self) -> None:
-        """Check the whole file.
-
-        Raises:
-            JournalDamagedError: If it is damaged.
-        """
-        self._database.check()
-        # SQLite does not check what the columns contain; parsing every row does.
-        for table in TABLES:
-            self._rows(f"select * from {table}")  # noqa: S608 - constants only
+        self.close()
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
 
+    def check(self) -> None:
+        """Check the whole file; raise `JournalDamagedError` if it is damaged."""
+        self._database.check()
+        # SQLite does not check what the columns contain; parsing every row does.
+        for table in TABLES:
+            self._rows(f"select * from {table}")  # noqa: S608 - constants only
+
     def find_attempt(self, request_id: str) -> Record | None:
         """Return the attempt with this request ID."""
-        return self._find(f"{_RECORDS} where request_id = ?", request_id)
+        return next(iter(self._records(f"{_RECORDS} where request_id = ?", request_id)), None)
 
     def key_digest(self, request_id: str) -> str | None:
         """Return the digest of the key that an attempt was sent with, or None if unknown."""
@@ -132,7 +126,7 @@ class Reader:
 
     def find_task(self, task_id: str) -> Record | None:
         """Return the task with this ID."""
-        return self._find(f"{_RECORDS} where task_id = ?", task_id)
+        return next(iter(self._records(f"{_RECORDS} where task_id = ?", task_id)), None)
 
     def tasks_ending_with(self, end: str) -> list[Record]:
         """Return the tasks whose ID ends with `end`, each once."""
@@ -215,10 +209,8 @@ class Reader:
 
     def count_unsettled(self) -> int:
         """Return the number of submissions that may have been accepted but have no task here."""
-        rows = self._database.rows(
-            "select count(*) from attempts where task_id is null and state <> 'refused'"
-        )
-        return int(rows[0][0])
+        sql = "select count(*) from attempts where task_id is null and state <> 'refused'"
+        return int(self._database.rows(sql)[0][0])
 
     def last_call(self, context: str) -> Call | None:
         """Return the newest call in a context."""
@@ -298,38 +290,11 @@ class Reader:
             files_origin,
             self._clock() + valid_for_s,
         )
-        return UploadedClip(url=rows[0]["url"], expires_at=rows[0]["expires_at"]) if rows else None
+        return UploadedClip(**rows[0]) if rows else None
 
     def find_joined(self, digest: str) -> list[SavedFile]:
         """Return the files that were joined from the results with this digest."""
         return [saved_file(row) for row in self._files_of([digest])]
-
-    def require_recovered(self) -> None:
-        """Refuse to pay while edits may be among the rows that could not be read.
-
-        Raises:
-            JournalError: If the loss has not been accepted.
-        """
-        if self.recoveries():
-            msg = "some edits of a damaged journal could not be read, and may have been paid for"
-            hint = Hint("{} shows what is missing and accepts the loss", "journal recover")
-            raise JournalError(msg, code="journal_unrecovered", hint=hint)
-
-    def recoveries(self) -> list[Recovery]:
-        """Return the recoveries whose losses have not been accepted."""
-        rows = self._rows(
-            "select * from recoveries where unreadable_pages > 0 or missing_ids <> '[]'"
-            " order by recovered_at"
-        )
-        return [
-            Recovery(
-                damaged_file=Path(row["damaged_file"]),
-                rows_restored=row["rows_restored"],
-                unreadable_pages=row["unreadable_pages"],
-                missing_ids=row["missing_ids"],
-            )
-            for row in rows
-        ]
 
     def _rows(self, sql: str, *values: object) -> list[ParsedRow]:
         """Return the rows of a query, parsed; a row that cannot be parsed is damage."""
@@ -337,9 +302,6 @@ class Reader:
             return [*map(parse_row, self._database.rows(sql, *values))]
         except UNPARSABLE as error:
             raise damage(self._database.shown_path, error) from error
-
-    def _find(self, sql: str, value: str) -> Record | None:
-        return next(iter(self._records(sql, value)), None)
 
     def _records(self, sql: str, *values: object) -> list[Record]:
         rows = self._rows(sql, *values)
@@ -358,18 +320,17 @@ class Reader:
         )
 
     def _record(self, row: ParsedRow, saved: tuple[SavedFile, ...]) -> Record:
-        task = stored_task(row) if row["task_id"] else None
-        status = task.status if task else self._status_without_task(row)
+        task = _task(row) if row["task_id"] else None
         return Record(
             request_id=row["request_id"],
             task=task,
-            status=status,
+            status=task.status if task else self._status_without_task(row),
             created_at=row["begun_at"],
             video=row["video"],
             prompt=row["prompt"],
             identity=row["identity"],
             origin=row["origin"],
-            model=chosen_model(row),
+            model=row["chosen_model"],
             clip_facts=row["clip"],
             body=row["body"],
             body_digest=row["body_digest"],
@@ -400,26 +361,136 @@ class Reader:
         return self._locks / f"{action}-{name}.lock" if self._locks else None
 
 
-@contextmanager
-def held_lock(
-    path: Path, *, sleep: Callable[[float], object], timeout_s: float | None = None
-) -> Generator[None]:
-    """Hold a lock for a block, creating its folder if it is missing.
-
-    Raises:
-        TargetBusyError: If another process still holds it after `timeout_s`.
-        JournalError: If the lock cannot be created.
-    """
-    with ExitStack() as stack:
-        with mapped_errors(path.parent):
-            make_private_folder(path.parent)
-            stack.enter_context(hold(path, sleep=sleep, timeout_s=timeout_s))
-        yield
-
-
 def is_present(file: SavedFile) -> bool:
     """Return whether a file of this name and size is on this machine."""
     try:
         return Path(file.path).stat().st_size == file.size_bytes
     except (OSError, ValueError):
         return False
+
+
+def saved_file(row: ParsedRow) -> SavedFile:
+    """Return the saved file of a row."""
+    return SavedFile(
+        path=row["path"],
+        size_bytes=row["size_bytes"],
+        sha256=row["sha256"],
+        is_elsewhere=bool(row["is_elsewhere"]),
+        facts=row["facts"],
+        sound=row["sound"] or Sound.NEW,
+        served_path=row["served_path"],
+    )
+
+
+def _task(row: ParsedRow) -> Task:
+    """Return the task of a row; progress is not recorded."""
+    return Task(
+        task_id=row["task_id"],
+        status=row["status"] or None,
+        progress=100 if row["status"] == TaskStatus.COMPLETED else None,
+        model=row["model"],
+        created_at=row["created_at"],
+        estimated_s=row["estimated_s"],
+        credits_reserved=row["credits_reserved"],
+        credits_used=row["credits_used"],
+        result_urls=row["result_urls"] or (),
+        error=row["error"],
+    )
+
+
+def parse_row(row: Row | Mapping[str, object]) -> ParsedRow:
+    """Return the values of a row, of some columns, or the fields of stored JSON.
+
+    Raises:
+        ValueError: If a value is damaged; any other error of `UNPARSABLE` means the same.
+    """
+    values: ParsedRow = dict(row)
+    for name, value in values.items():
+        if value is None and name not in _NEVER_NULL:
+            continue
+        types, parse = _KINDS.get(name, _ANY)
+        is_infinite = isinstance(value, float) and not math.isfinite(value)
+        if is_infinite or not isinstance(value, types):
+            msg = f"invalid {name}"
+            raise TypeError(msg)
+        if parse is not None:
+            values[name] = parse(value)
+    return values
+
+
+def _parse_id(value: str) -> str:
+    if not is_task_id(value):
+        msg = "invalid ID"
+        raise ValueError(msg)
+    return value
+
+
+def _parse_amount(value: float) -> float:
+    if not 0 <= value < MOST_CREDITS:
+        msg = "invalid amount of credits"
+        raise ValueError(msg)
+    return value
+
+
+def _parse_text(value: str | bytes) -> str:
+    """Return stored text; bytes are a file name that is not valid UTF-8 (PEP 383)."""
+    return value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
+
+
+def _parse_name(value: str | bytes) -> str:
+    """Return a URL, or a file name, which cannot hold a NUL."""
+    name = _parse_text(value)
+    if "\0" in name:
+        msg = "invalid file name"
+        raise ValueError(msg)
+    return file_name(name) if is_local(name) else name
+
+
+def _parse_texts(text: str) -> tuple[str, ...]:
+    texts: object = json.loads(text)
+    if not isinstance(texts, list):
+        msg = "not a list"
+        raise TypeError(msg)
+    return tuple(map(str, cast("list[object]", texts)))
+
+
+def _parse_counts(text: str) -> dict[str, int]:
+    counts = json.loads(text)
+    return {table: int(counts[table]) for table in COUNTED_TABLES}
+
+
+_NUMBER: Final = (float, int)
+_ANY: Final = (object, None)
+_KINDS: Final[Mapping[str, tuple[Any, Callable[[Any], object] | None]]] = {
+    name: (types, parse)
+    for names, types, parse in (
+        ("origin status identity model chosen_model body_digest", str, None),
+        ("key_digest context url files_origin sha256 clip_sha256", str, None),
+        ("code message suggestion kind codec", str, None),
+        ("is_adopted is_elsewhere is_result_gone http_status", int, None),
+        ("size_bytes unreadable_pages width height", int, None),
+        ("begun_at created_at recorded_at saved_at called_at recovered_at", _NUMBER, None),
+        ("completed_after expires_at clock_offset_s estimated_s", _NUMBER, None),
+        ("start_s end_s frame_rate duration_s", _NUMBER, None),
+        ("credits_reserved credits_used", _NUMBER, _parse_amount),
+        ("request_id task_id parent", str, _parse_id),
+        ("video path served_path", (str, bytes), _parse_name),
+        ("damaged_file", (str, bytes), lambda name: Path(_parse_name(name))),
+        ("prompt", (str, bytes), _parse_text),
+        ("body", bytes, None),
+        ("error refusal", str, lambda text: TaskError(**parse_row(json.loads(text)))),
+        ("clip facts", str, lambda text: VideoFacts(**parse_row(json.loads(text)))),
+        ("result_urls missing_ids", str, _parse_texts),
+        ("rows_restored", str, _parse_counts),
+        ("sound", str, Sound),
+        ("marks", list, lambda marks: tuple(map(str, marks))),
+    )
+    for name in names.split()
+}
+"""The types of the columns and of the fields of stored JSON; a name means the same everywhere."""
+_NEVER_NULL: Final = frozenset(
+    {
+        *("begun_at", "path", "damaged_file", "size_bytes", "unreadable_pages", "sha256"),
+        *("missing_ids", "code", "message", "width", "height", "codec", "marks"),
+    }
+)

@@ -22,13 +22,14 @@ from omniedit.journal.database import (
     ADOPT_ORPHANS,
     COUNTED_TABLES,
     JOURNAL_FILE,
+    LOCKS_FOLDER,
     MAGIC,
     Database,
     Recovery,
+    held_lock,
     mapped_errors,
 )
-from omniedit.journal.reading import LOCKS_FOLDER, Reader, held_lock
-from omniedit.journal.rows import UNPARSABLE, parse_row
+from omniedit.journal.reading import UNPARSABLE, Reader, parse_row
 from omniedit.models import TaskStatus
 from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM, System

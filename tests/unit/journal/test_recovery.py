@@ -76,7 +76,7 @@ def fill(folder: Path, edits: int) -> None:
                 Task(task_id=f"task-{number:04}", status="completed", credits_used=31.2),
                 origin=ORIGIN,
             )
-            journal._store_call("user:0", f"request-{number:04}")
+            journal.record_call("user:0", f"request-{number:04}")
             journal._database.execute(
                 "insert into attempt_keys values (?, ?)", f"request-{number:04}", KEY_DIGEST
             )
