@@ -18,13 +18,7 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Response
 
 from omniedit.sandbox.app import SandboxApp
-from omniedit.sandbox.exchange import (
-    BrokenConnectionError,
-    Exchange,
-    Refusal,
-    Service,
-    Traffic,
-)
+from omniedit.sandbox.exchange import BrokenConnectionError, Exchange, Refusal, Service, Traffic
 from omniedit.sandbox.store import RequestKeys, Store
 from omniedit.sandbox.tasks import CallbackSender
 

@@ -200,27 +200,22 @@ def _parse_model(value: object) -> str:
 
 def _parse_video_urls(value: object) -> str:
     urls = cast("list[object]", value) if isinstance(value, list) else []
-    if len(urls) != 1:
-        refuse("video_urls", "`video_urls` must be an array of exactly one URL")
-    (url,) = urls
+    url = urls[0] if len(urls) == 1 else None
     if not isinstance(url, str) or parse_web_url(url) is None:
-        refuse("video_urls", "`video_urls[0]` must be an http or https URL")
+        refuse("video_urls", "`video_urls` must be an array of exactly one http or https URL")
     return url
 
 
 def _parse_callback(value: object) -> str:
-    if not isinstance(value, str):
-        refuse("callback_url", "`callback_url` must be a string")
-    if len(value) > CALLBACK_LIMIT_CHARS:
-        refuse("callback_url", f"`callback_url` is longer than {CALLBACK_LIMIT_CHARS} characters")
+    if not isinstance(value, str) or len(value) > CALLBACK_LIMIT_CHARS:
+        limit = f"at most {CALLBACK_LIMIT_CHARS} characters"
+        refuse("callback_url", f"`callback_url` must be a string of {limit}")
     parts = parse_web_url(value)
     host = (parts.hostname or "") if parts else ""
+    is_public = parts is not None and parts.scheme == "https" and not is_internal(host)
     # With a sandbox key, a receiver on this machine is accepted, even without TLS.
-    if not loopback_address(host):
-        if parts is None or parts.scheme != "https":
-            refuse("callback_url", "`callback_url` must be an https URL")
-        if is_internal(host):
-            refuse("callback_url", "`callback_url` must not name an internal address")
+    if not (is_public or loopback_address(host)):
+        refuse("callback_url", "`callback_url` must be an https URL of a public host")
     return value
 
 

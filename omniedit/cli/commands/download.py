@@ -62,11 +62,7 @@ def download(
         context.require_free_stdout("--output -")
         refuse_sidecar(sidecar)
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
-    with context.session(
-        use,
-        observers=[context.saved_files()],
-        sidecars=sidecar,
-    ) as session:
+    with context.session(use, observers=[context.saved_files()], sidecars=sidecar) as session:
         if takes_all:
             found = list(unsaved_results(session, expiring_s=expiring))
             return Outcome(errors=_save_all(context, session, found, destination, expiring))
@@ -77,10 +73,7 @@ def download(
 
 
 def _save(
-    context: Context,
-    session: "Session",
-    found: "Sequence[TaskOutcome]",
-    destination: "Destination",
+    context: Context, session: "Session", found: "Sequence[TaskOutcome]", destination: "Destination"
 ) -> list[OmniEditError]:
     """Save the results of tasks; return the errors."""
     from omniedit.edits.wait import download_each

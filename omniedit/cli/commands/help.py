@@ -41,8 +41,7 @@ _PAGE_LINK: Final = re.compile(r"\[[^]]+\]\(([a-z-]+)\.md\)")
 def help_(
     ctx: typer.Context,
     topic: Annotated[
-        str | None,
-        typer.Argument(metavar="[TOPIC]", help="A page of the manual, or a command."),
+        str | None, typer.Argument(metavar="[TOPIC]", help="A page of the manual, or a command.")
     ] = None,
     document: Annotated[
         str | None,

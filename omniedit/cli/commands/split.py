@@ -78,11 +78,7 @@ def edit_in_pieces(
                     require_consent(context, f"send {pieces} for {render_price(plan.due_credits)}?")
         report = _new_report(context, plan, has_journal=use is JournalUse.REQUIRED)
         try:
-            with context.session(
-                use,
-                is_batch=True,
-                sidecars=sidecars,
-            ) as session:
+            with context.session(use, is_batch=True, sidecars=sidecars) as session:
                 joined = _make(context, session, plan, options, report)
         except (Interrupted, OmniEditError) as error:
             ended_by = error
@@ -97,11 +93,7 @@ def edit_in_pieces(
 
 
 def _make(
-    context: Context,
-    session: Session,
-    plan: SplitPlan,
-    options: EditOptions,
-    report: BatchReport,
+    context: Context, session: Session, plan: SplitPlan, options: EditOptions, report: BatchReport
 ) -> "SavedFile | None":
     """Edit and join the pieces; return None if one failed or the result went to stdout."""
     session.journal.record_call(context.settings.context.value, None)
@@ -133,10 +125,7 @@ def _make(
 
 
 def _edit(
-    session: Session,
-    plan: SplitPlan,
-    options: EditOptions,
-    report: BatchReport,
+    session: Session, plan: SplitPlan, options: EditOptions, report: BatchReport
 ) -> list["Record"]:
     """Edit the pieces; return the record of each that was saved, in order."""
     records: dict[int, Record] = {}
