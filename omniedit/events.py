@@ -89,25 +89,22 @@ class Retrying(NamedTuple):
     record: Record | None = None  # of that task, if its newest status is unknown to omniedit
 
 
-class Preparing(NamedTuple):
-    """Work on a clip or a result has progressed on this machine."""
+class Working(NamedTuple):
+    """Work on this machine has progressed: a transfer, or the preparation of a clip or result."""
 
-    name: str  # of the clip or result, or "piece 7 of 30"
-    what: str  # a verb and perhaps its object: "cutting", "replacing sound"
+    name: str  # for the user: the clip, the target, "piece 7 of 30", or "standard output"
+    what: str  # a verb and perhaps its object: "cutting", "replacing sound", "uploading"
     done: float  # in the unit of `total`
     total: float | None
-    fps: float | None = None
-    remaining_s: float | None = None
-
-
-class Transferring(NamedTuple):
-    """A download or an upload has progressed."""
-
-    name: str  # for the user: the target, the clip, the task, or "standard output"
-    direction: str  # "download" or "upload"
-    done_bytes: int
-    total_bytes: int | None
+    is_transfer: bool = False  # whether the unit is a byte
     task_id: str | None = None
+    fps: float | None = None
+    remaining_s: float | None = None  # None leaves the estimate to the observer
+
+    @property
+    def verb(self) -> str:
+        """What is done, in one word."""
+        return self.what.partition(" ")[0]
 
 
 class Saved(NamedTuple):
@@ -141,8 +138,7 @@ Event: TypeAlias = (
     | LineFailed
     | Stalled
     | Retrying
-    | Preparing
-    | Transferring
+    | Working
     | Saved
     | Noted
     | Warned

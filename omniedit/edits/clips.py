@@ -19,7 +19,7 @@ from omniedit.errors import (
     UnavailableError,
     install_command,
 )
-from omniedit.events import Transferring
+from omniedit.events import Working
 from omniedit.evolink.uploads import ClipDigest, digest_clip
 from omniedit.http.links import Incomplete, look_at_url
 from omniedit.http.urls import check_no_video_page
@@ -389,11 +389,12 @@ def progress_of(
 
     def report(done_bytes: int, total_bytes: int | None) -> None:
         session.report(
-            Transferring(
+            Working(
                 name=name,
-                direction=direction,
-                done_bytes=done_bytes,
-                total_bytes=total_bytes,
+                what=f"{direction}ing",
+                done=done_bytes,
+                total=total_bytes,
+                is_transfer=True,
                 task_id=task_id,
             )
         )

@@ -10,7 +10,7 @@ from omniedit.edits.clips import digest_of_clip, local_clip, plan_clip, progress
 from omniedit.edits.requests import PreparedEdit, digest_of
 from omniedit.edits.session import Session
 from omniedit.errors import JournalError, WaitTimeoutError
-from omniedit.events import Preparing
+from omniedit.events import Working
 from omniedit.evolink.uploads import Uploader, check_upload_size, clip_changed_error
 from omniedit.http.urls import origin_of
 from omniedit.media import is_available
@@ -178,7 +178,7 @@ def preparation_shown(
     if not after_s:
         # Report at once: seeking, or trying encoders, may take a while before the first frame.
         next_s = session.monotonic()
-        session.report(Preparing(name=name, what=what, done=0.0, total=None))
+        session.report(Working(name=name, what=what, done=0.0, total=None))
 
     def report(progress: "Progress") -> None:
         nonlocal next_s
@@ -188,7 +188,7 @@ def preparation_shown(
         if is_due and progress.done_s < progress.total_s:
             next_s = now + _SHOWN_EVERY_S
             session.report(
-                Preparing(
+                Working(
                     name=name,
                     what=what,
                     done=progress.done_s,
@@ -202,7 +202,7 @@ def preparation_shown(
         yield report
     finally:
         if next_s is not None:
-            session.report(Preparing(name=name, what=what, done=1.0, total=1.0))
+            session.report(Working(name=name, what=what, done=1.0, total=1.0))
 
 
 def warn_of_lost_marks(session: Session, marks: tuple[str, ...], *, whose: str, where: str) -> None:

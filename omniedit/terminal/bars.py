@@ -4,18 +4,16 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple, TextIO, cast
 
-from rich.console import Console, RenderableType
-from rich.progress import Progress
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.segment import Segment, Segments
 from rich.spinner import Spinner
 from rich.table import Column, Table
 from rich.text import Text
 
-from omniedit.events import Preparing
 from omniedit.models import natural_order
-from omniedit.terminal.board import Board
-from omniedit.terminal.edit_state import EditState, Pause, Transfer
+from omniedit.terminal.board import Board, EditState, Pause, Work
 from omniedit.terminal.human import render_clock, render_credits, render_duration, render_size
 from omniedit.terminal.streams import ColourDepth, OutputStream
 from omniedit.terminal.text import cell_width, truncate
@@ -32,7 +30,8 @@ _TASKBAR: Final = "\x1b]9;4;{};{}\x07"
 
 _STATE_WIDTH: Final = 11  # "downloading"
 _PERCENT_WIDTH: Final = 4
-_FIXED_WIDTH: Final = 1 + 1 + _STATE_WIDTH + 1 + _PERCENT_WIDTH  # including the mark and the gaps
+_LONGEST_LABEL: Final = 28
+_NARROW: Final = 56  # of rows in which nothing but the label fits beside state and percentage
 _SHORTEST_FACTS: Final = 10  # "any moment"
 _SHORTEST_BAR: Final = 6
 _LONGEST_BAR: Final = 40
@@ -51,23 +50,10 @@ class _Row(NamedTuple):
     state: str
     percent: float | None
     facts: Sequence[_Fact]
-    has_spinner: bool  # only one row has it
     is_alarming: bool = False
 
 
-class _Widths(NamedTuple):
-    """The width of each column in cells; 0 if the column is left out.
-
-    Widths do not depend on the contents: a bar that changes width appears to jump.
-    """
-
-    label: int
-    state: int
-    bar: int
-    facts: int
-
-
-class Bars(Progress):
+class Bars:
     """Progress bars at the bottom of a terminal, drawn from a board.
 
     Args:
@@ -80,25 +66,24 @@ class Bars(Progress):
         self._board = board
         self._stream = stream
         self._taskbar_percent: int | None = None
-        self._is_away = False
         self._is_wanted = False
         self._spinner = Spinner("dots" if stream.can_show("⠋") else "line", style="cyan")
         self._spinner.interval = _SHAPE_MS
-        # Rich's constructor already requests rows, before it sets `self.console`.
-        self._drawn_on = _console(stream, environ)
-        super().__init__(
-            console=self._drawn_on,
+        self._console = _console(stream, environ)
+        self._live = Live(
+            console=self._console,
             # Rich's own thread could draw between a line and the rows below it.
             auto_refresh=False,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
+            get_renderable=lambda: Group(*self._tables()),
         )
 
     def print_above(self, text: str) -> None:
         """Print rendered lines above the bars, in the same write as the bars themselves."""
-        with self.console:
-            self.console.print(Segments([Segment(text)]), crop=False)
+        with self._console:
+            self._console.print(Segments([Segment(text)]), crop=False)
             # Printing redraws the previous frame of the bars.
             self.refresh()
 
@@ -111,67 +96,74 @@ class Bars(Progress):
         """Redraw the bars, unless another job has the terminal."""
         if self._stream.is_in_background:
             return
-        if self._is_wanted and not self.live.is_started:
-            super().start()
-        else:
-            super().refresh()
+        if self._is_wanted:
+            self._live.start()
+        if self._live.is_started:
+            self._live.refresh()
 
     def stop(self) -> None:
         """Remove the bars from the screen and show the cursor again."""
         self._is_wanted = False
-        super().stop()
+        self._live.stop()
         self._show_on_taskbar(None)
 
     @contextmanager
     def put_away(self) -> Generator[None]:
         """Remove the bars from the screen for a block that may move the cursor anywhere."""
-        self._is_away = True
-        self.refresh()
         self.stop()
         try:
             yield
         finally:
-            self._is_away = False
             self.start()
 
-    def get_renderables(self) -> Iterable[RenderableType]:
-        """Return the current rows, none wider than the terminal."""
-        if self._is_away:
-            # If Rich remembered any row, it would later erase lines that the shell has written.
+    def _tables(self) -> Iterable[Table]:
+        """Yield the current rows, none wider than the terminal."""
+        if not self._is_wanted:
+            # If Rich remembered any row, it would later erase lines that others have written.
             return
         board, size = self._board, self._stream.size
         # Terminals echo `^C` at the cursor: leave room for it, or the row would wrap.
         width = max(1, size.columns - 2)
-        self._drawn_on.size = (width, size.lines)
+        self._console.size = (width, size.lines)
         if board.is_single:
             self._show_on_taskbar(board.latest.percent(board.clock()))
             if board.latest.task_id not in board.saved:
-                yield self._table([_single_row(board)], _single_widths(width))
+                yield self._table([_single_row(board)], is_spinning=True)
             return
         self._show_on_taskbar(board.percent())
         count = max(0, min(_MOST_ROWS, size.lines - 3))
         running = sorted(board.running, key=lambda edit: natural_order(edit.label))
-        rows = [_edit_row(edit, board.clock(), edit.pause) for edit in running[:count]]
-        if rows:
-            yield self._table(rows, _edit_widths(width))
+        if rows := [_edit_row(edit, board.clock(), edit.pause) for edit in running[:count]]:
+            spare = width - _STATE_WIDTH - _PERCENT_WIDTH - 4
+            label = spare if width < _NARROW else min(_LONGEST_LABEL, round(0.4 * spare))
+            yield self._table(rows, label=max(0, label))
         overall = _overall_row(board, width)
-        yield self._table([overall], _overall_widths(width, cell_width(overall.label)))
+        label = cell_width(overall.label)
+        yield self._table([overall], label=label, state=0, is_spinning=True)
 
-    def _table(self, rows: Iterable[_Row], widths: _Widths) -> Table:
-        all_widths = (1, widths.label, widths.state, widths.bar, _PERCENT_WIDTH, widths.facts)
-        columns = [Column(width=width, no_wrap=True) for width in all_widths if width]
+    def _table(
+        self,
+        rows: Iterable[_Row],
+        *,
+        label: int = 0,
+        state: int = _STATE_WIDTH,
+        is_spinning: bool = False,
+    ) -> Table:
+        """Return rows in columns of the given widths; a width of 0 leaves the column out."""
+        bar, facts = _rest(self._console.width, label, state)
+        widths = (1, label, state, bar, _PERCENT_WIDTH, facts)
+        columns = [Column(width=width, no_wrap=True) for width in widths if width]
         table = Table.grid(*columns, padding=(0, 1))
         for row in rows:
-            cells = (
-                self._spinner.render(self._board.clock()) if row.has_spinner else "",
-                self._fitted(row.label, widths.label),
-                self._fitted(row.state, widths.state),
+            cells: tuple[RenderableType, ...] = (
+                self._spinner.render(self._board.clock()) if is_spinning else "",
+                self._fitted(row.label, label),
+                self._fitted(row.state, state),
                 self._bar(row.percent),
                 Text("" if row.percent is None else f"{int(row.percent):3d}%", "bold"),
-                self._facts(row, widths.facts),
+                self._facts(row, facts),
             )
-            shown = [cell for cell, width in zip(cells, all_widths, strict=True) if width]
-            table.add_row(*shown)
+            table.add_row(*(cell for cell, width in zip(cells, widths, strict=True) if width))
         return table
 
     def _fitted(self, text: str, width: int) -> Text:
@@ -225,101 +217,75 @@ def _console(stream: OutputStream, environ: Mapping[str, str]) -> Console:
     )
 
 
-def _single_widths(width: int) -> _Widths:
-    spare = width - _FIXED_WIDTH
-    facts = max(_SHORTEST_FACTS, round(0.6 * spare)) if spare > _SHORTEST_FACTS else 0
-    bar = min(_LONGEST_BAR, spare - (facts + 1 if facts else 0) - 1)
-    if bar < _SHORTEST_BAR:
-        return _Widths(0, _STATE_WIDTH, 0, facts)
-    return _Widths(0, _STATE_WIDTH, bar, spare - bar - 2 if facts else 0)
+def _rest(width: int, label: int, state: int) -> tuple[int, int]:
+    """Return the widths of bar and facts beside the other columns.
 
-
-def _edit_widths(width: int) -> _Widths:
-    spare = width - _FIXED_WIDTH - 1
-    label = max(0, min(28, round(0.4 * spare)))
-    bar = min(_LONGEST_BAR, round(0.3 * spare) - 1)
-    facts = spare - label - 1 - bar - 1
-    if facts < _SHORTEST_FACTS or bar < _SHORTEST_BAR:
-        return _Widths(max(0, spare), _STATE_WIDTH, 0, 0)
-    return _Widths(label, _STATE_WIDTH, bar, facts)
-
-
-def _overall_widths(width: int, label: int) -> _Widths:
-    spare = width - 1 - 1 - label - 1 - _PERCENT_WIDTH
-    bar = min(_LONGEST_BAR, (spare - 2) // 2)
-    if bar < max(_SHORTEST_BAR, _SHORTEST_FACTS):
-        facts = spare - 1
-        return _Widths(label, 0, 0, facts if facts >= _SHORTEST_FACTS else 0)
-    return _Widths(label, 0, bar, spare - 1 - bar - 1)
+    They do not depend on the facts: a bar that changes width appears to jump.
+    """
+    others = (1, _PERCENT_WIDTH, label, state)
+    spare = width - sum(other + 1 for other in others if other)
+    bar = min(_LONGEST_BAR, round(0.4 * spare))
+    facts = spare - bar - 1
+    if bar >= _SHORTEST_BAR and facts >= _SHORTEST_FACTS:
+        return bar, facts
+    return 0, spare if spare >= _SHORTEST_FACTS else 0
 
 
 def _single_row(board: Board) -> _Row:
     edit, now = board.latest, board.clock()
     # Retries before the task exists belong to no edit: they are on the board.
     row = _edit_row(edit, now, edit.pause or board.pause)
-    clip = _Fact("" if edit.transfer or row.is_alarming else edit.label)
-    return row._replace(label="", facts=[*row.facts, clip], has_spinner=True)
+    name = edit.work.event.name if edit.work else edit.label
+    clip = _Fact("" if row.is_alarming else name.replace("\\", "/").rpartition("/")[2])
+    return row._replace(facts=[*row.facts, clip])
 
 
 def _edit_row(edit: EditState, now: float, pause: Pause | None) -> _Row:
     percent = edit.percent(now)
     if pause is not None:
-        facts = _pause_facts(pause, now)
-        return _Row(edit.label, "retrying", percent, facts, has_spinner=False, is_alarming=True)
+        return _Row(edit.label, "retrying", percent, [_pause_fact(pause, now)], is_alarming=True)
     if edit.unchanged_since is not None:
         still = _Fact(f"no change for {render_duration(now - edit.unchanged_since)}")
-        return _Row(edit.label, edit.state, percent, [still], has_spinner=False, is_alarming=True)
-    if edit.transfer is not None:
-        facts = _transfer_facts(edit.transfer, now)
-    elif edit.preparing is not None:
-        facts = _preparation_facts(edit.preparing)
-    else:
-        facts = [
-            _Fact(render_clock(edit.elapsed_s(now)), rank=2),
-            _remaining(edit.remaining_s(now)),
+        return _Row(edit.label, edit.state, percent, [still], is_alarming=True)
+    facts = [_Fact(render_clock(edit.elapsed_s(now)), rank=2)]
+    if edit.work is not None:
+        facts = _work_facts(edit.work, now)
+    return _Row(edit.label, edit.state, percent, [*facts, _remaining(edit.remaining_s(now))])
+
+
+def _work_facts(work: Work, now: float) -> list[_Fact]:
+    event, speed = work.event, work.speed(now)
+    if event.is_transfer:
+        total = "" if event.total is None else f" of {render_size(event.total)}"
+        return [
+            _Fact(render_size(event.done) + total, rank=2),
+            _Fact(f"{render_size(speed)}/s" if speed else "", rank=3),
         ]
-    state = edit.state.partition(" ")[0] if edit.preparing else edit.state
-    return _Row(edit.label, state, percent, facts, has_spinner=False)
-
-
-def _transfer_facts(transfer: Transfer, now: float) -> list[_Fact]:
-    done, total, speed = render_size(transfer.done_bytes), transfer.total_bytes, transfer.speed(now)
     return [
-        _Fact(done if total is None else f"{done} of {render_size(total)}", rank=2),
-        _Fact(f"{render_size(speed)}/s" if speed else "", rank=3),
-        _remaining(transfer.remaining_s(now)),
-        _Fact(transfer.name.replace("\\", "/").rpartition("/")[2], rank=1),
+        _Fact(event.what.partition(" ")[2], rank=2),  # "sound" of "replacing sound"
+        _Fact(f"{event.fps:.0f} fps" if event.fps else "", rank=1),
     ]
 
 
-def _preparation_facts(preparing: Preparing) -> list[_Fact]:
-    return [
-        _Fact(preparing.what.partition(" ")[2], rank=2),  # "sound" of "replacing sound"
-        _Fact(f"{preparing.fps:.0f} fps" if preparing.fps else "", rank=1),
-        _remaining(preparing.remaining_s),
-    ]
-
-
-def _pause_facts(pause: Pause, now: float) -> list[_Fact]:
+def _pause_fact(pause: Pause, now: float) -> _Fact:
     left_s = pause.until - now
     when = f"in {render_duration(left_s + 0.999)}" if left_s > 0 else "now"
-    return [_Fact(f"{when}: {pause.message} (attempt {pause.attempt})")]
+    return _Fact(f"{when}: {pause.message} (attempt {pause.attempt})")
 
 
 def _overall_row(board: Board, width: int) -> _Row:
-    now, counts = board.clock(), board.counts
+    now, counts, pause = board.clock(), board.counts, board.pause
     if cell_width(counts) + _PERCENT_WIDTH + 4 > width:
         counts = f"{board.done}/{board.total}"
-    pause = board.pause if board.pause and board.pause.until > now else None
-    if pause is not None:
-        facts = _pause_facts(pause, now)
-    else:
-        elapsed = _Fact(render_clock(now - board.started_at), rank=1)
-        spent, _ = board.spent_credits
-        money = _Fact(render_credits(spent) if spent else "")
-        facts = [elapsed, _remaining(board.remaining_s()), money]
-    is_alarming = pause is not None
-    return _Row(counts, "", board.percent(), facts, has_spinner=True, is_alarming=is_alarming)
+    if pause is not None and pause.until > now:
+        return _Row(counts, "", board.percent(), [_pause_fact(pause, now)], is_alarming=True)
+    spent, _ = board.spent_credits
+    facts = [
+        _Fact(render_clock(now - board.started_at), rank=1),
+        _remaining(board.remaining_s()),
+        _Fact(render_credits(spent) if spent else ""),
+    ]
+    return _Row(counts, "", board.percent(), facts)
 
 
 def _remaining(left_s: float | None) -> _Fact:

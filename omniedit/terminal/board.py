@@ -1,10 +1,12 @@
 """The state that every progress view reads: the newest record and the progress of each edit."""
 
+import math
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from omniedit.errors import OmniEditError
 from omniedit.events import (
@@ -13,19 +15,180 @@ from omniedit.events import (
     Failed,
     Known,
     LineFailed,
-    Preparing,
     Progressed,
     Retrying,
     Saved,
     Stalled,
     Submitted,
-    Transferring,
+    Working,
 )
 from omniedit.models import EditRequest, Record, Task, TaskError
-from omniedit.terminal.edit_state import EditState, Pause, Remaining, Transfer
+from omniedit.policy import DEFAULT
 from omniedit.terminal.human import render_clip
 
+_POLL_EVERY_S: Final = DEFAULT.longest_watched_poll_s
+"""The longest time between two polls of a watched task."""
+_EASE_S: Final = 6.0
+"""The time constant with which the remaining time approaches the newest estimate."""
+_SPEED_WINDOW_S: Final = 5.0
+_SPEED_SAMPLE_S: Final = 0.25
 _FULL: Final = 100.0
+
+
+@dataclass(eq=False, repr=False, slots=True)
+class Countdown:
+    """The remaining seconds to display: they count down and never jump."""
+
+    _shown_s: float | None = None
+    _shown_at: float = 0.0
+
+    def ease_to(self, known_s: float, now: float) -> float:
+        """Return the seconds to display, given `known_s` as the newest estimate."""
+        if self._shown_s is None:
+            self._shown_s = known_s
+        else:
+            passed_s = max(0.0, now - self._shown_at)
+            counted_s = max(0.0, self._shown_s - passed_s)
+            share = 1 - math.exp(-passed_s / _EASE_S)
+            self._shown_s = counted_s + (known_s - counted_s) * share
+        self._shown_at = now
+        return self._shown_s
+
+
+class Work:
+    """The progress of work on this machine: a transfer, or the preparation of a clip."""
+
+    def __init__(self, event: Working, began_at: float) -> None:
+        self.event, self.began_at = event, began_at
+        self._samples: deque[tuple[float, float]] = deque()
+
+    def update(self, event: Working, now: float) -> None:
+        """Record progress; cheap enough to call for every chunk."""
+        samples = self._samples
+        if event.done < self.event.done:  # started over
+            samples.clear()
+        self.event = event
+        if not samples or now - samples[-1][0] >= _SPEED_SAMPLE_S:
+            samples.append((now, event.done))
+            while now - samples[0][0] > _SPEED_WINDOW_S:
+                samples.popleft()
+
+    @property
+    def percent(self) -> float | None:
+        """The percentage done; None if the total is unknown."""
+        event = self.event
+        return min(_FULL, _FULL * event.done / event.total) if event.total else None
+
+    def speed(self, now: float) -> float | None:
+        """Return the recent speed in units per second; None until it can be measured."""
+        if not self._samples or now - self._samples[0][0] < _SPEED_SAMPLE_S:
+            return None
+        since, done = self._samples[0]
+        return (self.event.done - done) / (now - since)
+
+    def remaining_s(self, now: float) -> float | None:
+        """Return the remaining seconds, by default at the recent speed; None if unknown."""
+        event, speed = self.event, self.speed(now)
+        if event.remaining_s is not None or not speed or event.total is None:
+            return event.remaining_s
+        return max(0.0, (event.total - event.done) / speed)
+
+
+class Pause(NamedTuple):
+    """The wait between a failed attempt and its retry."""
+
+    message: str
+    attempt: int
+    until: float
+
+
+@dataclass(eq=False, repr=False, slots=True, kw_only=True)
+class EditState:
+    """The state of one edit, interpolated between polls so that its display moves evenly."""
+
+    updated_at: float
+    task_id: str | None = None
+    label: str = ""
+    """The name shown to people: its clip or manifest line."""
+    state: str = "starting"
+    progress: int | None = None
+    is_over: bool = False
+    """Whether nothing is left to do for it; a later event may reset it."""
+    has_ended: bool = False
+    """Whether its task has ended; the result may still be downloading."""
+    has_been_followed: bool = False
+    """Whether it was ever seen unfinished, so that its duration is known."""
+    work: Work | None = None
+    pause: Pause | None = None
+    unchanged_since: float | None = None
+    _countdown: Countdown = field(default_factory=Countdown)
+    _elapsed_s: float = 0.0
+    _remaining_s: float | None = None
+    _shown_percent: float = 0.0
+
+    def elapsed_s(self, now: float) -> float:
+        """Return how long the task has been running, or how long it took."""
+        return self._elapsed_s + (0.0 if self.has_ended else max(0.0, now - self.updated_at))
+
+    def remaining_s(self, now: float) -> float | None:
+        """Return the estimated remaining seconds; None if unknown."""
+        if self.work is not None:
+            return self.work.remaining_s(now)
+        if self._remaining_s is None:
+            return None
+        known_s = max(0.0, self._remaining_s - max(0.0, now - self.updated_at))
+        return self._countdown.ease_to(known_s, now)
+
+    @property
+    def known_percent(self) -> float | None:
+        """The percentage as last reported; None if unknown."""
+        return self.work.percent if self.work else self.progress
+
+    def percent(self, now: float) -> float | None:
+        """Return the percentage to display: interpolated between polls, and never backwards."""
+        if self.progress is None or self.work is not None:
+            return self.known_percent
+        self._shown_percent = max(self._shown_percent, self._expected(now, self.progress))
+        return self._shown_percent
+
+    def _expected(self, now: float, progress: int) -> float:
+        """Return the likely percentage: it starts at the expected rate, then levels off.
+
+        The next poll may show less than expected, so the value approaches what one interval should
+        add but never reaches it.
+        """
+        if progress >= _FULL or not self._remaining_s:
+            return progress
+        rate = (_FULL - progress) / self._remaining_s
+        reach = min(rate * _POLL_EVERY_S, (_FULL - progress) * 0.9)
+        passed_s = max(0.0, now - self.updated_at)
+        return progress + reach * (1 - math.exp(-rate * passed_s / reach))
+
+    def update_from_poll(self, event: Progressed, now: float) -> None:
+        """Record what a poll showed."""
+        task = event.record.task
+        progress = task.progress if task else None
+        if progress is not None and progress > (self.progress or 0):
+            self.unchanged_since = None
+        self.progress = progress
+        self.is_over = self.has_ended = False
+        self.has_been_followed |= task is not None and not task.is_terminal
+        self.updated_at = now
+        self._elapsed_s, self._remaining_s = event.elapsed_s, event.remaining_s
+
+    def update_from_submission(self, event: Submitted, now: float) -> None:
+        """Record that the task has just started."""
+        task = event.record.task
+        self.is_over = False
+        self.updated_at, self._elapsed_s = now, 0.0
+        self._remaining_s = task.estimated_s if task and not task.is_terminal else None
+
+    def end(self, now: float) -> None:
+        """Record that the task has ended."""
+        self._elapsed_s = self.elapsed_s(now)
+        self.updated_at, self._remaining_s = now, None
+        self.is_over = self.has_ended = True
+        self.progress = int(_FULL) if self.state == "completed" else None
 
 
 class Board:
@@ -51,16 +214,12 @@ class Board:
         """The edit that was asked for, if it is a single one."""
         self.pause: Pause | None = None
         """A retry that concerns all edits, or an edit without a task yet."""
-        self.submitted: set[str] = set()
-        """IDs of the tasks that this command submitted."""
-        self.known: set[str] = set()
-        """IDs of the tasks that earlier commands submitted and this one continues."""
-        self.skipped: set[str] = set()
-        """IDs of the tasks whose result had already been saved."""
+        # By task ID:
+        self.submitted: set[str] = set()  # by this command
+        self.known: set[str] = set()  # submitted by earlier commands, and continued by this one
+        self.skipped: set[str] = set()  # the result had been saved before
         self.completed: set[str] = set()
-        """IDs of the tasks that completed successfully."""
         self.saved: set[str] = set()
-        """IDs of the tasks with a saved result."""
         self.unsuccessful: dict[str, str] = {}
         """Why edits ended without a result, such as "failed": by task ID, or else by name."""
         self._labels: Mapping[str, str] = {}
@@ -68,8 +227,8 @@ class Board:
         self._records: dict[str, Record] = {}
         self._edits: dict[str, EditState] = {}
         self._durations_s: list[float] = []
-        self._task_ids: set[str | None] = set()
-        self._remaining = Remaining()
+        self._task_ids: set[str] = set()
+        self._countdown = Countdown()
         self._shown_percent, self._most_running = 0.0, 1
         self._lock = threading.Lock()
 
@@ -157,9 +316,8 @@ class Board:
     def state_of(self, event: Event) -> EditState:
         """Return the state of an event's edit; a fresh one if the edit is unknown."""
         task_id = event.task_id if isinstance(event, Saved) else None
-        return self._edits.get(_edit_key(event)) or EditState(
-            updated_at=self.clock(), task_id=task_id
-        )
+        fresh = EditState(updated_at=self.clock(), task_id=task_id)
+        return self._edits.get(_edit_key(event), fresh)
 
     def remaining_s(self) -> float | None:
         """Return the estimated remaining seconds for all edits; None if unknown.
@@ -184,7 +342,7 @@ class Board:
         if ended >= self.total:
             # What remains is joining the pieces, which has its own estimate.
             return remaining_s
-        return self._remaining.ease_to(remaining_s, now)
+        return self._countdown.ease_to(remaining_s, now)
 
     def percent(self) -> float:
         """Return the overall percentage; it never goes backwards."""
@@ -199,7 +357,7 @@ class Board:
         task = record.task
         if task is not None and task.is_terminal and task.raw and not self._keeps_replies:
             record = record._replace(task=task._replace(raw=None))
-        self._records[record.task_id or record.request_id or ""] = record
+        self._records[_record_key(record)] = record
 
     def add_error(self, record: Record, error: OmniEditError) -> None:
         """Add a record together with the error that was met while handling it."""
@@ -212,26 +370,24 @@ class Board:
         if record is not None:
             self.add_error(record, error)
 
-    def update(self, event: Event) -> None:  # noqa: C901, PLR0912 - one case per event
+    def update(self, event: Event) -> None:
         """Update the board with an event."""
         now = self.clock()
         with self._lock:
             match event:
                 case Submitted() | Progressed() | Completed() | Failed():
                     self._update_task(event, now)
-                case Known():
-                    self.known.add(str(event.record.task_id))
-                    self.add(event.record)
+                case Known(record=record):
+                    self.known.add(str(record.task_id))
+                    self.add(record)
                 case Stalled():
                     self._edit(event, now).unchanged_since = now - event.since_s
                 case Retrying():
                     self._update_pause(event, now)
-                case Preparing():
-                    self._update_preparation(event, now)
-                case Transferring():
-                    self._update_transfer(event, now)
-                case Saved():
-                    self._update_saved(event)
+                case Working():
+                    self._update_work(event, now)
+                case Saved(task_id=str(task_id)):  # without one, it was joined from counted results
+                    self._update_saved(event, task_id)
                 case LineFailed():
                     self._update_failed_line(event)
                 case _:
@@ -241,43 +397,40 @@ class Board:
         return self._edits.setdefault(_edit_key(event), EditState(updated_at=now))
 
     def _update_task(self, event: Submitted | Progressed | Completed | Failed, now: float) -> None:
-        record, task_id = event.record, event.record.task_id
-        known = self._records.get(task_id or "")
+        record, task_id = event.record, str(event.record.task_id)
+        known = self._records.get(task_id)
         if known is not None and known.saved and not record.saved:
             record = record._replace(saved=known.saved)
         self.add(record)
         if self.is_single:
             # Any preparation or upload was for this task.
-            for key, edit in list(self._edits.items()):
-                if edit.task_id is None:
-                    del self._edits[key]
+            self._edits = {key: edit for key, edit in self._edits.items() if edit.task_id}
         edit, status = self._edit(event, now), record.shown_status
         edit.task_id = task_id
-        edit.label = (
-            self._labels.get(record.identity or "") or render_clip(record.video) or str(task_id)
-        )
-        edit.transfer = edit.preparing = edit.pause = None
-        self.pause = None
+        edit.label = self._labels.get(record.identity or "") or render_clip(record.video) or task_id
+        edit.work = edit.pause = self.pause = None
         if status != edit.state:
             edit.unchanged_since = None
         edit.state = status
         if isinstance(event, Submitted):
-            self.submitted.add(str(task_id))
+            self.submitted.add(task_id)
             edit.update_from_submission(event, now)
         elif isinstance(event, Progressed):
             edit.update_from_poll(event, now)
         else:
-            self._end_task(edit, event, now)
+            self._end_task(edit, event, task_id, now)
         self._task_ids.add(task_id)
         self.total = max(self.total, len(self._task_ids))
 
-    def _end_task(self, edit: EditState, event: Completed | Failed, now: float) -> None:
-        if isinstance(event, Completed):
-            if edit.has_been_followed and edit.task_id not in self.completed:
-                self._durations_s.append(edit.elapsed_s(now))
-            self.completed.add(str(edit.task_id))
+    def _end_task(
+        self, edit: EditState, event: Completed | Failed, task_id: str, now: float
+    ) -> None:
+        if isinstance(event, Failed):
+            self.unsuccessful[task_id] = "failed"
         else:
-            self.unsuccessful[str(edit.task_id)] = "failed"
+            if edit.has_been_followed and task_id not in self.completed:
+                self._durations_s.append(edit.elapsed_s(now))
+            self.completed.add(task_id)
         edit.end(now)
 
     def _update_pause(self, event: Retrying, now: float) -> None:
@@ -289,45 +442,32 @@ class Board:
         else:
             self._edit(event, now).pause = pause
 
-    def _update_preparation(self, event: Preparing, now: float) -> None:
+    def _update_work(self, event: Working, now: float) -> None:
         edit = self._edit(event, now)
-        edit.label, edit.state = event.name, event.what
-        edit.preparing, edit.pause, self.pause = event, None, None
-        if event.total is not None and event.done >= event.total:
-            del self._edits[_edit_key(event)]
-
-    def _update_transfer(self, event: Transferring, now: float) -> None:
-        edit = self._edit(event, now)
-        transfer = edit.transfer
-        if transfer is None or (transfer.direction, transfer.name) != (event.direction, event.name):
-            transfer = edit.transfer = Transfer(
-                direction=event.direction, name=event.name, began_at=now
-            )
-            edit.task_id = edit.task_id or event.task_id
-            edit.label = edit.label or event.name
-        edit.state = f"{event.direction}ing"
-        edit.preparing = edit.unchanged_since = edit.pause = self.pause = None
+        work = edit.work
+        if work is None or (work.event.what, work.event.name) != (event.what, event.name):
+            work = edit.work = Work(event, began_at=now)
+        work.update(event, now)
+        edit.task_id = edit.task_id or event.task_id
+        edit.label = edit.label or event.name
+        edit.state = event.verb
+        edit.unchanged_since = edit.pause = self.pause = None
         edit.is_over = False
-        transfer.update(event, now)
-        is_whole = event.total_bytes is not None and event.done_bytes >= event.total_bytes
+        is_whole = event.total is not None and event.done >= event.total
         if is_whole and event.task_id is None:
-            # The task made from an upload gets a state of its own; a downloaded clip has none.
-            if self.is_single and event.direction == "upload":
-                edit.state, edit.transfer = "submitting", None
+            # The task made from an upload gets a state of its own; other work has none.
+            if self.is_single and event.what == "uploading":
+                edit.state, edit.work = "submitting", None
             else:
-                self._edits.pop(_edit_key(event), None)
+                del self._edits[_edit_key(event)]
 
-    def _update_saved(self, event: Saved) -> None:
-        if event.task_id is None:  # joined from results that have been counted
-            return
-        self.saved.add(event.task_id)
+    def _update_saved(self, event: Saved, task_id: str) -> None:
+        self.saved.add(task_id)
         if not event.is_new:
-            self.skipped.add(event.task_id)
-        edit = self._edits.get(event.task_id)
-        if edit is not None:
-            edit.is_over = True
-            edit.transfer = None
-        record = event.record or self._records.get(event.task_id)
+            self.skipped.add(task_id)
+        edit = self.state_of(event)
+        edit.is_over, edit.work = True, None
+        record = event.record or self._records.get(task_id)
         if record is not None:
             others = [file for file in record.saved if file.path != event.file.path]
             self.add(record._replace(saved=(*others, event.file)))
@@ -339,14 +479,18 @@ class Board:
             edit.is_over = True
 
 
+def _record_key(record: Record) -> str:
+    return record.task_id or record.request_id or ""
+
+
 def _edit_key(event: Event) -> str:
     """Return the key of an event's edit: the task, or the clip while there is no task."""
     match event:
         case Submitted() | Progressed() | Completed() | Failed():
-            return event.record.task_id or event.record.request_id or ""
-        case Transferring(task_id=None) | Preparing():
+            return _record_key(event.record)
+        case Working(task_id=None):
             return f"clip {event.name}"
-        case Stalled() | Saved() | Retrying() | Transferring():
+        case Stalled() | Saved() | Retrying() | Working():
             return event.task_id or ""
         case _:
             return ""

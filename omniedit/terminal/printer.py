@@ -181,12 +181,14 @@ class Printer:
 
     @contextlib.contextmanager
     def showing(self, live: "Bars") -> Generator[None]:
-        """Print everything above `live` for the duration of the block."""
+        """Show `live` for the duration of the block, and print everything above it."""
         self._live = live
+        live.start()
         try:
             yield
         finally:
             self._live = None
+            live.stop()
 
     def end_live(self) -> None:
         """Remove the bars from the screen for good."""

@@ -5,9 +5,9 @@ import math
 import re
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from omniedit.errors import Interrupted
 from omniedit.events import (
@@ -16,16 +16,14 @@ from omniedit.events import (
     Failed,
     LineFailed,
     Observer,
-    Preparing,
     Progressed,
     Retrying,
     Saved,
     Stalled,
     Submitted,
-    Transferring,
+    Working,
 )
-from omniedit.terminal.board import Board
-from omniedit.terminal.edit_state import EditState
+from omniedit.terminal.board import Board, EditState
 from omniedit.terminal.human import (
     failure_of,
     file_uri,
@@ -37,6 +35,7 @@ from omniedit.terminal.human import (
     render_took,
 )
 from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
+from omniedit.terminal.streams import OutputStream
 from omniedit.terminal.text import Colour, Line, Span, cell_width
 
 MANY: Final = 5
@@ -59,7 +58,6 @@ _JOIN_TIMEOUT_S: Final = 2.0
 _SUCCESS: Final = Span("✓", Colour.BOLD_GREEN)
 _FAILURE: Final = Span("✗", Colour.BOLD_RED)
 _DOUBT: Final = Span("!", Colour.YELLOW)
-_SPACE: Final = Span(" ")
 
 
 @contextlib.contextmanager
@@ -76,7 +74,7 @@ def watch(
     """
     began_at = board.clock()
     try:
-        with _view(printer, board) as view, _ticking(printer, view, is_on=is_ticking):
+        with _shown(printer, board, is_ticking=is_ticking) as show:
 
             def observe(event: Event) -> None:
                 with printer.lock:
@@ -87,7 +85,7 @@ def watch(
                         document = event_document(event, at=printer.clock(), sandbox=sandbox)
                         if document is not None:
                             printer.event(document)
-                    view.show(event)
+                    show(event)
 
             yield observe
     finally:
@@ -98,61 +96,59 @@ def watch(
             printer.stderr.write(printer.stderr.bell)
 
 
-class _View(NamedTuple):
-    """How one event is shown, and what refreshes the display in between."""
-
-    show: Callable[[Event], None] = lambda _: None
-    tick: Callable[[], None] | None = None
-    interval_s: float = math.inf
-
-
 @contextlib.contextmanager
-def _view(printer: Printer, board: Board) -> Generator[_View]:
-    is_events = printer.mode is OutputMode.EVENTS
-    is_auto = printer.progress is ProgressMode.AUTO
-    is_animated = printer.stderr.is_animated
-    if not printer.shows_progress or (is_auto and is_events and not is_animated):
-        # Progress is not wanted, or the events on stdout already tell it.
-        yield _View()
+def _shown(
+    printer: Printer, board: Board, *, is_ticking: bool
+) -> Generator[Callable[[Event], None]]:
+    """Yield what shows an event, while bars or plain lines are refreshed between events."""
+    stderr, is_auto = printer.stderr, printer.progress is ProgressMode.AUTO
+    told_by_events = printer.mode is OutputMode.EVENTS and is_auto and not stderr.is_animated
+    if told_by_events or not printer.shows_progress:
+        yield lambda _: None
         return
-    has_bars = is_auto and is_animated and not printer.stderr.is_in_background
+    has_bars = is_auto and stderr.is_animated and not stderr.is_in_background
     names_saved_files = has_bars or board.total <= MANY
     printer.shows_saved_lines = printer.is_one_terminal and names_saved_files
     try:
         if has_bars:
-            with _bars(printer, board) as view:
-                yield view
+            with _bars(printer, board, is_ticking=is_ticking) as show:
+                yield show
         else:
             lines = PlainLines(printer, board)
-            yield _View(lines.show, lines.tick, _TICK_S)
+            with _ticking(printer, lines.tick, _TICK_S if is_ticking else None):
+                yield lines.show
     finally:
         printer.shows_saved_lines = False
 
 
 @contextlib.contextmanager
-def _bars(printer: Printer, board: Board) -> Generator[_View]:
+def _bars(
+    printer: Printer, board: Board, *, is_ticking: bool
+) -> Generator[Callable[[Event], None]]:
     # Imported only here: a command without bars must not wait for Rich.
     from omniedit.terminal.bars import Bars  # noqa: PLC0415
 
+    def show(event: Event) -> None:
+        for line in _lines_above(event, board.state_of(event), board, printer.stderr):
+            printer.message(line)
+
     bars = Bars(board, printer.stderr, printer.environ)
-    lines = _PermanentLines(printer, board)
     interval_s = _FRAME_S if board.is_single else _FRAME_OF_MANY_S
-    with bars, printer.showing(bars):
-        yield _View(lines.show, bars.refresh, interval_s)
-        lines.finish()
+    with printer.showing(bars), _ticking(printer, bars.refresh, interval_s if is_ticking else None):
+        yield show
+        if board.is_single and board.saves and board.completed and not board.saved:
+            printer.message(_completed(board.latest, board))
 
 
 @contextlib.contextmanager
-def _ticking(printer: Printer, view: _View, *, is_on: bool) -> Generator[None]:
-    """Refresh a view periodically until the end of the block."""
-    tick = view.tick
-    if not is_on or tick is None:
-        yield
-        return
+def _ticking(
+    printer: Printer, tick: Callable[[], None], interval_s: float | None
+) -> Generator[None]:
+    """Call `tick` periodically until the end of the block; never if there is no interval."""
     is_over = threading.Event()
 
     def tick_until_over() -> None:
-        while not is_over.wait(view.interval_s):
+        while not is_over.wait(interval_s):
             with printer.lock:
                 tick()
 
@@ -165,71 +161,59 @@ def _ticking(printer: Printer, view: _View, *, is_on: bool) -> Generator[None]:
         thread.join(_JOIN_TIMEOUT_S)
 
 
-class _PermanentLines:
-    """Prints the permanent lines above the bars."""
+def _lines_above(
+    event: Event, edit: EditState, board: Board, stream: OutputStream
+) -> Iterator[Line]:
+    """Yield the lines about an event that stay above the bars."""
+    match event:
+        case Submitted() if board.is_single:
+            what = "already accepted" if event.is_replay else "submitted"
+            yield f"{what} · {_reserved(event)}"
+        case Completed() if not board.saves:
+            yield _completed(edit, board)
+        case Saved():
+            yield from _saved(event, edit, board, stream)
+        # The reason is printed at the end of the command, with its hint.
+        case LineFailed(state="failed"):
+            yield [_FAILURE, Span(f" {event.name} failed ({event.code})")]
+        case LineFailed(state=state):
+            yield [_DOUBT, Span(f" {event.name} {state}")]
+        case Failed(record=record) if board.is_single:
+            outcome = Span(f" {record.shown_status}{_duration_text(edit, board)}")
+            yield [_FAILURE, outcome, Span(f" · {render_charge(record.task)}", Colour.DIM)]
+        case Failed():
+            error = failure_of(event.record)
+            code = f" ({error.code})" if error else ""
+            name = board.name_of(edit.task_id) or edit.label
+            yield [_FAILURE, Span(f" {name} failed{code}")]
+        case _:
+            pass
 
-    def __init__(self, printer: Printer, board: Board) -> None:
-        self._printer = printer
-        self._board = board
-        self._has_shown_completed = False
 
-    def show(self, event: Event) -> None:
-        """Print the permanent line of an event, if it has one."""
-        line = self._line(event, self._board.state_of(event))
-        if line:
-            self._printer.message(line)
+def _completed(edit: EditState, board: Board) -> Line:
+    charge = render_charge(board.task(edit.task_id))
+    name = "" if board.is_single else f"{edit.label} "
+    outcome = Span(f" {name}completed{_duration_text(edit, board)}")
+    return [_SUCCESS, outcome, Span(f" · {charge}", Colour.DIM)]
 
-    def finish(self) -> None:
-        """Print that a single edit completed, if no line has reported it yet."""
-        board = self._board
-        is_unreported = board.completed and not board.saved and not self._has_shown_completed
-        if board.is_single and is_unreported:
-            self._printer.message(_completed(board.latest, board))
 
-    def _line(self, event: Event, edit: EditState) -> Line | None:
-        match event:
-            case Submitted() if self._board.is_single:
-                what = "already accepted" if event.is_replay else "submitted"
-                reserved = render_reserved(event.record.task, estimate=event.estimated_credits)
-                return f"{what} · {reserved}" if reserved else None
-            case Completed() if not self._board.saves:
-                self._has_shown_completed = True
-                return _completed(edit, self._board)
-            case Saved():
-                return self._saved(event, edit)
-            # The reason is printed at the end of the command, with its hint.
-            case LineFailed(state="failed"):
-                return [_FAILURE, _SPACE, Span(f"{event.name} failed ({event.code})")]
-            case LineFailed(state=state):
-                return [_DOUBT, _SPACE, Span(f"{event.name} {state}")]
-            case Failed(record=record) if self._board.is_single:
-                outcome = Span(f"{record.shown_status}{_duration_text(edit, self._board)}")
-                charge = Span(f" · {render_charge(record.task)}", Colour.DIM)
-                return [_FAILURE, _SPACE, outcome, charge]
-            case Failed():
-                error = failure_of(event.record)
-                code = f" ({error.code})" if error else ""
-                name = self._board.name_of(edit.task_id) or edit.label
-                return [_FAILURE, _SPACE, Span(f"{name} failed{code}")]
-            case _:
-                return None
-
-    def _saved(self, event: Saved, edit: EditState) -> Line:
-        verb = "saved" if event.is_new else "already here:"
-        stream, facts = self._printer.stderr, _saved_facts(event, edit, self._board)
-        path = stream.shown(event.shown_path)
-        room = stream.size.columns - len(f"✓ {verb} ") - cell_width(path)
-        saved = [_SUCCESS, Span(f" {verb} "), Span(path, link=file_uri(event.file.path))]
-        kept = [*facts]
-        while len(kept) > 1 and _width_of(kept) > room:
-            kept.pop(-2)  # the charge comes last and is always kept
-        if _width_of(kept) > room:
-            kept[-1] = re.sub(r" \(.*?\)", "", kept[-1])  # without the dollars
-        if _width_of(kept) > room:
-            # Never truncate the path: put the facts on a line of their own.
-            self._printer.message(saved)
-            return [Span(f"  {' · '.join(facts)}", Colour.DIM)]
-        return [*saved, *(Span(f" · {fact}", Colour.DIM) for fact in kept)]
+def _saved(event: Saved, edit: EditState, board: Board, stream: OutputStream) -> Iterator[Line]:
+    """Yield a saved file with the facts that fit beside it, or with all of them below it."""
+    verb = "saved" if event.is_new else "already here:"
+    path = stream.shown(event.shown_path)
+    room = stream.size.columns - cell_width(f"✓ {verb} {path}")
+    saved = [_SUCCESS, Span(f" {verb} "), Span(path, link=file_uri(event.file.path))]
+    facts = _saved_facts(event, edit, board)
+    *others, charge = facts
+    choices = [[*others[:count], charge] for count in range(len(others), -1, -1)]
+    choices.append([re.sub(r" \(.*?\)", "", charge)])  # without the dollars
+    for choice in choices:
+        text = "".join(f" · {fact}" for fact in choice)
+        if len(text) <= room:
+            yield [*saved, Span(text, Colour.DIM)]
+            return
+    yield saved  # the path is never truncated
+    yield [Span(f"  {' · '.join(facts)}", Colour.DIM)]
 
 
 class PlainLines:
@@ -286,8 +270,7 @@ class PlainLines:
 
     def _print(self, edit: EditState, text: str, name: str | None) -> None:
         last = self._last_shown(edit)
-        last.at, last.state = self._board.clock(), edit.state
-        last.step = _step_of(edit)
+        last.at, last.state, last.step = self._board.clock(), edit.state, _step_of(edit)
         self._printer.message(f"{name}: {text}" if name else text)
 
     def _last_shown(self, edit: EditState) -> "_LastShown":
@@ -295,27 +278,27 @@ class PlainLines:
         return self._last_lines.setdefault(key, _LastShown(at=self._board.started_at))
 
     def _line(self, event: Event, edit: EditState) -> str | None:
+        board = self._board
         match event:
             case Submitted():
                 what = "already accepted, following it" if event.is_replay else "submitted"
-                name = self._board.name_of(edit.task_id)
-                reserved = render_reserved(event.record.task, estimate=event.estimated_credits)
-                return ", ".join(filter(None, [what, name, reserved]))
-            case Progressed() | Transferring() | Preparing():
+                name = board.name_of(edit.task_id)
+                return ", ".join(filter(None, [what, name, _reserved(event)]))
+            case Progressed() | Working():
                 return self._progress_line(event, edit)
             case Stalled():
                 return f"no change for {render_duration(event.since_s)}"
             case Retrying():
                 return self._retrying(event, edit)
             case Completed():
-                how, charge = _duration_text(edit, self._board), render_charge(event.record.task)
-                return f"completed{how}, {charge}" if not self._board.saves else f"completed{how}"
+                charge = "" if board.saves else f", {render_charge(event.record.task)}"
+                return f"completed{_duration_text(edit, board)}{charge}"
             case Saved():
-                facts = ", ".join(_saved_facts(event, edit, self._board))
+                facts = ", ".join(_saved_facts(event, edit, board))
                 verb = "saved" if event.is_new else "already here:"
                 return f"{verb} {event.shown_path} ({facts})"
-            case Failed(record=record) if self._board.is_single:
-                how = _duration_text(edit, self._board)
+            case Failed(record=record) if board.is_single:
+                how = _duration_text(edit, board)
                 return f"{record.shown_status}{how}, {render_charge(record.task)}"
             case _:
                 return _failure(event)
@@ -336,20 +319,19 @@ class PlainLines:
             return None
         return f"{event.message} (attempt {event.attempt} failed, {_retry_text(event)})"
 
-    def _progress_line(self, event: Event, edit: EditState) -> str | None:
+    def _progress_line(self, event: Progressed | Working, edit: EditState) -> str | None:
         if isinstance(event, Progressed) and event.record.task and event.record.task.is_terminal:
             return None  # the end has its own line
         if not edit.label:
             return None  # an upload that its task has replaced
-        now, last = self._board.clock(), self._last_shown(edit)
-        if edit.transfer is not None and now - edit.transfer.began_at < _TRANSFER_AFTER_S:
+        now, last, work = self._board.clock(), self._last_shown(edit), edit.work
+        if work and work.event.is_transfer and now - work.began_at < _TRANSFER_AFTER_S:
             last.at = now
             return None
         if edit.state == last.state:
             is_further = _step_of(edit) > last.step
             # A fast download or conversion passes ten steps in a second.
-            is_slow = edit.transfer is None and edit.preparing is None
-            is_due = is_slow or now - last.at >= _TRANSFER_EVERY_S
+            is_due = work is None or now - last.at >= _TRANSFER_EVERY_S
             if not (is_further and is_due) and now - last.at < EVERY_S:
                 return None
         return _progress_text(edit, now)
@@ -364,15 +346,8 @@ class _LastShown:
     step: int = 0
 
 
-def _completed(edit: EditState, board: Board) -> Line:
-    charge = render_charge(board.task(edit.task_id))
-    name = "" if board.is_single else f"{edit.label} "
-    outcome = Span(f"{name}completed{_duration_text(edit, board)}")
-    return [_SUCCESS, _SPACE, outcome, Span(f" · {charge}", Colour.DIM)]
-
-
-def _width_of(facts: list[str]) -> int:
-    return sum(len(f" · {fact}") for fact in facts)
+def _reserved(event: Submitted) -> str:
+    return render_reserved(event.record.task, estimate=event.estimated_credits)
 
 
 def _saved_facts(event: Saved, edit: EditState, board: Board) -> list[str]:
@@ -402,22 +377,18 @@ def _step_of(edit: EditState) -> int:
 
 def _progress_text(edit: EditState, now: float) -> str:
     """Return an edit's progress: `processing, 40 %, 28s elapsed, about 31s left`."""
-    transfer = edit.transfer
-    if transfer is not None:
-        done, total = render_size(transfer.done_bytes), transfer.total_bytes
-        much = f"{int(transfer.percent or 0)} % of {render_size(total)}" if total else done
-        return f"{edit.state} {transfer.name}, {much}"
-    if edit.preparing is not None:
-        percent = edit.known_percent
-        much = "" if percent is None else f", {int(percent)} %"
-        return f"{edit.state} {edit.label}{much}"
-    parts = [edit.state]
-    if edit.progress is not None:
-        parts.append(f"{edit.progress} %")
+    percent = edit.known_percent
+    much = [] if percent is None else [f"{int(percent)} %"]
+    if edit.work is not None:
+        event = edit.work.event
+        if event.is_transfer:
+            size = render_size(event.total or event.done)
+            much = [f"{much[0]} of {size}" if much else size]
+        return ", ".join([f"{event.what} {event.name}", *much])
+    parts = [edit.state, *much]
     if (elapsed_s := edit.elapsed_s(now)) >= 1:
         parts.append(f"{render_duration(elapsed_s)} elapsed")
-    left_s = edit.remaining_s(now)
-    if left_s is not None and left_s >= 1:
+    if (left_s := edit.remaining_s(now)) is not None and left_s >= 1:
         parts.append(f"about {render_duration(left_s)} left")
     return ", ".join(parts)
 

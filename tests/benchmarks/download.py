@@ -48,7 +48,7 @@ import json, os, pty, random, sys, threading, time
 from tests.benchmarks.memory import peak_kib
 from pathlib import Path
 from omniedit.downloads.transfer import Downloader
-from omniedit.events import Transferring
+from omniedit.events import Working
 from omniedit.http.client import HttpClient
 from omniedit.terminal.board import Board
 from omniedit.terminal.printer import Printer
@@ -73,8 +73,8 @@ with HttpClient() as http, watch(printer, board, sandbox=False) as observe:
     began = time.perf_counter()
     Downloader(http, sleep=time.sleep, jitter=random.random).download(
         url, target, task_id="task-1", overwrite=True, on_retry=lambda *_: None,
-        on_progress=lambda done, total: report(Transferring(
-            name=target.name, direction="download", done_bytes=done, total_bytes=total,
+        on_progress=lambda done, total: report(Working(
+            name=target.name, what="downloading", done=done, total=total, is_transfer=True,
         )),
     )
     took = time.perf_counter() - began

@@ -7,7 +7,7 @@ import pytest
 
 from omniedit.edits.requests import prepare
 from omniedit.errors import Interrupted, InvalidInputError
-from omniedit.events import Preparing
+from omniedit.events import Working
 from omniedit.models import EditRequest
 from tests.unit.edits.bench import BenchSession
 
@@ -30,7 +30,7 @@ def test_progress_is_reported_ten_times_a_second_until_the_end(
             session.time.advance(0.02)
             on_progress(progress_at(number))
 
-    events = session.reported(Preparing)
+    events = session.reported(Working)
     assert (events[0].name, events[0].what, events[0].done, events[0].total) == (
         *("a.mov", "converting"),
         *(0.0, None),
@@ -47,14 +47,14 @@ def test_an_instant_check_is_not_reported(session: BenchSession) -> None:
         for number in range(50):
             on_progress(progress_at(number))
 
-    assert session.reported(Preparing) == []
+    assert session.reported(Working) == []
 
 
 def test_a_long_check_is_reported(session: BenchSession) -> None:
     with preparation_shown(session, "a.mp4", "checking", after_s=1.0) as on_progress:
         on_progress(progress_at(10, elapsed_s=1.2))
 
-    assert [event.done for event in session.reported(Preparing)] == [1.0, 1.0]
+    assert [event.done for event in session.reported(Working)] == [1.0, 1.0]
 
 
 def test_preparing_a_clip_stops_with_its_session(session: BenchSession) -> None:
@@ -66,7 +66,7 @@ def test_preparing_a_clip_stops_with_its_session(session: BenchSession) -> None:
     with pytest.raises(Interrupted):
         cut()
 
-    assert session.reported(Preparing)[-1].total == 1.0
+    assert session.reported(Working)[-1].total == 1.0
 
 
 def test_a_cut_beyond_the_end_names_the_url_that_was_typed(tmp_path: Path) -> None:

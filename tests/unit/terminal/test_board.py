@@ -17,17 +17,15 @@ from omniedit.events import (
     Failed,
     LineFailed,
     Noted,
-    Preparing,
     Progressed,
     Retrying,
     Saved,
     Stalled,
     Submitted,
-    Transferring,
+    Working,
 )
 from omniedit.models import Record, SavedFile, Task, TaskError
-from omniedit.terminal.board import Board
-from omniedit.terminal.edit_state import EditState
+from omniedit.terminal.board import Board, EditState
 from tests.journals import record_of
 
 FILE = SavedFile(path="/a/out.mp4", size_bytes=7, sha256="00")
@@ -67,11 +65,9 @@ def _progressed(
 
 
 def _transferring(
-    done: int, total: int | None = 4000, *, direction: str = "download", task_id: str | None = "t-1"
-) -> Transferring:
-    return Transferring(
-        name="o", direction=direction, done_bytes=done, total_bytes=total, task_id=task_id
-    )
+    done: int, total: int | None = 4000, *, what: str = "downloading", task_id: str | None = "t-1"
+) -> Working:
+    return Working(name="o", what=what, done=done, total=total, is_transfer=True, task_id=task_id)
 
 
 def _saved(task_id: str = "t-1", **fields: Any) -> Saved:
@@ -228,9 +224,9 @@ def test_a_transfer_has_speed_and_time_left() -> None:
         board.update_at(1000.0 + second, _transferring(done))
     edit = board.latest
 
-    assert edit.transfer is not None
+    assert edit.work is not None
     assert edit.percent(1002.0) == 50.0
-    assert edit.transfer.speed(1002.0) == 500.0
+    assert edit.work.speed(1002.0) == 500.0
     assert edit.remaining_s(1002.0) == 4.0
 
 
@@ -247,8 +243,8 @@ def test_a_download_that_starts_over_forgets_its_speed() -> None:
         board.update_at(1000.0 + second, _transferring(done))
     edit = board.latest
 
-    assert edit.transfer is not None
-    assert edit.transfer.speed(1002.0) is None
+    assert edit.work is not None
+    assert edit.work.speed(1002.0) is None
 
 
 def test_new_progress_ends_a_stall_and_a_pause() -> None:
@@ -265,7 +261,7 @@ def test_new_progress_ends_a_stall_and_a_pause() -> None:
 
 
 def test_an_upload_becomes_the_task_of_a_single_edit() -> None:
-    board = ClockedBoard(_transferring(4000, direction="upload", task_id=None))
+    board = ClockedBoard(_transferring(4000, what="uploading", task_id=None))
     assert board.latest.state == "submitting"
 
     board.update(Submitted(record=_task("pending")))
@@ -275,7 +271,7 @@ def test_an_upload_becomes_the_task_of_a_single_edit() -> None:
 
 def test_a_preparation_has_progress_and_disappears_at_its_end() -> None:
     board = ClockedBoard(total=9)
-    step = Preparing(name="c.mp4", what="converting", done=3.0, total=12.0, remaining_s=9.0)
+    step = Working(name="c.mp4", what="converting", done=3.0, total=12.0, remaining_s=9.0)
 
     edit = board.update_at(1000.0, step)
 
@@ -290,7 +286,7 @@ def test_time_left_does_not_rise_when_cut_pieces_are_submitted() -> None:
         _progressed(90, elapsed_s=60.0), Completed(record=record_of(DONE)), total=3
     )
     cutting = [
-        Preparing(name=f"piece {n} of 3", what="cutting", done=1.0, total=9.0, remaining_s=8.0)
+        Working(name=f"piece {n} of 3", what="cutting", done=1.0, total=9.0, remaining_s=8.0)
         for n in (2, 3)
     ]
     for step in cutting:
@@ -309,13 +305,13 @@ def test_time_left_does_not_rise_when_cut_pieces_are_submitted() -> None:
 def test_a_join_has_its_own_time_left() -> None:
     board = ClockedBoard(_saved("t-1"), _saved("t-2"), total=2)
 
-    board.update(Preparing(name="out.mp4", what="joining", done=1.0, total=9.0, remaining_s=2.0))
+    board.update(Working(name="out.mp4", what="joining", done=1.0, total=9.0, remaining_s=2.0))
 
     assert board.remaining_s() == 2.0
 
 
 def test_a_downloaded_clip_is_not_shown_as_submitting() -> None:
-    board = ClockedBoard(_transferring(4000, direction="download", task_id=None))
+    board = ClockedBoard(_transferring(4000, what="downloading", task_id=None))
 
     assert board.running == []
     assert board.latest.state == "starting"
@@ -323,8 +319,8 @@ def test_a_downloaded_clip_is_not_shown_as_submitting() -> None:
 
 def test_finished_uploads_among_many_are_not_running() -> None:
     board = ClockedBoard(
-        _transferring(1, 9, direction="upload", task_id=None),
-        _transferring(9, 9, direction="upload", task_id=None),
+        _transferring(1, 9, what="uploading", task_id=None),
+        _transferring(9, 9, what="uploading", task_id=None),
         Retrying(message="429", delay_s=9.0, attempt=1),
         total=9,
     )
@@ -343,7 +339,7 @@ def test_the_counts_are_of_saved_running_and_failed() -> None:
     board = ClockedBoard(total=120)
     for number in range(62):
         board.update(Submitted(record=_task("pending", f"t-{number}")))
-    board.update(Preparing(name="a.mov", what="converting", done=1, total=4))
+    board.update(Working(name="a.mov", what="converting", done=1, total=4))
     assert board.counts == "0/120 saved, 62 running"
 
     for number in range(37):

@@ -16,8 +16,8 @@ from omniedit.events import (
     Saved,
     Stalled,
     Submitted,
-    Transferring,
     Warned,
+    Working,
 )
 from omniedit.evolink.replies import parse_task
 from omniedit.models import Record, SavedFile, Task, TaskError
@@ -212,7 +212,7 @@ def test_each_event_has_its_document(event: Event, expected: dict[str, object]) 
     [
         Noted(message="x"),
         Warned(message="x"),
-        Transferring(name="x", direction="download", done_bytes=0, total_bytes=None),
+        Working(name="x", what="downloading", done=0, total=None, is_transfer=True),
         # The task continues at the service.
         LineFailed(name="2", message="no", code="wait_timeout", kind="wait_timeout"),
     ],

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, get_args, get_origin, get_type_hints
 import pytest
 
 from omniedit.errors import OmniEditError
-from omniedit.events import Event, LineFailed, Preparing, Saved
+from omniedit.events import Event, LineFailed, Saved, Working
 from omniedit.models import Record, Task
 from omniedit.terminal.documents import error_document, event_document, json_text, task_document
 from omniedit.terminal.human import render_status_line
@@ -79,7 +79,8 @@ def _with_statuses(event: Event) -> list[Event]:
 
 
 EVENTS: Final = [each for kind in get_args(Event) for each in _with_statuses(hostile(kind))] + [
-    hostile(Preparing)._replace(done=0.0, total=9.0),
+    hostile(Working)._replace(done=0.0, total=9.0),
+    hostile(Working)._replace(done=0.0, total=9.0, is_transfer=False, task_id=None),
     hostile(Saved)._replace(task_id=None),
     hostile(Saved)._replace(is_new=False),
     hostile(LineFailed)._replace(task_id=None),

@@ -14,7 +14,7 @@ from omniedit.events import (
     Retrying,
     Saved,
     Submitted,
-    Transferring,
+    Working,
 )
 from omniedit.models import SavedFile, Task
 from omniedit.terminal.board import Board
@@ -38,6 +38,10 @@ def plain_lines(printer: Printer, *, total: int) -> tuple[Board, PlainLines]:
     board = Board(printer.clock)
     board.expect(total)
     return board, PlainLines(printer, board)
+
+
+def _uploading(done: int) -> Working:
+    return Working(name="c.mp4", what="uploading", done=done, total=100, is_transfer=True)
 
 
 def test_a_running_task_gets_a_line_every_30_seconds(
@@ -117,7 +121,7 @@ def test_a_long_transfer_gets_a_line_per_tenth(
     printer = make_printer()
     board, lines = plain_lines(printer, total=1)
     for done in (0, 5, 25, 29):
-        event = Transferring(name="c.mp4", direction="upload", done_bytes=done, total_bytes=100)
+        event = _uploading(done)
         board.update(event)
         lines.show(event)
         clock.advance(6.0)
@@ -131,13 +135,9 @@ def test_a_transfer_of_less_than_a_second_has_no_line(
     board, lines = plain_lines(make_printer(), total=1)
     for direction in ("upload", "download"):
         for done in (0, 50, 100):
-            event = Transferring(
-                name="c.mp4",
-                direction=direction,
-                done_bytes=done,
-                total_bytes=100,
-                task_id="t-1" if direction == "download" else None,
-            )
+            event = _uploading(done)
+            if direction == "download":
+                event = event._replace(what="downloading", task_id="t-1")
             board.update(event)
             lines.show(event)
             clock.advance(0.3)
@@ -149,7 +149,7 @@ def test_a_transfer_that_hangs_at_once_is_reported(
     make_printer: MakePrinter, stderr: Written, clock: Clock
 ) -> None:
     board, lines = plain_lines(make_printer(), total=1)
-    event = Transferring(name="c.mp4", direction="upload", done_bytes=0, total_bytes=100)
+    event = _uploading(0)
     board.update(event)
     lines.show(event)
 
@@ -165,7 +165,7 @@ def test_unknown_sizes_and_existing_files_have_their_own_lines(
 ) -> None:
     printer = make_printer()
     board, lines = plain_lines(printer, total=1)
-    download = Transferring(name="o.mp4", direction="download", done_bytes=5, total_bytes=None)
+    download = Working(name="o.mp4", what="downloading", done=5, total=None, is_transfer=True)
     events: list[Event] = [
         download,
         download,
@@ -207,7 +207,7 @@ def test_the_end_of_an_upload_among_several_has_no_line(
 ) -> None:
     board, lines = plain_lines(make_printer(), total=3)
     for done in (0, 50, 100):
-        event = Transferring(name="c.mp4", direction="upload", done_bytes=done, total_bytes=100)
+        event = _uploading(done)
         board.update(event)
         lines.show(event)
         clock.advance(1.0)

@@ -18,14 +18,13 @@ from omniedit.events import (
     LineFailed,
     Noted,
     Observer,
-    Preparing,
     Progressed,
     Retrying,
     Saved,
     Stalled,
     Submitted,
-    Transferring,
     Warned,
+    Working,
 )
 from omniedit.models import Record, SavedFile, Task, TaskError
 from omniedit.system import Stopping
@@ -74,9 +73,14 @@ def _progressed(progress: int | None, remaining_s: float | None = 31.0) -> Progr
     return Progressed(record=_task(progress=progress), elapsed_s=28.0, remaining_s=remaining_s)
 
 
-def _downloading(done: int, total: int | None = 2_134_000) -> Transferring:
-    return Transferring(
-        name="out.mp4", direction="download", done_bytes=done, total_bytes=total, task_id=TASK_ID
+def _downloading(done: int, total: int | None = 2_134_000) -> Working:
+    return Working(
+        name="out.mp4",
+        what="downloading",
+        done=done,
+        total=total,
+        is_transfer=True,
+        task_id=TASK_ID,
     )
 
 
@@ -113,8 +117,8 @@ def _report_whole_edit(report: Observer, clock: Clock) -> None:
     [
         pytest.param([], "⠋ starting    ━━", id="no-event-yet"),
         pytest.param([_progressed(None, None)], "⠋ processing  ━━", id="unknown-progress"),
-        pytest.param([_progressed(47)], " 51% 0:32  0:27 left  " + TASK_ID, id="progress"),
-        pytest.param([_progressed(47, 0.0)], " 46% 0:32  any moment  " + TASK_ID, id="overdue"),
+        pytest.param([_progressed(47)], " 52% 0:32  0:27 left  " + TASK_ID, id="progress"),
+        pytest.param([_progressed(47, 0.0)], " 47% 0:32  any moment  " + TASK_ID, id="overdue"),
         pytest.param(
             [_progressed(47), Stalled(task_id=TASK_ID, since_s=185.0)],
             "no change for 3m09s",
@@ -122,7 +126,7 @@ def _report_whole_edit(report: Observer, clock: Clock) -> None:
         ),
         pytest.param(
             [_progressed(47), Retrying(message="503\x1b", delay_s=5.0, attempt=1)],
-            " 51% in 1s: 503\\x1b (attempt 1)",
+            " 52% in 1s: 503\\x1b (attempt 1)",
             id="retrying",
         ),
         pytest.param(
@@ -762,7 +766,7 @@ def test_the_charge_of_a_known_edit_is_not_shown_as_a_new_one(
 def test_preparing_a_clip_shows_its_progress(
     make_printer: MakePrinter, terminal: Written, stderr: Written, make_screen: MakeScreen
 ) -> None:
-    event = Preparing(
+    event = Working(
         name="c.mp4", what="cutting piece 7 of 30", done=3.0, total=12.0, fps=29.97, remaining_s=9.0
     )
     with watched(make_printer(err=terminal)) as report:
