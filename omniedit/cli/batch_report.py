@@ -239,8 +239,7 @@ class BatchReport:
     def _hint_for(self, error: OmniEditError) -> str | None:
         if isinstance(error, NotFinishedError):
             return "it continues on the service"
-        hint = hint_for(error, command=self._context.command)
-        return self._context.render_hint(hint) if hint else None
+        return self._context.render_hint(hint_for(error, command=self._context.command))
 
     def _records(self) -> dict[str | None, Record]:
         """Return the record of each edit that has a task, even if it is unfinished, by identity."""

@@ -1,11 +1,11 @@
 """The context that a command receives, and the outcome that it returns."""
 
-import contextlib
 import os
 import shutil
 import sys
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -28,7 +28,7 @@ from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
 from omniedit.terminal.streams import READER_LEFT
 
 if TYPE_CHECKING:
-    from omniedit.edits.session import Remembered, Session
+    from omniedit.edits.session import Connection, Remembered, Session
     from omniedit.events import Event, Observer
     from omniedit.http.client import HttpClient
     from omniedit.journal import JournalUse
@@ -63,12 +63,6 @@ class Context:
 
     The parser fills in `command`, `options` and `params`; if it fails, `main` reads the output
     options itself.
-
-    Args:
-        environ: The environment of the process.
-        argv: The arguments as typed, without `omniedit`.
-        policy: Timeouts, budgets and limits.
-        clock: The clock.
     """
 
     def __init__(
@@ -79,8 +73,9 @@ class Context:
         policy: Policy = DEFAULT,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.environ, self.argv = environ, argv
-        self.policy, self.clock = policy, clock
+        self.environ, self.policy, self.clock = environ, policy, clock
+        self.argv = argv
+        """The arguments as typed, without `omniedit`."""
         self.command = ""
         """Its name, such as `config show`; empty until it is known."""
         self.options: dict[str, Any] = {}
@@ -128,12 +123,12 @@ class Context:
     def printer(self) -> Printer:
         """The printer, which exists even if the command line cannot be parsed."""
         options = self.options
-        mode = OutputMode.EVENTS if "events" in options else OutputMode.TEXT
+        modes = [mode for mode in (OutputMode.JSON, OutputMode.EVENTS) if mode in options]
         return Printer(
             stdout=sys.stdout,
             stderr=sys.stderr,
             environ=self.environ,
-            mode=OutputMode.JSON if "json" in options else mode,
+            mode=[*modes, OutputMode.TEXT][0],
             quiet="quiet" in options,
             progress=ProgressMode(options.get("progress", "auto")),
             clock=self.clock.now,
@@ -159,7 +154,7 @@ class Context:
     def readable_settings(self) -> "Settings | None":
         """The settings in force; None if they cannot be read for any reason."""
         # The reason may be the very bug that is being reported.
-        with contextlib.suppress(Exception):
+        with suppress(Exception):
             return self.settings
         return None
 
@@ -170,18 +165,14 @@ class Context:
         return self.is_sandbox_flag if settings is None else settings.is_sandbox
 
     def model(self, option: str | None) -> "Setting[str]":
-        """Return the model for edits, and what selected it.
-
-        Args:
-            option: `--model`, which takes precedence over the settings.
-        """
+        """Return the model for edits, which `--model` or else a setting selects, and which of them."""
         from omniedit.settings import Setting
 
         return self.settings.model if option is None else Setting(option, "option: --model")
 
-    def render_hint(self, hint: str) -> str:
-        """Return a hint with its commands ready to paste."""
-        return render_hint(hint, is_sandbox=self.is_sandbox_flag)
+    def render_hint(self, hint: str | None) -> str | None:
+        """Return a hint, if there is one, with its commands ready to paste."""
+        return render_hint(hint, is_sandbox=self.is_sandbox_flag) if hint else None
 
     def same_command(self) -> str:
         """Return the command as typed, ready to paste, without `--again`, which would pay again."""
@@ -208,7 +199,7 @@ class Context:
             hint = "name a file, or pipe it: `… -o - | ffplay -`"
             raise InvalidInputError(msg, code="usage", hint=hint)
 
-    @contextlib.contextmanager
+    @contextmanager
     def session(
         self,
         journal: "JournalUse",
@@ -233,51 +224,30 @@ class Context:
             JournalError: If the journal is required and cannot be opened.
             LocalError: If the `--summary` file cannot be written.
         """
-        from omniedit.edits.session import Connection, Session
+        from omniedit.edits.session import Session
         from omniedit.journal import JournalUse, opened_journal
 
         settings, printer = self.settings, self.printer
         folder = settings.journal_folder
-        closing = contextlib.ExitStack()
-
-        def open_http() -> "HttpClient":
-            from omniedit.http.client import HttpClient
-
-            trace = printer.trace if printer.verbose else None
-            return closing.enter_context(
-                HttpClient(trace=trace, policy=self.policy, clock=self.clock.monotonic)
-            )
-
-        def find_connection() -> Connection:
-            if not settings.is_embedded:
-                key = settings.require_key().reveal()
-                return Connection(settings.base_url.value, settings.files_url.value, key)
-            with sandbox_required("serve"):
-                from omniedit.sandbox.server import serve
-
-                running = serve(settings.sandbox_folder)
-            url = closing.enter_context(running).url
-            return Connection(url, url, _SANDBOX_KEY)
-
-        with closing:
-            opened = closing.enter_context(
-                opened_journal(
-                    folder,
-                    journal,
-                    warn=printer.warn,
-                    enclosing=settings.enclosing_folder,
-                    clock=self.clock,
-                    timeout_s=self.policy.journal_timeout_s,
-                )
-            )
-            display = _EventDisplay(self, closing if shows_progress else None)
-            closing.callback(display.end)
+        opened = opened_journal(
+            folder,
+            journal,
+            warn=printer.warn,
+            enclosing=settings.enclosing_folder,
+            clock=self.clock,
+            timeout_s=self.policy.journal_timeout_s,
+        )
+        with (
+            opened as known,
+            self._display(is_wanted=shows_progress) as show,
+            ExitStack() as closing,
+        ):
             is_shown = printer.progress is ProgressMode.AUTO and not printer.quiet
             session = Session(
-                journal=opened,
+                journal=known,
                 origin=settings.origin,
-                open_http=open_http,
-                find_connection=find_connection,
+                open_http=lambda: closing.enter_context(self._new_http()),
+                find_connection=lambda: closing.enter_context(self._connection()),
                 private_folder=folder / "tmp",
                 context=settings.context.value,
                 requires_journal=journal is JournalUse.REQUIRED,
@@ -287,7 +257,7 @@ class Context:
                 is_watched=is_shown and printer.stderr.is_animated,
                 is_batch=is_batch,
                 submission_interval_s=submission_interval_s,
-                observers=(display, *observers),
+                observers=(show, *observers),
                 shielded=self.signals.shielded,
                 drain=self.signals.drain,
                 stream_out=_stream_out,
@@ -302,6 +272,64 @@ class Context:
             self.has_session = True
             yield session
 
+    def _new_http(self) -> "HttpClient":
+        from omniedit.http.client import HttpClient
+
+        trace = self.printer.trace if self.printer.verbose else None
+        return HttpClient(trace=trace, policy=self.policy, clock=self.clock.monotonic)
+
+    @contextmanager
+    def _connection(self) -> Generator["Connection"]:
+        """Connect to the service, or to a sandbox that serves until the end of the block."""
+        from omniedit.edits.session import Connection
+
+        settings = self.settings
+        if not settings.is_embedded:
+            key = settings.require_key().reveal()
+            yield Connection(settings.base_url.value, settings.files_url.value, key)
+            return
+        with sandbox_required("serve"):
+            from omniedit.sandbox.server import serve
+
+            running = serve(settings.sandbox_folder)
+        with running as server:
+            yield Connection(server.url, server.url, _SANDBOX_KEY)
+
+    @contextmanager
+    def _display(self, *, is_wanted: bool) -> Generator["Observer"]:
+        """Yield what records events on the board, and shows them if that is wanted."""
+        is_sandbox = self.settings.is_sandbox
+        show: Observer | None = None
+        lock = threading.Lock()
+
+        def observe(event: "Event") -> None:
+            nonlocal show
+            from omniedit.events import Noted, Warned
+
+            if isinstance(event, Warned | Noted):
+                say = self.printer.warn if isinstance(event, Warned) else self.printer.note
+                say(event.message)
+                return
+            with lock:
+                self.board.update(event)
+                # While a batch is planned, no edits are expected yet.
+                if is_wanted and show is None and self.board.total:
+                    from omniedit.terminal.progress import watch
+
+                    watching = watch(self.printer, self.board, sandbox=is_sandbox)
+                    show = closing.enter_context(watching)
+            if show is not None:
+                show(event)
+
+        try:
+            with ExitStack() as closing:
+                yield observe
+        finally:
+            if show is not None and is_sandbox and self.board.saved - self.board.skipped:
+                self.printer.note("sandbox: no edit was made; this is the clip itself or a sample")
+            # Threads that were given up may still report something.
+            show, is_wanted = None, False
+
     def _check_summary(self, session: "Session") -> None:
         """Fail before anything is paid for; the call counts as an attempt all the same.
 
@@ -311,7 +339,7 @@ class Context:
         from omniedit.edits.submit import refusal_recorded
 
         request = self.board.request
-        with refusal_recorded(session, request) if request else contextlib.nullcontext():
+        with refusal_recorded(session, request) if request else nullcontext():
             self.append_summary("")
 
     def append_summary(self, text: str) -> None:
@@ -355,65 +383,13 @@ class Context:
 
     def _note_grace(self) -> None:
         # Raised if the signal arrived in the middle of a write to the same stream.
-        with contextlib.suppress(RuntimeError):
+        with suppress(RuntimeError):
             self.printer.note(
                 "waiting up to 5 s for the service's reply; press again to stop at once"
             )
 
 
-class _EventDisplay:
-    """Records events on the board and shows them; the bars are loaded at the first event.
-
-    Args:
-        context: The command's context.
-        closing: Closes the progress display at the end; None shows no progress.
-    """
-
-    def __init__(self, context: Context, closing: contextlib.ExitStack | None) -> None:
-        self._context = context
-        self._closing = closing
-        self._show: Observer | None = None
-        self._has_samples = False
-        self._lock = threading.Lock()
-
-    def __call__(self, event: "Event") -> None:
-        from omniedit.events import Noted, Warned
-
-        if isinstance(event, Warned):
-            self._context.printer.warn(event.message)
-        elif isinstance(event, Noted):
-            self._context.printer.note(event.message)
-        else:
-            with self._lock:
-                self._record(event)
-            if self._show is not None:
-                self._show(event)
-
-    def _record(self, event: "Event") -> None:
-        from omniedit.events import Saved
-
-        board = self._context.board
-        board.update(event)
-        is_result = isinstance(event, Saved) and event.is_new and event.task_id is not None
-        self._has_samples |= is_result and self._context.settings.is_sandbox
-        # While a batch is planned, no edits are expected yet.
-        if self._closing is not None and board.total:
-            from omniedit.terminal.progress import watch
-
-            is_sandbox = self._context.settings.is_sandbox
-            watching = watch(self._context.printer, board, sandbox=is_sandbox)
-            self._show, self._closing = self._closing.enter_context(watching), None
-
-    def end(self) -> None:
-        """Stop showing progress, and note once what the sandbox's results are."""
-        self._show = self._closing = None
-        if self._has_samples:
-            self._context.printer.note(
-                "sandbox: no edit was made; this is the clip itself or a sample"
-            )
-
-
-@contextlib.contextmanager
+@contextmanager
 def sandbox_required(action: str) -> Generator[None]:
     """Raise an error that says why a block cannot use the sandbox.
 

@@ -415,7 +415,7 @@ def _hint(context: Context, error: OmniEditError) -> str | None:
     records = context.board.records if error.task_id else ()
     record = next((record for record in records if record.task_id == error.task_id), None)
     hint = hint_for(error, command=context.command, destination=destination, record=record)
-    return context.render_hint(hint) if hint else None
+    return context.render_hint(hint)
 
 
 def _changes_result(context: Context) -> bool:

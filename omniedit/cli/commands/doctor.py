@@ -37,8 +37,8 @@ def doctor(ctx: typer.Context) -> Outcome:
     )
     try:
         for check in found:
-            hint = check.hint or (check.error and hint_for(check.error, command="doctor"))
-            hint = context.render_hint(hint) if hint else None
+            usual = hint_for(check.error, command="doctor") if check.error else None
+            hint = context.render_hint(check.hint or usual)
             verdict = check.verdict.value
             checks.append(
                 {"name": check.name, "verdict": verdict, "message": check.message, "hint": hint}
