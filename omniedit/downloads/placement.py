@@ -6,27 +6,29 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from omniedit.downloads.part import (
-    NOTE_SUFFIX,
-    PartFile,
-    disk_error,
-    hidden_path,
-    open_exclusive_part,
-    open_part,
-    part_path,
-)
-from omniedit.errors import LocalError, TargetExistsError
+from omniedit.downloads.part import NOTE_SUFFIX, PartFile, disk_error, hidden_path, part_path
+from omniedit.errors import LocalError, TargetBusyError, TargetExistsError
 from omniedit.models import SavedFile
 from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM, System, error_reason
 from omniedit.system.files import absolute_path, stable_path
 from omniedit.system.locks import hold
 
+BUSY_PAUSE_S: Final = 0.1
+
+_MAX_OPENINGS: Final = 1000
+_FLAGS: Final = (
+    os.O_RDWR
+    | os.O_CREAT
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # opening a planted pipe would block
+    | getattr(os, "O_BINARY", 0)
+)
 _BLOCK_BYTES: Final = 1024 * 1024
 _ELSEWHERE: Final = "choose another place for it"
 # NFS without its lock daemon, Lustre without `flock`, FUSE without the operation.
@@ -158,7 +160,7 @@ class Placement:
             LocalError: If the disk, the folder or the name does not allow it.
         """
         target = absolute_path(stable_path(target))
-        part = self._open(target, source_id, overwrite=overwrite)
+        part = self.open_part(target, source_id, overwrite=overwrite)
         if part is None:
             return saved_file(target)
         with part:
@@ -239,7 +241,7 @@ class Placement:
             if not part.has_name(part.path):
                 raise FileNotFoundError(errno.ENOENT, "the part file has vanished")
             if overwrite:
-                _rename(part, target)
+                part.move_to(target)
             else:
                 self._link_or_rename(part, target, link=link)
         except FileExistsError as error:
@@ -254,8 +256,18 @@ class Placement:
         part.drop()
         self.system.sync_folder(target.parent)
 
-    def _open(self, target: Path, source_id: str, *, overwrite: bool) -> PartFile | None:
-        """Check a target, create its folder, open its part file; None if it is already finished."""
+    def open_part(self, target: Path, source_id: str, *, overwrite: bool) -> PartFile | None:
+        """Check a target, create its folder, and open its part file for this process alone.
+
+        Returns:
+            The part file; None if the target turns out to be the same file, because the process
+            that held the lock has placed it, or one was killed right after placing it.
+
+        Raises:
+            TargetExistsError: If another file has that name.
+            TargetBusyError: If another process kept the part file locked.
+            LocalError: If the folder or the part file cannot be created or locked.
+        """
         has_locks = True
         try:
             has_locks = check_writable(target, overwrite=overwrite, system=self.system)
@@ -265,16 +277,61 @@ class Placement:
                 raise
         make_folder(target.parent, system=self.system)
         if not has_locks:
-            return open_exclusive_part(target, system=self.system)
-        return open_part(
-            # How long a name may be is known only now that the folder exists.
-            part_path(target, source_id, system=self.system),
-            target,
-            overwrite=overwrite,
-            sleep=self.sleep,
-            budget_s=self.budget_s,
-            system=self.system,
-        )
+            # A name that no other process knows takes the place of a lock.
+            return self._open_file(target, os.urandom(4).hex(), is_exclusive=True)
+        has_waited = False
+        for _ in range(_MAX_OPENINGS):
+            with ExitStack() as stack:
+                part = self._open_file(target, source_id)
+                stack.callback(part.close)
+                has_waited |= self._wait_for_lock(part, target)
+                is_placed = part.has_name(target)
+                if not is_placed and part.has_name(part.path) and part.has_one_name():
+                    stack.pop_all()
+                    return part
+                # Never write to it: the file has a second name, or its name belongs to another.
+                part.drop()
+            if is_placed and (has_waited or not overwrite):
+                return None
+        msg = f"{target} keeps being replaced by another process"
+        raise TargetBusyError(msg)
+
+    def _open_file(self, target: Path, source_id: str, *, is_exclusive: bool = False) -> PartFile:
+        # How long a name may be is known only now that the folder exists.
+        path = part_path(target, source_id, system=self.system)
+        try:
+            # Not mode 0600: the part becomes the final file, and only the kernel can apply the
+            # umask without changing it for the other threads.
+            descriptor = os.open(path, _FLAGS | (os.O_EXCL if is_exclusive else 0), 0o666)
+        except OSError as error:
+            raise disk_error(path, error) from error
+        found = os.fstat(descriptor)
+        fault = None
+        if not stat.S_ISREG(found.st_mode):
+            fault = "it is not a regular file"
+        elif not is_exclusive:
+            # Check only the owner: the mode depends on the umask.
+            owned = os.stat_result((found.st_mode & ~0o022, *found[1:]))
+            fault = self.system.write_fault(owned, folder_owner=path.parent.stat().st_uid)
+        if fault:
+            os.close(descriptor)
+            msg = f"{path} is in the way: {fault}"
+            raise LocalError(msg)
+        return PartFile(path, descriptor, is_exclusive=is_exclusive, system=self.system)
+
+    def _wait_for_lock(self, part: PartFile, target: Path) -> bool:
+        """Lock a part file; return whether another process had it locked.
+
+        The file stays open meanwhile, so that the caller can tell whether it became the target.
+        """
+        waited_s = 0.0
+        while not part.try_lock():
+            if waited_s >= self.budget_s:
+                msg = f"another omniedit is downloading {target}"
+                raise TargetBusyError(msg)
+            self.sleep(BUSY_PAUSE_S)
+            waited_s += BUSY_PAUSE_S
+        return waited_s > 0
 
     def _link_or_rename(
         self, part: PartFile, target: Path, *, link: Callable[[Path, Path], None]
@@ -300,7 +357,7 @@ class Placement:
             with nullcontext() if part.is_exclusive else held:
                 if os.path.lexists(target):
                     raise FileExistsError from None
-                _rename(part, target)
+                part.move_to(target)
 
 
 def remove_leftover_part(target: Path, source_id: str) -> None:
@@ -310,17 +367,6 @@ def remove_leftover_part(target: Path, source_id: str) -> None:
         for left_over in (path.with_name(path.name + NOTE_SUFFIX), path):
             with suppress(OSError):
                 left_over.unlink(missing_ok=True)
-
-
-def _rename(part: PartFile, target: Path) -> None:
-    part.drop_note()
-    if not part.system.moves_open_files:
-        part.close()
-    try:
-        part.system.replace(part.path, target)
-    except OSError:
-        part.write_note()
-        raise
 
 
 def _is_same_file(path: Path, other: Path) -> bool:

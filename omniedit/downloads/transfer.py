@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from omniedit.downloads.part import MP4_HEAD_BYTES, PartFile, Version, is_mp4
+from omniedit.downloads.part import PartFile, Version
 from omniedit.downloads.placement import Placement
 from omniedit.errors import (
     BlockedClientError,
@@ -24,24 +24,20 @@ from omniedit.errors import (
     ServerError,
     UnavailableError,
 )
-from omniedit.http.links import followed
-from omniedit.http.reply import CONTENT_RANGE, is_blocked_client, retry_after_of
+from omniedit.http.links import Link
 from omniedit.http.urls import INTERNAL_NAME_CODE
 from omniedit.models import SavedFile
 from omniedit.policy import Retry
-from omniedit.system import THIS_SYSTEM, System
 from omniedit.system.folders import private_folder
+from omniedit.system.mp4 import MP4_HEAD_BYTES, is_mp4
 
 if TYPE_CHECKING:
     from omniedit.http.client import HttpClient, StreamedReply
 
-MAX_CHANGES: Final = 5
-"""How often the file at a link may change during a download."""
 PROGRESS_INTERVAL_S: Final = 0.1
 
 _BAD_LINK: Final = frozenset({"internal_address", "invalid_url", "not_loopback", "unsafe_link"})
 _TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
-_LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e]*"')
 
 OnProgress = Callable[[int, int | None], None]
@@ -57,9 +53,8 @@ class Downloader:
         http: Sends the requests, never with a key; its policy and clock apply here too.
         sleep: Sleeps between two attempts.
         jitter: Returns a number in [0, 1).
-        wait: Sleeps while another process is writing the same target; by default `sleep`.
+        placement: Gives the files their names.
         allow_internal: Allow addresses of this machine and its network.
-        system: The operating system; injected by tests.
     """
 
     def __init__(
@@ -68,17 +63,14 @@ class Downloader:
         *,
         sleep: Callable[[float], object],
         jitter: Callable[[], float],
-        wait: Callable[[float], object] | None = None,
+        placement: Placement,
         allow_internal: bool = True,
-        system: System = THIS_SYSTEM,
     ) -> None:
         self._http = http
         self._sleep = sleep
         self._jitter = jitter
+        self._placement = placement
         self._allow_internal = allow_internal
-        self._placement = Placement(
-            sleep=wait or sleep, budget_s=http.policy.busy_budget_s, system=system
-        )
 
     def download(
         self,
@@ -113,6 +105,7 @@ class Downloader:
             ResultGoneError: If the link is dead or does not deliver a video; a fresh one may help.
             UnavailableError: If the attempts are used up; the bytes so far are kept for the next run.
         """
+        link = Link(self._http, url, what, deadline, self._allow_internal)
         retry = Retry(
             sleep=self._sleep,
             clock=self._http.clock,
@@ -124,11 +117,8 @@ class Downloader:
 
         def fill(part: PartFile) -> None:
             part.resume()
-            transfer = _Transfer(
-                self._http, part, retry, what, deadline, self._allow_internal, on_progress
-            )
             try:
-                transfer.complete(url)
+                _Transfer(link, part, retry, on_progress).complete()
             except OmniEditError as error:
                 raise error.about(task_id=task_id) from error.__cause__
 
@@ -175,23 +165,12 @@ class Downloader:
 class _Transfer:
     """Requests the missing bytes of a part file for as long as that makes progress."""
 
-    http: "HttpClient"
+    link: Link
     part: PartFile
     retry: Retry
-    what: str
-    deadline: float | None
-    allow_internal: bool
     on_progress: OnProgress
 
-    def __post_init__(self) -> None:
-        self.fruitless = 0
-        """How many attempts in a row brought no bytes."""
-        self.changes = 0
-        self.version = self.part.version
-        """The version that the latest attempt met."""
-        self.most_bytes = self.part.size_bytes
-
-    def complete(self, url: str) -> None:
+    def complete(self) -> None:
         """Complete the part file from its current size.
 
         Raises:
@@ -199,47 +178,39 @@ class _Transfer:
             UnavailableError: If the attempts are used up or another one would not help.
             LocalError: If the disk is full or fails.
         """
+        fruitless, most_bytes = 0, self.part.size_bytes
         while True:
             try:
-                self._ask(url)
+                self._attempt()
             except UnavailableError as error:
-                self._check_progress(error)
+                if self.part.size_bytes > most_bytes:
+                    fruitless, most_bytes = 0, self.part.size_bytes
+                    self.retry.succeeded()
+                else:
+                    fruitless += 1
+                self._check_budget(error, fruitless, has_bytes=most_bytes > 0)
                 self.retry.rest(error)
             else:
                 return
 
-    def _check_progress(self, error: UnavailableError) -> None:
-        """Record how far a failed attempt came.
+    def _check_budget(self, error: UnavailableError, fruitless: int, *, has_bytes: bool) -> None:
+        """Raise the error of a failed attempt if another one is not worth it.
 
-        Raises:
-            UnavailableError: If another attempt is not worth it.
+        Args:
+            fruitless: How many attempts in a row brought no bytes.
+            has_bytes: Whether any attempt has brought bytes.
         """
-        part, policy = self.part, self.http.policy
-        if self.version not in {None, part.version}:
-            self.changes += 1
-            self.most_bytes = 0
-        self.version = part.version
-        if part.size_bytes > self.most_bytes:
-            self.most_bytes = part.size_bytes
-            self.fruitless = 0
-            self.retry.succeeded()
-        else:
-            self.fruitless += 1
+        policy, attempts = self.link.http.policy, self.retry.attempts + 1
         if (error.retry_after_s or 0.0) > policy.longest_retry_after_s:
             raise error
-        attempts = self.retry.attempts + 1
-        if (
-            self.fruitless < policy.attempts_without_progress
-            and attempts < policy.download_attempts
-            and self.changes < MAX_CHANGES
-        ):
+        if fruitless < policy.attempts_without_progress and attempts < policy.download_attempts:
             return
-        if not self.most_bytes:
+        if not has_bytes:
             raise error
         msg = f"the download keeps breaking off ({attempts} attempts): {error.message}"
         raise BrokenDownloadError(msg, http_status=error.http_status) from error
 
-    def _ask(self, url: str) -> None:
+    def _attempt(self) -> None:
         """Request the missing bytes once.
 
         Raises:
@@ -247,50 +218,36 @@ class _Transfer:
         """
         part = self.part
         if not part.is_complete:
-            headers: dict[str, str] = {}
-            if part.is_resumable:
-                etag = part.version.etag if part.version else None
-                headers = {"range": f"bytes={part.size_bytes}-", "if-range": etag or ""}
-            try:
-                self._request(url, headers)
-            except InvalidInputError as error:
-                raise _link_error(error) from None
+            self._request()
         if part.total_bytes not in {None, part.size_bytes}:
             msg = f"the download broke off after {part.size_bytes} bytes"
             raise BrokenDownloadError(msg)
         # A host may serve a file that was cut off upstream, with a matching length.
         if not part.is_whole_video:
-            msg = f"the {self.what} breaks off after {part.size_bytes} bytes"
+            msg = f"the {self.link.what} breaks off after {part.size_bytes} bytes"
             if part.is_complete:
                 part.clear()
             raise BrokenDownloadError(msg)
 
-    def _request(self, url: str, headers: dict[str, str]) -> None:
-        with followed(
-            self.http,
-            url,
-            what=self.what,
-            headers=headers,
-            deadline=self.deadline,
-            allow_internal=self.allow_internal,
-        ) as reply:
-            end_bytes, chunks = self._accept(reply)
-            self._receive(chunks, end_bytes)
+    def _request(self) -> None:
+        part = self.part
+        headers: dict[str, str] = {}
+        if part.is_resumable:
+            headers = {"range": f"bytes={part.size_bytes}-", "if-range": str(part.etag)}
+        try:
+            with self.link.open(headers) as reply:
+                end_bytes, chunks = self._accept(reply)
+                self._receive(chunks, end_bytes)
+        except InvalidInputError as error:
+            raise _link_error(error) from None
 
     def _accept(self, reply: "StreamedReply") -> tuple[int | None, Iterator[bytes]]:
         """Prepare the part file for a body; return the size it ends at, if known, and the body."""
         match reply.status:
             case HTTPStatus.OK:
                 return self._accept_whole(reply)
-            case HTTPStatus.PARTIAL_CONTENT if end_bytes := _continuation_end(reply, self.part):
-                return end_bytes, reply.transfer()
-            case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE if _is_at_end(reply, self.part):
-                return self.part.size_bytes, iter(())
             case HTTPStatus.PARTIAL_CONTENT | HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                # Another version, or other bytes: never splice two files.
-                self.part.clear()
-                msg = f"the file at the {self.what} link changed, or its ranges are wrong"
-                raise BrokenDownloadError(msg, http_status=reply.status)
+                return self._accept_rest(reply)
             case _:
                 raise self._refusal(reply)
 
@@ -302,22 +259,43 @@ class _Transfer:
             head += chunk
             if len(head) >= MP4_HEAD_BYTES:
                 break
-        if _is_encoded(reply) or not is_mp4(head):
+        if reply.encoding or not is_mp4(head):
             # Keep the part: a captive portal's page says nothing about it.
             content_type = reply.headers.get("content-type", "")
-            if _is_encoded(reply) and content_type.lower().startswith("video/"):
-                msg = f"the host compresses the {self.what}, although it was asked not to"
+            if reply.encoding and content_type.lower().startswith("video/"):
+                msg = f"the host compresses the {self.link.what}, although it was asked not to"
                 raise BrokenDownloadError(msg, http_status=reply.status)
             kind = _describe(head, content_type)
-            msg = f"the {self.what} link delivers {kind} instead of an MP4"
+            msg = f"the {self.link.what} link delivers {kind} instead of an MP4"
             raise NotAVideoError(msg, http_status=reply.status)
-        version = _version(reply, total_bytes=_content_length(reply))
-        self._check_size(version.total_bytes or 0)
-        self.part.begin(version)
-        return version.total_bytes, chain((head,), chunks)
+        self._check_size(reply.content_length or 0)
+        self.part.begin(_version(reply, total_bytes=reply.content_length))
+        return reply.content_length, chain((head,), chunks)
+
+    def _accept_rest(self, reply: "StreamedReply") -> tuple[int, Iterator[bytes]]:
+        """Continue the part, if the reply is about its version and begins at its end."""
+        part, found = self.part, reply.content_range
+        if found and part.version and part.is_resumable and not reply.encoding:
+            version = _version(reply, total_bytes=found.total_bytes)
+            # The part's total may be unknown.
+            is_same = part.version in {version, version._replace(total_bytes=None)}
+            is_rest = (
+                found.start == part.size_bytes < found.end <= found.total_bytes
+                and reply.content_length in {None, found.end - part.size_bytes}
+            )
+            if is_same and is_rest and reply.status == HTTPStatus.PARTIAL_CONTENT:
+                part.version = version
+                return found.end, reply.transfer()
+            # A 416 may show that nothing is missing.
+            if is_same and found.start is None and found.total_bytes == part.size_bytes:
+                return part.size_bytes, iter(())
+        # Another version, or other bytes: never splice two files.
+        part.clear()
+        msg = f"the file at the {self.link.what} link changed, or its ranges are wrong"
+        raise BrokenDownloadError(msg, http_status=reply.status)
 
     def _receive(self, chunks: Iterator[bytes], end_bytes: int | None) -> None:
-        part, clock, total_bytes = self.part, self.http.clock, self.part.total_bytes
+        part, clock, total_bytes = self.part, self.link.http.clock, self.part.total_bytes
         self.on_progress(part.size_bytes, total_bytes)
         due = clock() + PROGRESS_INTERVAL_S
         for chunk in chunks:
@@ -334,18 +312,18 @@ class _Transfer:
         self.on_progress(part.size_bytes, total_bytes)
 
     def _check_size(self, size_bytes: int) -> None:
-        limit_bytes = self.http.policy.max_result_bytes
+        limit_bytes = self.link.http.policy.max_result_bytes
         if size_bytes > limit_bytes:
             self.part.clear()
-            msg = f"the {self.what} is larger than {limit_bytes / 1024**3:g} GiB"
+            msg = f"the {self.link.what} is larger than {limit_bytes / 1024**3:g} GiB"
             raise NotAVideoError(msg, code="too_large")
 
     def _refusal(self, reply: "StreamedReply") -> OmniEditError:
         """Return the error for a reply without a video."""
-        status, what = reply.status, self.what
+        status, what = reply.status, self.link.what
         kind: type[OmniEditError] = ResultGoneError
         message = f"the {what} link answered {status}: it expired, or the {what} is gone"
-        if is_blocked_client(status, reply.beginning()):
+        if reply.blocks_client():
             kind = BlockedClientError
             message = f"the {what}'s host refuses this client (Cloudflare error 1010)"
         elif status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -354,44 +332,7 @@ class _Transfer:
             kind, message = ServerError, f"the {what}'s host answered {status}"
         elif status < HTTPStatus.MULTIPLE_CHOICES:
             kind, message = NotAVideoError, f"the {what} link answered {status} without a video"
-        return kind(message, http_status=status, retry_after_s=retry_after_of(reply.headers))
-
-
-def _continuation_end(reply: "StreamedReply", part: PartFile) -> int | None:
-    """Return the end of a 206, or None unless it continues the part's version at the part's end."""
-    found = CONTENT_RANGE.fullmatch(reply.headers.get("content-range", ""))
-    if found is None or found[1] is None or _is_encoded(reply):
-        return None
-    start, end_bytes, total_bytes = int(found[1]), int(found[2]) + 1, int(found[3])
-    length_bytes = _content_length(reply)
-    if (
-        start != part.size_bytes
-        or not start < end_bytes <= total_bytes
-        or (length_bytes is not None and length_bytes != end_bytes - start)
-    ):
-        return None
-    version = _version(reply, total_bytes=total_bytes)
-    if not part.is_resumable or not _is_same_version(part.version, version):
-        return None
-    part.version = version
-    return end_bytes
-
-
-def _is_at_end(reply: "StreamedReply", part: PartFile) -> bool:
-    """Return whether a 416 shows that the part, whose total was unknown, is already complete."""
-    found = CONTENT_RANGE.fullmatch(reply.headers.get("content-range", ""))
-    if found is None or found[1] is not None or not part.is_resumable:
-        return False
-    version = _version(reply, total_bytes=int(found[3]))
-    return version.total_bytes == part.size_bytes and _is_same_version(part.version, version)
-
-
-def _is_same_version(held: Version | None, answered: Version) -> bool:
-    return (
-        held is not None
-        and (held.url_path, held.etag) == (answered.url_path, answered.etag)
-        and held.total_bytes in {None, answered.total_bytes}
-    )
+        return kind(message, http_status=status, retry_after_s=reply.retry_after_s)
 
 
 def _version(reply: "StreamedReply", *, total_bytes: int | None) -> Version:
@@ -403,18 +344,6 @@ def _version(reply: "StreamedReply", *, total_bytes: int | None) -> Version:
         etag=etag if is_strong else None,
         total_bytes=total_bytes,
     )
-
-
-def _content_length(reply: "StreamedReply") -> int | None:
-    text = reply.headers.get("content-length", "").strip()
-    if "transfer-encoding" in reply.headers or not _LENGTH.fullmatch(text):
-        return None
-    return int(text)
-
-
-def _is_encoded(reply: "StreamedReply") -> bool:
-    encoding = reply.headers.get("content-encoding", "").strip().lower()
-    return encoding not in {"", "identity"}
 
 
 def _describe(head: bytes, content_type: str) -> str:

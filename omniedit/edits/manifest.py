@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from omniedit.downloads.part import is_mp4
 from omniedit.errors import InvalidInputError
 from omniedit.media.timeline import check_cut, parse_time
 from omniedit.models import clip_name, compared_prompt, is_local, render_count
 from omniedit.sanitize import is_valid_unicode
 from omniedit.system.files import decode_text, file_name
+from omniedit.system.mp4 import is_mp4
 
 FIELDS: Final = ("video", "prompt", "output", "callback_url", "start", "end", "take", "model")
 _NUMBERS: Final = frozenset({"start", "end", "take"})

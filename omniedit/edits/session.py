@@ -151,7 +151,7 @@ class Session:
             self.http,
             sleep=self.sleep,
             jitter=self.jitter,
-            wait=self._noting_sleep("saving the same file"),
+            placement=self.placement(),
             allow_internal=self.allows_internal_clips,
         )
 

@@ -21,16 +21,15 @@ from omniedit.errors import (
 )
 from omniedit.evolink.replies import (
     MISSING_ENDPOINT,
-    as_object,
     error_from,
     parse_credits,
     parse_refusal,
     parse_task,
     parse_task_list,
     parse_task_page,
+    value_of,
 )
-from omniedit.http.client import HttpClient
-from omniedit.http.reply import Reply, date_of
+from omniedit.http.client import HttpClient, Reply
 from omniedit.models import BATCH_SIZE, Credits, Task, TaskPage
 
 _REFUSALS: Final = range(400, 500)
@@ -103,7 +102,7 @@ class EvoLinkClient:
             msg = f"the service answered with a redirect ({reply.status}), as after accepting it"
             raise UnreadableReplyError(msg, http_status=reply.status)
         try:
-            task = parse_task(_value(reply))
+            task = parse_task(value_of(reply))
         except TaskNotFoundError as error:
             if reply.status in _REFUSALS:
                 raise
@@ -128,7 +127,7 @@ class EvoLinkClient:
                 http_status=reply.status,
             )
         try:
-            task = parse_task(_value(reply))
+            task = parse_task(value_of(reply))
         except OmniEditError as error:
             raise error.about(task_id=task_id) from None
         if task.task_id != task_id:
@@ -150,7 +149,7 @@ class EvoLinkClient:
         body = json.dumps({"task_ids": list(task_ids)}).encode()
         try:
             reply = self._ask("POST", "/v1/tasks/batch", body, deadline=deadline)
-            return {task.task_id: task for task in parse_task_list(_value(reply))}
+            return {task.task_id: task for task in parse_task_list(value_of(reply))}
         except ServiceError as error:
             is_passing = isinstance(error, NetworkError | RateLimitedError | ServerError)
             if is_passing and error.http_status != HTTPStatus.NOT_IMPLEMENTED:
@@ -174,15 +173,15 @@ class EvoLinkClient:
         if reply.status in MISSING_ENDPOINT:
             msg = "this service offers no list of tasks"
             raise EndpointMissingError(msg, http_status=reply.status)
-        return parse_task_page(_value(reply))
+        return parse_task_page(value_of(reply))
 
     def get_credits(self, *, deadline: float | None = None) -> Credits:
         """Return the account's balance and this key's limit: `GET /v1/credits`."""
-        return parse_credits(_value(self._ask("GET", "/v1/credits", deadline=deadline)))
+        return parse_credits(value_of(self._ask("GET", "/v1/credits", deadline=deadline)))
 
     def get_time(self, *, deadline: float | None = None) -> float | None:
         """Return the service's Unix time from the `Date` of a free read; None if it is missing."""
-        return date_of(self._ask("GET", "/v1/credits", deadline=deadline).headers)
+        return self._ask("GET", "/v1/credits", deadline=deadline).server_time
 
     def _ask(
         self,
@@ -203,27 +202,6 @@ class EvoLinkClient:
             timeout_s=timeout_s,
             deadline=deadline,
         )
-        service_now = date_of(reply.headers)
-        if service_now is not None:
-            self.clock_offset_s = service_now - self._now()
+        if reply.server_time is not None:
+            self.clock_offset_s = reply.server_time - self._now()
         return reply
-
-
-def _value(reply: Reply) -> object:
-    """Return the JSON object of a successful reply.
-
-    Raises:
-        OmniEditError: If the reply has another status, holds an error, or is not JSON.
-    """
-    value = as_object(reply.json)
-    is_success = HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES
-    if is_success and "id" in value:
-        # An `error` beside the ID is the task's own.
-        return value
-    refusal = parse_refusal(value)
-    if not is_success or refusal.code:
-        raise error_from(reply, refusal)
-    if not isinstance(reply.json, Mapping):
-        msg = f"the service answered {reply.status} with something that is not JSON"
-        raise UnreadableReplyError(msg, http_status=reply.status)
-    return value

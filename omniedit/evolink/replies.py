@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from omniedit.errors import (
     AuthenticationError,
@@ -25,7 +25,6 @@ from omniedit.errors import (
     TaskNotFoundError,
     UnreadableReplyError,
 )
-from omniedit.http.reply import Reply, is_blocked_client, retry_after_of
 from omniedit.models import (
     LAST,
     MOST_CREDITS,
@@ -39,11 +38,13 @@ from omniedit.models import (
     is_task_id,
 )
 
+if TYPE_CHECKING:
+    from omniedit.http.client import Reply
+
 MISSING_ENDPOINT: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 """The statuses of a reply to a path or a method that the host does not know."""
 MAX_DEPTH: Final = 100
 """A task nested deeper than this is kept without its `raw`, which could not be serialised."""
-_CONTAINERS: Final = (dict, list)
 _MAX_UNIX_S: Final = 32_503_680_000.0
 """The year 3000, which Windows can still convert; a larger number is taken for milliseconds."""
 
@@ -101,10 +102,9 @@ def parse_refusal(value: object) -> Refusal:
     """Return why a request was refused, from the JSON of the reply."""
     raw = as_object(value)
     error = parse_error(raw.get("error"))
-    details = as_object(raw.get("error"))
     if error is None:
-        message = raw.get("message") or raw.get("msg")
-        return Refusal(message=message if isinstance(message, str) and message.strip() else None)
+        return Refusal(message=_first_text(raw, "message", "msg"))
+    details = as_object(raw, "error")
     is_name = error.code != "unknown_error" and not error.code.lstrip("-").isdigit()
     return Refusal(
         code=error.code if is_name else None,
@@ -115,37 +115,72 @@ def parse_refusal(value: object) -> Refusal:
     )
 
 
-def error_type(status: int, refusal: Refusal, body: bytes) -> type[OmniEditError]:
+def value_of(reply: "Reply", *, service: str | None = None) -> JSONObject:
+    """Return the JSON object of a successful reply; `service` is as in `error_from`.
+
+    Raises:
+        OmniEditError: If the reply has another status, holds an error, or is not JSON.
+    """
+    value = as_object(reply.json)
+    is_success = HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES
+    if is_success and "id" in value:
+        # An `error` beside the ID is the task's own.
+        return value
+    refusal = parse_refusal(value)
+    if not is_success or refusal.code:
+        raise error_from(reply, refusal, service=service)
+    if not isinstance(reply.json, Mapping):
+        # For example, the page of a captive portal.
+        name = service or "the service"
+        msg = f"{name} answered {reply.status} with something that is not JSON"
+        raise UnreadableReplyError(msg, http_status=reply.status)
+    return value
+
+
+def error_from(
+    reply: "Reply", refusal: Refusal, *, service: str | None = None, status: int | None = None
+) -> OmniEditError:
+    """Return the error for a reply that is not a success.
+
+    Args:
+        service: The service's name in the message; None for the API, whose words need none.
+        status: The status that counts, if it is not that of the reply.
+    """
+    status = status or reply.status
+    kind = _error_type(status, refusal, blocks_client=reply.blocks_client)
+    name = service or "the service"
+    message = refusal.message
+    if kind is BlockedClientError:
+        message = f"{name} refuses this client (Cloudflare error 1010)"
+    elif kind is RequestRefusedError and status < HTTPStatus.BAD_REQUEST:
+        # Following it would send the key wherever it points.
+        message = f"{name} answered with a redirect ({status}), which is never followed with a key"
+    elif message is None:
+        message = f"{name} answered {status} without a reason"
+    elif service:
+        message = f"{service} answered: {message}"
+    return kind(
+        message,
+        code=refusal.code,
+        http_status=reply.status,
+        retry_after_s=reply.retry_after_s,
+        hint=refusal.suggestion if kind is ModelRefusedError else refusal.hint,
+    )
+
+
+def _error_type(status: int, refusal: Refusal, *, blocks_client: bool) -> type[OmniEditError]:
     """Return the error class for a reply that is not a success; the service's `code` wins."""
     if found := _ERROR_BY_CODE.get(refusal.code or ""):
         return found
     if status == HTTPStatus.BAD_REQUEST and refusal.param == "model":
         return ModelRefusedError
-    if is_blocked_client(status, body):
+    if blocks_client:
         return BlockedClientError
     if found := _ERROR_BY_STATUS.get(status):
         return found
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return ServerError
     return UnreadableReplyError if status < HTTPStatus.MULTIPLE_CHOICES else RequestRefusedError
-
-
-def error_from(reply: Reply, refusal: Refusal) -> OmniEditError:
-    """Return the error for an API reply that is not a success."""
-    kind = error_type(reply.status, refusal, reply.body)
-    message = refusal.message or f"the service answered {reply.status} without a reason"
-    if kind is BlockedClientError:
-        message = "the service refuses this client (Cloudflare error 1010)"
-    elif kind is RequestRefusedError and reply.status < HTTPStatus.BAD_REQUEST:
-        # Following it would send the key wherever it points.
-        message = f"the service answered with a redirect ({reply.status}), which is never followed with a key"
-    return kind(
-        message,
-        code=refusal.code,
-        http_status=reply.status,
-        retry_after_s=retry_after_of(reply.headers),
-        hint=refusal.suggestion if kind is ModelRefusedError else refusal.hint,
-    )
 
 
 def parse_task(value: object) -> Task:
@@ -160,23 +195,21 @@ def parse_task(value: object) -> Task:
         msg = "the service's reply contains no usable task ID"
         raise UnreadableReplyError(msg)
     status = _status(raw.get("status"))
-    usage = as_object(raw.get("usage"))
-    charges = (usage.get("credits_used"), as_object(usage.get("cost")).get("credits"))
-    used = next((charge for charge in charges if charge is not None), raw.get("credits_used"))
-    progress = _number(raw.get("progress"))
+    usage = as_object(raw, "usage")
+    charges = (
+        usage.get("credits_used"),
+        as_object(usage, "cost").get("credits"),
+        raw.get("credits_used"),
+    )
     return Task(
         task_id=task_id,
         status=status,
-        progress=100
-        if status == TaskStatus.COMPLETED
-        else None
-        if progress is None
-        else max(0, min(100, int(progress))),
+        progress=100 if status == TaskStatus.COMPLETED else _percent(raw.get("progress")),
         model=_text(raw.get("model")),
         created_at=_instant(_first(raw, "created", "created_at")),
-        estimated_s=_number(as_object(raw.get("task_info")).get("estimated_time")),
+        estimated_s=_number(as_object(raw, "task_info").get("estimated_time")),
         credits_reserved=_amount(usage.get("credits_reserved")),
-        credits_used=_amount(used),
+        credits_used=_amount(next((charge for charge in charges if charge is not None), None)),
         result_urls=tuple(dict.fromkeys(_result_urls(raw))),
         error=parse_error(raw.get("error")),
         raw=raw if _is_shallow(raw) else None,
@@ -187,9 +220,9 @@ def parse_error(value: object) -> TaskError | None:
     """Return the `error` of a reply, whatever its form, or None if there is none."""
     if isinstance(value, str) and value.strip():
         return TaskError(code="unknown_error", message=value)
-    if not isinstance(value, dict) or not value:
+    raw = as_object(value)
+    if not raw:
         return None
-    raw = as_object(cast("object", value))
     code = raw.get("code")
     return TaskError(
         code=str(code) if isinstance(code, str | int) and code != "" else "unknown_error",
@@ -233,7 +266,7 @@ def parse_uploaded_clip(value: object) -> UploadedClip:
     Raises:
         UnreadableReplyError: If it names no http(s) URL.
     """
-    stored = as_object(as_object(value).get("data"))
+    stored = as_object(value, "data")
     url = _first_text(stored, "file_url", "download_url")
     if url is None or not _is_valid_url(url):
         msg = "the file service's reply contains no URL of the uploaded clip"
@@ -248,8 +281,8 @@ def parse_credits(value: object) -> Credits:
     Raises:
         UnreadableReplyError: If it contains neither a balance nor a limit.
     """
-    stored = as_object(as_object(value).get("data"))
-    key, account = as_object(stored.get("token")), as_object(stored.get("user"))
+    stored = as_object(value, "data")
+    key, account = as_object(stored, "token"), as_object(stored, "user")
     if not key and not account:
         reason = _text(as_object(value).get("message"))
         msg = f"the service's reply contains no credits{f': {reason}' if reason else ''}"
@@ -301,27 +334,18 @@ def _status(value: object) -> str | None:
     return "cancelled" if status == "canceled" else status or None
 
 
-def _is_shallow(value: object) -> bool:
+def _is_shallow(value: object, levels: int = MAX_DEPTH) -> bool:
     """Return whether a JSON value can be serialised; `json` recurses at every level."""
-    level: list[object] = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for node in level
-            for child in (
-                cast("JSONObject", node).values()
-                if isinstance(node, dict)
-                else cast("list[object]", node)
-            )
-            if isinstance(child, _CONTAINERS)
-        ]
-        if not level:
-            return True
-    return False
+    if not isinstance(value, dict | list):
+        return True
+    children = cast("JSONObject", value).values() if isinstance(value, dict) else value
+    return levels > 0 and all(_is_shallow(child, levels - 1) for child in children)
 
 
-def as_object(value: object) -> JSONObject:
-    """Return a JSON object, or an empty one for any other value."""
+def as_object(value: object, *keys: str) -> JSONObject:
+    """Return the JSON object at these keys, or an empty one if there is none."""
+    for key in keys:
+        value = as_object(value).get(key)
     return cast("JSONObject", value) if isinstance(value, dict) else {}
 
 
@@ -346,6 +370,11 @@ def _number(value: object) -> float | None:
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
+
+
+def _percent(value: object) -> int | None:
+    number = _number(value)
+    return None if number is None else max(0, min(100, int(number)))
 
 
 def _instant(value: object) -> float | None:

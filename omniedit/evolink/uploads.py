@@ -11,34 +11,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from omniedit.errors import (
-    AuthenticationError,
-    BlockedClientError,
     InvalidInputError,
     LocalError,
     OmniEditError,
-    RateLimitedError,
     RequestRefusedError,
-    ServerError,
-    UnreadableReplyError,
     WrongBaseURLError,
     install_command,
 )
 from omniedit.evolink.replies import (
     MISSING_ENDPOINT,
     as_object,
-    error_type,
+    error_from,
     parse_refusal,
     parse_uploaded_clip,
+    value_of,
 )
-from omniedit.http.reply import retry_after_of
 from omniedit.models import MAX_UPLOAD_BYTES, UploadedClip
 from omniedit.system import error_reason
 from omniedit.system.files import open_file
 
 if TYPE_CHECKING:
-    from omniedit.http.client import HttpClient
-    from omniedit.http.reply import Reply
+    from omniedit.http.client import HttpClient, Reply
 
+_NAME: Final = "the file service"
 HOST_IT_HINT: Final = "host the clip yourself, and give its public URL instead of the file"
 # Major brands of files that begin like an MP4 (mp4ra.org): QuickTime, audio, still images.
 _OTHER_BRANDS: Final[Mapping[bytes, str]] = {
@@ -193,7 +188,7 @@ class Uploader:
         is_success = HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES
         if is_success and value.get("success") is not False and not value.get("error"):
             return parse_uploaded_clip(value)
-        raise _error_from(reply, self._files_url)
+        raise self._refusal(reply)
 
     def check_service(self, *, deadline: float | None = None) -> None:
         """Check the file service by reading the quota, which is free: `GET /api/v1/files/quota`.
@@ -204,43 +199,24 @@ class Uploader:
         url = f"{self._files_url}/api/v1/files/quota"
         reply = self._http.request("GET", url, headers=self._headers, deadline=deadline)
         # This endpoint is not in the published reference: a file service without it works, too.
-        if reply.status >= HTTPStatus.BAD_REQUEST and reply.status not in MISSING_ENDPOINT:
-            raise _error_from(reply, self._files_url)
-        if reply.status < HTTPStatus.MULTIPLE_CHOICES and not isinstance(reply.json, Mapping):
-            # For example, the page of a captive portal.
-            msg = f"the file service answered {reply.status} with something that is not JSON"
-            raise UnreadableReplyError(msg, http_status=reply.status)
+        if reply.status not in MISSING_ENDPOINT:
+            value_of(reply, service=_NAME)
 
-
-def _error_from(reply: "Reply", files_url: str) -> OmniEditError:
-    """Return the error for a refused request, in the file service's own words if there are any."""
-    refusal = parse_refusal(reply.json)
-    status = _effective_status(reply.status, as_object(reply.json).get("code"))
-    reason = refusal.message or f"it answered {status}"
-    kind = error_type(status, refusal, reply.body)
-    if status in MISSING_ENDPOINT:
-        kind = WrongBaseURLError
-    elif kind is RateLimitedError and "quota" in reason.lower():
-        # Waiting does not help if the account's storage is full.
-        kind = RequestRefusedError
-    messages: dict[type[OmniEditError], str] = {
-        AuthenticationError: f"the file service refuses the key: {reason}",
-        BlockedClientError: "the file service refuses this client (Cloudflare error 1010)",
-        RateLimitedError: f"the file service asks to slow down: {reason}",
-        ServerError: f"the file service failed: {reason}",
-        WrongBaseURLError: f"there is no file service at {files_url} (answered {status})",
-    }
-    message = messages.get(kind, f"the file service refuses the clip: {reason}")
-    is_redirect = status < HTTPStatus.BAD_REQUEST
-    if is_redirect:
-        message = f"the file service answered with a redirect ({status}), which is never followed with a key"
-    return kind(
-        message,
-        code=refusal.code,
-        hint=HOST_IT_HINT if kind is RequestRefusedError and not is_redirect else None,
-        http_status=reply.status,
-        retry_after_s=retry_after_of(reply.headers),
-    )
+    def _refusal(self, reply: "Reply") -> OmniEditError:
+        refusal = parse_refusal(reply.json)
+        status = _effective_status(reply.status, as_object(reply.json).get("code"))
+        if status in MISSING_ENDPOINT:
+            msg = f"there is no file service at {self._files_url} (answered {status})"
+            return WrongBaseURLError(msg, code=refusal.code, http_status=reply.status)
+        if status == HTTPStatus.TOO_MANY_REQUESTS and "quota" in (refusal.message or "").lower():
+            # Waiting does not help if the account's storage is full.
+            status = HTTPStatus.BAD_REQUEST
+        error = error_from(reply, refusal, service=_NAME, status=status)
+        if isinstance(error, RequestRefusedError) and status >= HTTPStatus.BAD_REQUEST:
+            reason = refusal.message or f"it answered {reply.status}"
+            error.message = f"{_NAME} refuses the clip: {reason}"
+            error.hint = HOST_IT_HINT
+        return error
 
 
 def _effective_status(status: int, code: object) -> int:

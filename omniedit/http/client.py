@@ -1,85 +1,147 @@
-"""The HTTP client: deadlines, redaction, tracing, proxies, TLS, and the mapping of errors.
+"""The HTTP client and its replies: deadlines, redaction, tracing, proxies and TLS.
 
 Errors of httpx are raised as those of `errors.py`; callers decide what an HTTP status means.
 """
 
+import json
+import math
+import re
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Final, NoReturn, Self, cast
-from urllib.parse import urlsplit
+from typing import Any, Final, NamedTuple, NoReturn, Self, cast
 
 import httpcore
 import httpx
 
 from omniedit import __version__
-from omniedit.errors import (
-    OFFLINE_CODE,
-    InvalidInputError,
-    LocalError,
-    NetworkError,
-    NotConnectedError,
-    OmniEditError,
-    UnreadableReplyError,
-)
-from omniedit.http.connections import OFFLINE, STALLED, Network, Reach, Timer, addresses_of
-from omniedit.http.reply import Reply, decode, map_strings, parse_json
-from omniedit.http.urls import (
-    HostKind,
-    host_kind,
-    is_loopback_url,
-    shown_host,
-    shown_url,
-)
+from omniedit.errors import InvalidInputError, LocalError, UnreadableReplyError
+from omniedit.http.connections import FAILURES, Network, Reach, Timer, addresses_of, error_of
+from omniedit.http.urls import HostKind, host_kind, is_loopback_url, shown_host, shown_url
 from omniedit.policy import DEFAULT, Policy
 from omniedit.sanitize import masked
 
 USER_AGENT: Final = f"omniedit/{__version__} (+https://github.com/omniedit/omniedit)"
 """The result host refuses the default agents of HTTP libraries (Cloudflare error 1010)."""
+LONGEST_RETRY_AFTER_S: Final = 366 * 24 * 3600.0
 
-_FAILURES: Final = (
-    httpx.HTTPError,
-    httpx.InvalidURL,
-    httpx.StreamError,
-    httpcore.TimeoutException,
-    UnicodeError,
-)
-"""The errors raised by httpx and by the timer."""
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _SHORTEST_SECRET: Final = 8
 """The minimum length of a redacted key; a shorter one would match unrelated text by chance."""
 _REDACTED: Final = "***"
+_GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
+_EARLIEST_DATE: Final = 1_000_000_000.0  # 2001
+_LATEST_DATE: Final = 4_102_444_800.0  # 2100
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+_CONTENT_RANGE: Final = re.compile(
+    r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})", re.IGNORECASE
+)
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+# Matches Cloudflare's HTML pages, plain text and JSON. No two alternatives begin alike and all
+# repetition is bounded, so a hostile body cannot make the search backtrack for long.
+_BLOCKED: Final = re.compile(
+    rb"error(?:[\s_\"':>-]|code|<[^<>]{0,100}>){0,40}1010\b", re.IGNORECASE
+)
 
 
-class StreamedReply:
-    """A reply whose body has not been read yet.
+class ContentRange(NamedTuple):
+    """The part of a file that a reply delivers."""
 
-    Args:
-        response: The httpx response.
-        url: The requested URL.
-        headers: The response's headers, without any key that they echo.
-        timer: The time left for the request.
-    """
+    start: int | None
+    """None in a 416, which states only the total."""
+    end: int  # the offset after the last byte
+    total_bytes: int
 
-    def __init__(
-        self, response: httpx.Response, url: str, headers: Mapping[str, str], timer: Timer
-    ) -> None:
-        self.status: int = response.status_code
-        self.url: str = url
-        self.headers: Mapping[str, str] = headers
-        self._response = response
-        self._timer = timer
+
+@dataclass(frozen=True, kw_only=True)
+class ReplyHead:
+    """The status and headers of a reply, without any key that they echo."""
+
+    status: int
+    headers: Mapping[str, str]  # case-insensitive
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """The delay that `Retry-After` asks for (RFC 9110, 10.2.3), at most 366 days."""
+        asked = self.headers.get("retry-after", "").strip()
+        if asked.isascii() and asked.isdigit():
+            return min(float(asked), LONGEST_RETRY_AFTER_S)
+        moment = _unix_time(asked)
+        if moment is None:
+            return None
+        # A date is meant by the server's own clock.
+        delay_s = moment - (self._date or time.time())
+        return min(max(0.0, delay_s), LONGEST_RETRY_AFTER_S)
+
+    @property
+    def server_time(self) -> float | None:
+        """The server's time now; None if `Date` is missing, implausible or a cache's."""
+        # A cache keeps the `Date` of the reply that it stored, and adds `Age` (RFC 9111, 5.1).
+        is_stored = self.headers.get("age", "0").strip() != "0"
+        return None if is_stored else self._date
+
+    @property
+    def content_range(self) -> ContentRange | None:
+        """`Content-Range`; None if it is missing, invalid or does not state the total."""
+        found = _CONTENT_RANGE.fullmatch(self.headers.get("content-range", ""))
+        if found is None:
+            return None
+        total_bytes = int(found[3])
+        if found[1] is None:
+            return ContentRange(None, total_bytes, total_bytes)
+        return ContentRange(int(found[1]), int(found[2]) + 1, total_bytes)
+
+    @property
+    def content_length(self) -> int | None:
+        """`Content-Length`, unless the body is framed otherwise."""
+        text = self.headers.get("content-length", "").strip()
+        is_chunked = "transfer-encoding" in self.headers
+        return int(text) if _LENGTH.fullmatch(text) and not is_chunked else None
+
+    @property
+    def encoding(self) -> str | None:
+        """The compression of the body, although none was asked for; None if there is none."""
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        return None if encoding in {"", "identity"} else encoding
+
+    @property
+    def _date(self) -> float | None:
+        moment = _unix_time(self.headers.get("date", ""))
+        return moment if moment and _EARLIEST_DATE < moment < _LATEST_DATE else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply(ReplyHead):
+    """A complete reply, without any key that it echoed."""
+
+    json: object = None
+    """The body's JSON value; None if it is not JSON, such as a proxy's HTML."""
+    blocks_client: bool = False
+    """Whether it is Cloudflare's error 1010, which concerns this client as such."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamedReply(ReplyHead):
+    """A reply whose body has not been read yet."""
+
+    url: str
+    response: httpx.Response
+    timer: Timer
 
     def transfer(self) -> Iterator[bytes]:
         """Yield the body as it was sent, under the stall rule."""
-        self._timer.begin_transfer()
-        for chunk in self._response.iter_raw():
-            self._timer.moved(len(chunk))
+        self.timer.begin_transfer()
+        for chunk in self.response.iter_raw():
+            self.timer.moved(len(chunk))
             yield chunk
-            self._timer.left_s()
+            self.timer.left_s()
 
     def whole(self, max_bytes: int) -> bytes:
         """Return the decoded body.
@@ -87,42 +149,47 @@ class StreamedReply:
         Raises:
             UnreadableReplyError: If the body is too large or cannot be decoded.
         """
-        encoding = self.headers.get("content-encoding", "").strip().lower()
-        is_plain = encoding in {"", "identity"}
         body = bytearray()
-        # httpx would decode each chunk completely, and a megabyte may expand to a terabyte.
-        chunks = self._response.iter_bytes() if is_plain else self._response.iter_raw()
-        for chunk in chunks:
-            body += chunk
-            self._check_size(len(body), max_bytes)
-            self._timer.left_s()
-        if is_plain:
-            return bytes(body)
-        decoded = decode(bytes(body), encoding, max_bytes=max_bytes + 1)
-        if decoded is None:
+        try:
+            for chunk in self._decoded(max_bytes + 1):
+                body += chunk
+                if len(body) > max_bytes:
+                    msg = f"the reply is larger than {max_bytes / 1024**2:g} MiB"
+                    raise UnreadableReplyError(msg, http_status=self.status)
+                self.timer.left_s()
+        except zlib.error as error:
             msg = f"the reply from {shown_host(self.url)} cannot be decoded"
-            raise UnreadableReplyError(msg, http_status=self.status)
-        self._check_size(len(decoded), max_bytes)
-        return decoded
+            raise UnreadableReplyError(msg, http_status=self.status) from error
+        return bytes(body)
 
-    def _check_size(self, size_bytes: int, max_bytes: int) -> None:
-        if size_bytes > max_bytes:
-            msg = f"the reply is larger than {max_bytes / 1024**2:g} MiB"
-            raise UnreadableReplyError(msg, http_status=self.status)
+    def _decoded(self, max_bytes: int) -> Iterator[bytes]:
+        if self.encoding is None:
+            yield from self.response.iter_bytes()
+            return
+        if self.encoding not in {"gzip", "x-gzip", "deflate"}:
+            raise zlib.error
+        # httpx would decode each chunk completely, and a megabyte may expand to a terabyte.
+        inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
+        for chunk in self.response.iter_raw():
+            yield inflater.decompress(chunk, max_bytes)
+        if not inflater.eof:
+            raise zlib.error
 
     def beginning(self, max_bytes: int = _MAX_ERROR_BYTES) -> bytes:
         """Return the beginning of the raw body, as much as arrives in time."""
         body = bytearray()
-        try:
-            for chunk in self._response.iter_raw():
+        # The body only explains a refusal, so part of it is enough.
+        with suppress(httpx.HTTPError, httpx.StreamError, httpcore.TimeoutException):
+            for chunk in self.response.iter_raw():
                 body += chunk
                 if len(body) >= max_bytes:
                     break
-                self._timer.left_s()
-        except (httpx.HTTPError, httpx.StreamError, httpcore.TimeoutException):
-            # The body only explains a refusal, so part of it is enough.
-            return bytes(body)
+                self.timer.left_s()
         return bytes(body[:max_bytes])
+
+    def blocks_client(self) -> bool:
+        """Read the body; return whether it is Cloudflare's error 1010."""
+        return _blocks_client(self.status, self.beginning())
 
 
 class HttpClient:
@@ -198,13 +265,17 @@ class HttpClient:
             method, url, headers=headers, content=content, timeout_s=timeout_s, deadline=deadline
         ) as reply:
             body = reply.whole(self.policy.max_reply_bytes)
-        for secret in self._secrets:
-            body = body.replace(secret.encode(), _REDACTED.encode())
-        value = parse_json(body)
-        if b"\\" in body or not body.isascii():
-            # Escapes or invisible characters may have hidden a key from the replacement above.
-            value = map_strings(value, self._redact)
-        return Reply(status=reply.status, headers=reply.headers, body=body, json=value)
+        value = _parse_json(body)
+        # Escapes or invisible characters may hide a key.
+        is_plain = body.isascii() and b"\\" not in body
+        if not is_plain or any(secret.encode() in body for secret in self._secrets):
+            value = _map_strings(value, self._cleaned)
+        return Reply(
+            status=reply.status,
+            headers=reply.headers,
+            json=value,
+            blocks_client=_blocks_client(reply.status, body),
+        )
 
     @contextmanager
     def stream(
@@ -242,6 +313,7 @@ class HttpClient:
         timer = Timer(timeout_s, deadline=deadline, policy=self.policy, clock=self.clock)
         if content is not None and not isinstance(content, bytes):
             content = _timed_upload(content, timer, timeout_s)
+        began = self.clock()
         try:
             # The network backend gets the timer in place of each time-out.
             pool_s = timer.left_s(httpcore.ConnectTimeout)
@@ -249,35 +321,30 @@ class HttpClient:
             request = client.build_request(
                 method, url, headers=headers, content=content, extensions={"timeout": time_outs}
             )
-            if self._trace is None:
-                response = client.send(request, stream=True)
-            else:
-                response = self._send_traced(client, request, url)
-            self._has_connected = True
-        except _FAILURES as error:
-            self._raise_mapped(error, url)
-        try:
-            yield StreamedReply(response, url, self._redacted(response.headers), timer)
-        except _FAILURES as error:
-            self._raise_mapped(error, url)
-        finally:
-            response.close()
-
-    def _send_traced(
-        self, client: httpx.Client, request: httpx.Request, url: str
-    ) -> httpx.Response:
-        began = self.clock()
-        self._trace_line(f"> {request.method} {shown_url(url)}")
-        try:
+            self._trace_line(f"> {method} {shown_url(url)}")
             response = client.send(request, stream=True)
-        except Exception as error:
+            self._has_connected = True
+            try:
+                found = self._redacted(response.headers)
+                self._trace_reply(response.status_code, found, began)
+                yield StreamedReply(
+                    status=response.status_code,
+                    headers=found,
+                    url=url,
+                    response=response,
+                    timer=timer,
+                )
+            finally:
+                response.close()
+        except FAILURES as error:
             self._trace_line(f"< {type(error).__name__} after {self._since(began)}")
-            raise
+            self._raise_mapped(error, url)
+
+    def _trace_reply(self, status: int, headers: Mapping[str, str], began: float) -> None:
         names = ("x-request-id", "x-oneapi-request-id")
-        request_id = next((text for name in names if (text := response.headers.get(name))), None)
+        request_id = next((text for name in names if (text := headers.get(name))), None)
         suffix = f" (x-request-id {request_id})" if request_id else ""
-        self._trace_line(f"< {response.status_code} after {self._since(began)}{suffix}")
-        return response
+        self._trace_line(f"< {status} after {self._since(began)}{suffix}")
 
     def _client_for(self, url: str, *, allow_internal: bool) -> httpx.Client:
         """Return the client for a URL; only URLs with the same reach share connections.
@@ -354,6 +421,10 @@ class HttpClient:
             text = masked(text, secret, _REDACTED)
         return text
 
+    def _cleaned(self, text: str) -> str:
+        # A lone surrogate cannot be written to a file.
+        return self._redact(_SURROGATE.sub("\ufffd", text))
+
     def _redacted(self, headers: httpx.Headers) -> httpx.Headers:
         values = "\n".join(headers.values())
         if self._redact(values) == values:
@@ -374,50 +445,11 @@ class HttpClient:
             NetworkError: If the connection broke or was never established.
             UnreadableReplyError: If the URL cannot be requested or the reply cannot be decoded.
         """
-        if isinstance(error, UnicodeError):
-            # Raised for an invalid host name or a lone surrogate; the exception quotes the text.
-            msg = f"not an http(s) URL: {shown_url(url)!a}"
-            raise UnreadableReplyError(msg) from None
         reason = self._redact(str(error))
-        # A traceback shows the cause, which may quote a key from the reply.
-        cause = error if reason == str(error) else None
-        has_connected = self._has_connected
-        raise _error_from(error, url, reason.rstrip("."), has_connected=has_connected) from cause
-
-
-def _error_from(  # noqa: C901, PLR0912 - one line a case
-    error: Exception, url: str, reason: str, *, has_connected: bool
-) -> OmniEditError:
-    host = urlsplit(url).netloc.rpartition("@")[2]
-    reason = reason or type(error).__name__
-    match error:
-        case httpx.UnsupportedProtocol() | httpx.InvalidURL():
-            return UnreadableReplyError(f"not an http(s) URL: {shown_url(url)}")
-        case httpx.RemoteProtocolError() if "location header" in reason:
-            # httpx parses the header even though it does not follow it.
-            return UnreadableReplyError(f"{host} redirects to an invalid URL")
-        case httpx.ConnectTimeout() | httpx.PoolTimeout() | httpcore.ConnectTimeout():
-            return NotConnectedError(f"{host} did not answer in time")
-        case httpx.ConnectError() if "certificate" in reason.lower():
-            return NotConnectedError(
-                f"the certificate of {host} is not trusted",
-                code="certificate",
-                hint="behind a company proxy, name its CA bundle in SSL_CERT_FILE or SSL_CERT_DIR",
-            )
-        case httpx.ConnectError() if reason == OFFLINE:
-            code = None if has_connected else OFFLINE_CODE
-            return NotConnectedError(f"cannot reach {host}: {OFFLINE}", code=code)
-        case httpx.ConnectError():
-            return NotConnectedError(f"cannot connect to {host}: {reason}")
-        case httpx.ProxyError():
-            # The proxy answers CONNECT before any part of the request is sent.
-            return NotConnectedError(f"the proxy refuses to connect to {host}: {reason}")
-        case httpx.TimeoutException() | httpcore.TimeoutException():
-            return NetworkError(
-                f"{host} {STALLED if reason == STALLED else 'did not answer in time'}"
-            )
-        case _:
-            return NetworkError(f"the connection to {host} broke: {reason}")
+        # A traceback shows the cause, which may quote a key from the reply, or the URL.
+        is_quotable = reason == str(error) and not isinstance(error, UnicodeError)
+        mapped = error_of(error, url, reason.rstrip("."), has_connected=self._has_connected)
+        raise mapped from (error if is_quotable else None)
 
 
 def _timed_upload(content: Iterable[bytes], timer: Timer, timeout_s: float) -> Iterator[bytes]:
@@ -425,3 +457,62 @@ def _timed_upload(content: Iterable[bytes], timer: Timer, timeout_s: float) -> I
     timer.begin_transfer()
     yield from content
     timer.begin_reply(timeout_s)
+
+
+def _unix_time(date: str) -> float | None:
+    """Return the time that a header states; None if it is no date."""
+    try:
+        moment = parsedate_to_datetime(date)
+        # A date without a time zone is in UTC (RFC 9110, 5.6.7).
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+
+
+def _blocks_client(status: int, body: bytes) -> bool:
+    return status in range(400, 500) and _BLOCKED.search(body, 0, _MAX_ERROR_BYTES) is not None
+
+
+def _parse_json(body: bytes) -> object:
+    """Return a JSON value with None for unusable numbers; None if the body is not JSON."""
+    with suppress(ValueError, RecursionError):
+        return cast(
+            "object",
+            json.loads(
+                # Given bytes, `json` would guess the encoding, but keys are redacted in UTF-8.
+                body.decode("utf-8-sig"),
+                parse_constant=lambda _name: None,
+                parse_float=_finite_float,
+                parse_int=_readable_int,
+            ),
+        )
+    return None
+
+
+def _finite_float(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _readable_int(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:  # thousands of digits
+        return None
+
+
+def _map_strings(value: object, change: Callable[[str], str]) -> object:
+    """Change all strings of a JSON value in place, at any depth."""
+    root = [value]
+    nodes: list[Any] = [root]
+    for node in nodes:  # grows meanwhile
+        if isinstance(node, dict):
+            pairs = [(change(key), child) for key, child in node.items()]
+            node.clear()
+            node.update(pairs)
+        for place, child in node.items() if isinstance(node, dict) else enumerate(node):
+            if isinstance(child, str):
+                node[place] = change(child)
+            elif isinstance(child, dict | list):
+                nodes.append(child)
+    return root[0]

@@ -14,17 +14,35 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import Enum, auto
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpcore
+import httpx
 
-from omniedit.errors import InvalidInputError
-from omniedit.http.urls import INTERNAL_NAME_CODE, HostKind, host_kind
+from omniedit.errors import (
+    OFFLINE_CODE,
+    InvalidInputError,
+    NetworkError,
+    NotConnectedError,
+    OmniEditError,
+    UnreadableReplyError,
+)
+from omniedit.http.urls import INTERNAL_NAME_CODE, HostKind, host_kind, shown_url
 from omniedit.policy import Policy
 
 STALLED: Final = "transferred too little for too long"
 """The message of a time-out by the stall rule."""
 OFFLINE: Final = "are you online?"
 """The message if no name resolves or there is no route to the network."""
+
+FAILURES: Final = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    httpcore.TimeoutException,
+    UnicodeError,
+)
+"""The errors raised by httpx and by the timer."""
 
 _NO_ROUTE: Final = frozenset({errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH})
 _HTTP: Final = b"HTTP/"
@@ -284,3 +302,44 @@ def addresses_of(host: str, port: int) -> list[str]:
     """
     entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
+
+
+def error_of(error: Exception, url: str, reason: str, *, has_connected: bool) -> OmniEditError:  # noqa: C901, PLR0912 - one line a case
+    """Return the error for one of `FAILURES`.
+
+    Args:
+        reason: The error's text, without secrets.
+        has_connected: Whether this process has reached any host.
+    """
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    reason = reason or type(error).__name__
+    match error:
+        case UnicodeError():  # for an invalid host name or a lone surrogate
+            return UnreadableReplyError(f"not an http(s) URL: {shown_url(url)!a}")
+        case httpx.UnsupportedProtocol() | httpx.InvalidURL():
+            return UnreadableReplyError(f"not an http(s) URL: {shown_url(url)}")
+        case httpx.RemoteProtocolError() if "location header" in reason:
+            # httpx parses the header even though it does not follow it.
+            return UnreadableReplyError(f"{host} redirects to an invalid URL")
+        case httpx.ConnectTimeout() | httpx.PoolTimeout() | httpcore.ConnectTimeout():
+            return NotConnectedError(f"{host} did not answer in time")
+        case httpx.ConnectError() if "certificate" in reason.lower():
+            return NotConnectedError(
+                f"the certificate of {host} is not trusted",
+                code="certificate",
+                hint="behind a company proxy, name its CA bundle in SSL_CERT_FILE or SSL_CERT_DIR",
+            )
+        case httpx.ConnectError() if reason == OFFLINE:
+            code = None if has_connected else OFFLINE_CODE
+            return NotConnectedError(f"cannot reach {host}: {OFFLINE}", code=code)
+        case httpx.ConnectError():
+            return NotConnectedError(f"cannot connect to {host}: {reason}")
+        case httpx.ProxyError():
+            # The proxy answers CONNECT before any part of the request is sent.
+            return NotConnectedError(f"the proxy refuses to connect to {host}: {reason}")
+        case httpx.TimeoutException() | httpcore.TimeoutException() if reason == STALLED:
+            return NetworkError(f"{host} {STALLED}")
+        case httpx.TimeoutException() | httpcore.TimeoutException():
+            return NetworkError(f"{host} did not answer in time")
+        case _:
+            return NetworkError(f"the connection to {host} broke: {reason}")

@@ -8,13 +8,12 @@ import io
 import re
 import threading
 from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from omniedit.errors import InvalidInputError, OmniEditError, UnreadableReplyError
-from omniedit.http.reply import CONTENT_RANGE
 from omniedit.http.urls import check_clip_url, parse_web_url, shown_host
 
 if TYPE_CHECKING:
@@ -44,68 +43,75 @@ class Incomplete(NamedTuple):
     reason: str
 
 
-@contextmanager
-def followed(
-    http: "HttpClient",
-    url: str,
-    *,
-    what: str,
-    headers: Mapping[str, str],
-    deadline: float | None = None,
-    allow_internal: bool = True,
-) -> Generator["StreamedReply"]:
-    """Yield the reply at the end of a link's redirects; its `url` is the last one.
+class Link(NamedTuple):
+    """A URL that leads to a clip or a result; it is never requested with a key.
 
     Args:
-        http: Sends the requests.
-        url: The link.
-        what: What the link leads to, as messages name it: "clip" or "result".
-        headers: Sent with each request; they must not contain a key.
+        what: What it leads to, as messages name it: "clip" or "result".
         deadline: For all requests, a monotonic instant.
         allow_internal: Allow addresses of this machine and its network.
-
-    Raises:
-        InvalidInputError: If the link or one of its redirects must not be followed.
-        NetworkError: If a host does not answer.
     """
-    for _ in range(MAX_REDIRECTS + 1):
-        parse_web_url(url, what=f"{what} link")
-        with ExitStack() as stack:
-            try:
-                reply = stack.enter_context(
-                    http.stream(
-                        "GET",
-                        url,
-                        headers=headers,
-                        deadline=deadline,
-                        allow_internal=allow_internal,
-                    )
-                )
-            except UnreadableReplyError as error:
-                # No body was read yet, so the URL itself is at fault.
-                raise _unsafe_link(error.message) from error
-            if reply.status not in _REDIRECTS:
-                yield reply
-                return
-            url = _redirected(url, reply.headers.get("location", ""), what)
-    msg = f"the {what} link redirects more than {MAX_REDIRECTS} times"
-    raise _unsafe_link(msg)
+
+    http: "HttpClient"
+    url: str
+    what: str
+    deadline: float | None = None
+    allow_internal: bool = True
+
+    @contextmanager
+    def open(self, headers: Mapping[str, str]) -> Generator["StreamedReply"]:
+        """Yield the reply at the end of all redirects; its `url` is the last one.
+
+        Raises:
+            InvalidInputError: If the link or one of its redirects must not be followed.
+            NetworkError: If a host does not answer.
+        """
+        url = self.url
+        for _ in range(MAX_REDIRECTS + 1):
+            parse_web_url(url, what=f"{self.what} link")
+            with ExitStack() as stack:
+                try:
+                    reply = stack.enter_context(self._request(url, headers))
+                except UnreadableReplyError as error:
+                    # No body was read yet, so the URL itself is at fault.
+                    raise _unsafe_link(error.message) from error
+                if reply.status not in _REDIRECTS:
+                    yield reply
+                    return
+                url = self._redirected(url, reply.headers.get("location", ""))
+        msg = f"the {self.what} link redirects more than {MAX_REDIRECTS} times"
+        raise _unsafe_link(msg)
+
+    def _request(
+        self, url: str, headers: Mapping[str, str]
+    ) -> AbstractContextManager["StreamedReply"]:
+        return self.http.stream(
+            "GET", url, headers=headers, deadline=self.deadline, allow_internal=self.allow_internal
+        )
+
+    def _redirected(self, url: str, location: str) -> str:
+        try:
+            target = urljoin(url, location) if location else ""
+            is_downgrade = urlsplit(url).scheme == "https" and urlsplit(target).scheme == "http"
+        except ValueError:
+            target, is_downgrade = "", False
+        if not target:
+            msg = f"the {self.what} link redirects to nowhere"
+            raise _unsafe_link(msg)
+        if is_downgrade:
+            msg = f"the {self.what} link redirects from https to http, which is not followed"
+            raise _unsafe_link(msg)
+        return target
 
 
 def look_at_url(
-    http: "HttpClient",
-    url: str,
-    read: Callable[["RangeReader"], T],
-    *,
-    allow_internal: bool,
+    http: "HttpClient", url: str, read: Callable[["RangeReader"], T], *, allow_internal: bool
 ) -> T | Incomplete:
     """Return what `read` finds in the file at a URL, or why too little of it could be read.
 
     At most 3 s (by the client's policy) and 2 MiB are spent. No key is sent.
 
     Args:
-        http: Sends the requests.
-        url: The clip's URL.
         read: Reads the clip; its errors count only if it got all the bytes it asked for.
         allow_internal: Allow hosts on this machine and its network, such as the sandbox.
 
@@ -114,7 +120,8 @@ def look_at_url(
             is raised too.
     """
     check_clip_url(url, allow_internal=allow_internal)
-    reader = RangeReader(http, url, allow_internal=allow_internal)
+    timeout_s = http.policy.clip_timeout_s
+    reader = RangeReader(Link(http, url, "clip", http.clock() + timeout_s, allow_internal))
     found: list[T] = []
     errors: list[Exception] = []
 
@@ -124,7 +131,6 @@ def look_at_url(
         except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
             errors.append(error)
 
-    timeout_s = http.policy.clip_timeout_s
     # In a thread, because an interrupt that arrives during a callback from FFmpeg would be lost.
     thread = threading.Thread(target=run, name="look-at-url", daemon=True)
     thread.start()
@@ -149,12 +155,9 @@ class RangeReader(io.RawIOBase):
     and `refusal` the error if this cannot be a clip.
     """
 
-    def __init__(self, http: "HttpClient", url: str, *, allow_internal: bool) -> None:
+    def __init__(self, link: Link) -> None:
         super().__init__()
-        self._http = http
-        self._url = url
-        self._allow_internal = allow_internal
-        self._deadline = http.clock() + http.policy.clip_timeout_s
+        self._link = link
         self._left_bytes = MAX_BYTES
         self._blocks: dict[int, bytes] = {}
         self._position = 0
@@ -219,18 +222,10 @@ class RangeReader(io.RawIOBase):
         if self._left_bytes < _BLOCK_BYTES:
             msg = f"more than {MAX_BYTES // 1024**2} MiB would have to be read"
             raise OmniEditError(msg)
-        self._check_time()
-        with followed(
-            self._http,
-            self._url,
-            what="clip",
-            headers={"range": f"bytes={first}-{first + _BLOCK_BYTES - 1}"},
-            deadline=self._deadline,
-            allow_internal=self._allow_internal,
-        ) as reply:
+        with self._link.open({"range": f"bytes={first}-{first + _BLOCK_BYTES - 1}"}) as reply:
             body = self._body(reply, first)
             # Request the next block from the URL that this one came from.
-            self._url = reply.url
+            self._link = self._link._replace(url=reply.url)
             return body
 
     def _body(self, reply: "StreamedReply", first: int) -> bytes:
@@ -239,30 +234,27 @@ class RangeReader(io.RawIOBase):
             self._refuse_web_page(reply.beginning(_HEAD_BYTES), host)
             msg = f"{host} does not support range requests"
             raise OmniEditError(msg)
-        found = CONTENT_RANGE.fullmatch(reply.headers.get("content-range", ""))
-        is_block = found is not None and found[1] is not None and int(found[1]) == first
-        if status != HTTPStatus.PARTIAL_CONTENT or found is None or not is_block:
+        found = reply.content_range
+        if status != HTTPStatus.PARTIAL_CONTENT or found is None or found.start != first:
             msg = f"{host} answered {status} instead of part of the clip"
             raise OmniEditError(msg)
-        encoding = reply.headers.get("content-encoding", "identity")
-        version = f"{found[3]} {reply.headers.get('etag', '')}"
-        if encoding != "identity" or self._version not in {None, version}:
+        version = f"{found.total_bytes} {reply.headers.get('etag', '')}"
+        if reply.encoding or self._version not in {None, version}:
             msg = f"the file at {host} changed while it was read"
             raise OmniEditError(msg)
-        expected = min(int(found[2]) + 1 - first, _BLOCK_BYTES)
+        expected = min(found.end - first, _BLOCK_BYTES)
         body = b""
         for chunk in reply.transfer():
             body += chunk
             if len(body) >= expected:
                 break
-            self._check_time()
         self._left_bytes -= len(body)
-        if len(body) < min(_BLOCK_BYTES, int(found[3]) - first):
+        if len(body) < min(_BLOCK_BYTES, found.total_bytes - first):
             msg = f"{host} sent less than it announced"
             raise OmniEditError(msg)
         if first == 0:
             self._refuse_web_page(body, host)
-        self._version, self.size_bytes = version, int(found[3])
+        self._version, self.size_bytes = version, found.total_bytes
         return body[:expected]
 
     def _refuse_web_page(self, head: bytes, host: str) -> None:
@@ -271,26 +263,6 @@ class RangeReader(io.RawIOBase):
             hint = "fetch the video first, e.g. with yt-dlp, and give the file"
             self.refusal = InvalidInputError(msg, code="web_page", hint=hint)
             raise self.refusal
-
-    def _check_time(self) -> None:
-        if self._http.clock() >= self._deadline:
-            msg = f"reading took longer than {self._http.policy.clip_timeout_s:g} s"
-            raise OmniEditError(msg)
-
-
-def _redirected(url: str, location: str, what: str) -> str:
-    try:
-        target = urljoin(url, location) if location else ""
-        is_downgrade = urlsplit(url).scheme == "https" and urlsplit(target).scheme == "http"
-    except ValueError:
-        target, is_downgrade = "", False
-    if not target:
-        msg = f"the {what} link redirects to nowhere"
-        raise _unsafe_link(msg)
-    if is_downgrade:
-        msg = f"the {what} link redirects from https to http, which is not followed"
-        raise _unsafe_link(msg)
-    return target
 
 
 def _unsafe_link(message: str) -> InvalidInputError:

@@ -23,14 +23,7 @@ _URL_FORM: Final = "a URL is written https://HOST/PATH"
 _CALLBACK_HINT: Final = "name a public address, such as https://example.com/hook"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _INTERNAL_SUFFIXES: Final = (".local", ".internal", ".localdomain", ".home.arpa")
-_LOOPBACK_NAMES: Final = frozenset(
-    {
-        "localhost",
-        "localhost.localdomain",
-        "ip6-localhost",
-        "ip6-loopback",
-    }
-)
+_LOOPBACK_NAMES: Final = {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"}
 _VIDEO_SITES: Final = (
     ".youtube.com",
     ".youtube-nocookie.com",
@@ -54,10 +47,6 @@ _VIDEO_SITES: Final = (
     ".loom.com",
 )
 """Sites whose URLs lead to pages; their video files are on other hosts or have a video suffix."""
-_IPV4_NUMBER: Final = re.compile(
-    r"0x(?P<hex>[0-9a-f]*)|0(?P<octal>[0-7]+)|(?P<decimal>[0-9]+)", re.ASCII
-)
-_BASES: Final = {"hex": 16, "octal": 8, "decimal": 10}
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 """All public IPv6 addresses (RFC 4291, 2.4); the others embed IPv4 addresses or are internal."""
@@ -239,16 +228,12 @@ def _parse_ipv6(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | No
 
 
 def _parse_ipv4(name: str) -> ipaddress.IPv4Address | None:
-    """Return the address given by one to four decimal, octal or hex numbers (WHATWG URL, 3.5)."""
-    parts = name.split(".")
-    if len(parts) > 4:  # noqa: PLR2004 - an IPv4 address has four parts
+    """Return the address given by one to four decimal, octal or hex numbers, as resolvers do."""
+    if not name[:1].isdigit():
         return None
-    value = 0
-    for index, part in enumerate(parts):
-        found = _IPV4_NUMBER.fullmatch(part)
-        if found is None or found.lastgroup is None:
-            return None
-        number = int(found[found.lastgroup] or "0", _BASES[found.lastgroup])
-        is_last = index == len(parts) - 1
-        value += number if is_last else number << (8 * (3 - index))
-    return ipaddress.IPv4Address(value) if value <= 0xFFFF_FFFF else None  # noqa: PLR2004 - 32 bits
+    import socket  # noqa: PLC0415 - most URLs name no address
+
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(name))
+    except (OSError, ValueError):  # ValueError: a null character
+        return None

@@ -7,11 +7,15 @@ from typing import Final, TypeAlias
 ReadAt: TypeAlias = Callable[[int, int], bytes]
 """Returns bytes from an offset, up to a number of them; fewer at the end of the file."""
 
+MP4_HEAD_BYTES: Final = 8
+"""The number of bytes that `is_mp4` needs."""
+
 _HEADER_BYTES: Final = 8
 _LARGE_HEADER_BYTES: Final = 16
 _REST_OF_FILE: Final = 0
 _LARGE_SIZE_FOLLOWS: Final = 1
 _MOST_BOXES: Final = 100_000
+_LONGEST_FTYP_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,3 +50,24 @@ def boxes(read_at: ReadAt, end: int, *, start: int = 0) -> Iterator[Box]:
         if not content <= box_end < end:
             return
         offset = box_end
+
+
+def is_mp4(head: bytes) -> bool:
+    """Return whether a file that begins like this may be an MP4: its first box is `ftyp`."""
+    size_bytes = int.from_bytes(head[:4])
+    return head[4:8] == b"ftyp" and _HEADER_BYTES <= size_bytes <= _LONGEST_FTYP_BYTES
+
+
+def is_whole_mp4(read_at: ReadAt, size_bytes: int) -> bool:
+    """Return whether a file of this size consists of complete boxes, with an index and media.
+
+    Fewer bytes than a box header may follow the last box.
+    """
+    end = 0
+    seen: set[bytes] = set()
+    for box in boxes(read_at, size_bytes):
+        if box.end < box.content:
+            return False
+        seen.add(box.kind)
+        end = box.end
+    return 0 <= size_bytes - end < _HEADER_BYTES and {b"moov", b"mdat"} <= seen

@@ -47,6 +47,7 @@ _CLIENT: Final = """
 import json, os, pty, random, sys, threading, time
 from tests.benchmarks.memory import peak_kib
 from pathlib import Path
+from omniedit.downloads.placement import Placement
 from omniedit.downloads.transfer import Downloader
 from omniedit.events import Working
 from omniedit.http.client import HttpClient
@@ -71,7 +72,7 @@ with HttpClient() as http, watch(printer, board, sandbox=False) as observe:
         observe(event)
 
     began = time.perf_counter()
-    Downloader(http, sleep=time.sleep, jitter=random.random).download(
+    Downloader(http, placement=Placement(sleep=time.sleep), sleep=time.sleep, jitter=random.random).download(
         url, target, task_id="task-1", overwrite=True, on_retry=lambda *_: None,
         on_progress=lambda done, total: report(Working(
             name=target.name, what="downloading", done=done, total=total, is_transfer=True,

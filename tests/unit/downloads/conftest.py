@@ -128,11 +128,11 @@ class Bench:
             policy=policy,
             clock=self.clock,
         )
-        self.downloader = Downloader(
-            self.http, sleep=self.slept.append, jitter=lambda: 0.0, system=system
-        )
         self.placement = Placement(
             sleep=self.slept.append, budget_s=policy.busy_budget_s, system=system
+        )
+        self.downloader = Downloader(
+            self.http, placement=self.placement, sleep=self.slept.append, jitter=lambda: 0.0
         )
 
     def clock(self) -> float:

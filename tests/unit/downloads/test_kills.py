@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from omniedit.downloads.placement import Placement
 from omniedit.downloads.transfer import Downloader
 from omniedit.http.client import HttpClient
 
@@ -32,13 +33,14 @@ _STEPS = ("open", "os.")
 _SCRIPT = """
 import random, sys, time
 from pathlib import Path
+from omniedit.downloads.placement import Placement
 from omniedit.downloads.transfer import Downloader
 from omniedit.errors import TargetExistsError
 from omniedit.http.client import HttpClient
 
 with HttpClient() as http:
     try:
-        saved = Downloader(http, sleep=time.sleep, jitter=random.random).download(
+        saved = Downloader(http, placement=Placement(sleep=time.sleep), sleep=time.sleep, jitter=random.random).download(
             sys.argv[1], Path(sys.argv[2]), task_id="task-1-abcdef",
             on_progress=lambda *_: None, on_retry=lambda *_: None,
         )
@@ -149,7 +151,9 @@ def test_concurrent_threads_saving_one_target_all_succeed(
 
     def save() -> SavedFile:
         with HttpClient() as http:
-            return Downloader(http, sleep=sleep, jitter=random.random).download(
+            return Downloader(
+                http, placement=Placement(sleep=sleep), sleep=sleep, jitter=random.random
+            ).download(
                 url,
                 tmp_path / "out.mp4",
                 task_id="task-1-abcdef",

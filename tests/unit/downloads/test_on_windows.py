@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from omniedit.downloads.part import PartFile, Version, open_part
-from omniedit.downloads.placement import check_writable, saved_file
+from omniedit.downloads.part import PartFile, Version
+from omniedit.downloads.placement import Placement, check_writable, saved_file
 from omniedit.errors import LocalError, TargetExistsError
 from omniedit.system.windows import PATIENCE_S
 from tests.systems import windows
@@ -29,13 +29,7 @@ def bench(make_bench: Callable[..., Bench]) -> Bench:
 
 
 def _open(bench: Bench) -> PartFile:
-    part = open_part(
-        bench.folder / bench.PART,
-        bench.target,
-        overwrite=False,
-        sleep=bench.slept.append,
-        system=WINDOWS,
-    )
+    part = bench.placement.open_part(bench.target, bench.TASK_ID, overwrite=False)
     assert part is not None
     return part
 
@@ -153,9 +147,8 @@ def test_waiting_for_another_download_of_the_target_succeeds(bench: Bench, origi
             with other:
                 bench.placement.place(other, bench.target, overwrite=False)
 
-    part = open_part(
-        bench.folder / bench.PART, bench.target, overwrite=False, sleep=sleep, system=WINDOWS
-    )
+    placement = Placement(sleep=sleep, system=WINDOWS)
+    part = placement.open_part(bench.target, bench.TASK_ID, overwrite=False)
 
     assert part is None
     assert len(waits) == 3

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from omniedit.downloads.part import is_whole_mp4
 from omniedit.errors import LocalError
 from tests.systems import linux
 
@@ -15,42 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.unit.downloads.conftest import Bench
-
-
-def box(kind: bytes, content: bytes = b"") -> bytes:
-    return (8 + len(content)).to_bytes(4, "big") + kind + content
-
-
-FTYP, MOOV, MDAT = box(b"ftyp", b"mp42"), box(b"moov", b"index"), box(b"mdat", b"frames")
-LARGE = (1).to_bytes(4, "big") + b"mdat" + (22).to_bytes(8, "big") + b"frames"
-OPEN = (0).to_bytes(4, "big") + b"mdat" + b"frames to the end"
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        pytest.param(FTYP + MOOV + MDAT, True, id="index-first"),
-        pytest.param(FTYP + MDAT + MOOV, True, id="index-last"),
-        pytest.param(FTYP + LARGE + MOOV, True, id="64-bit-size"),
-        pytest.param(FTYP + MOOV + OPEN, True, id="open-ended-last-box"),
-        pytest.param(
-            FTYP + MOOV + MDAT + bytes(7), True, id="trailing-bytes-shorter-than-a-header"
-        ),
-        pytest.param(FTYP + MOOV + MDAT[:-1], False, id="truncated-media"),
-        pytest.param(FTYP + MDAT + MOOV[:-1], False, id="truncated-index"),
-        pytest.param(FTYP + MDAT + MOOV[:5], False, id="truncated-header"),
-        pytest.param(FTYP + MDAT, False, id="no-index"),
-        pytest.param(FTYP + MOOV, False, id="no-media"),
-        pytest.param(FTYP + LARGE[:12], False, id="truncated-large-header"),
-        pytest.param(FTYP + MOOV + MDAT + b"\0\0\0\x03junk", False, id="impossible-box-size"),
-        pytest.param(b"", False, id="empty"),
-    ],
-)
-def test_the_boxes_show_whether_an_mp4_is_complete(content: bytes, *, expected: bool) -> None:
-    def read_at(offset: int, size_bytes: int) -> bytes:
-        return content[offset : offset + size_bytes]
-
-    assert is_whole_mp4(read_at, len(content)) is expected
 
 
 def _give_away(bench: Bench, name: str) -> None:

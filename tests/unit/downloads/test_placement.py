@@ -19,10 +19,9 @@ from omniedit.downloads.part import (
     Version,
     disk_error,
     hidden_path,
-    open_part,
     part_path,
 )
-from omniedit.downloads.placement import check_writable, make_folder, verify
+from omniedit.downloads.placement import Placement, check_writable, make_folder, verify
 from omniedit.downloads.transfer import Downloader
 from omniedit.errors import LocalError, TargetBusyError, TargetExistsError
 from omniedit.policy import DEFAULT
@@ -355,8 +354,8 @@ def test_force_after_a_kill_after_placing_downloads_again(bench: Bench, origin: 
 
 
 def _part_held_elsewhere(bench: Bench, system: System = THIS_SYSTEM) -> PartFile:
-    path = bench.folder / bench.PART
-    part = open_part(path, bench.target, overwrite=False, sleep=lambda _: None, system=system)
+    placement = Placement(sleep=lambda _: None, system=system)
+    part = placement.open_part(bench.target, bench.TASK_ID, overwrite=False)
     assert part is not None
     part.begin(Version(url_path="/results/clip.mp4", etag='"v1"', total_bytes=5000))
     return part
@@ -376,7 +375,9 @@ def test_waiting_for_another_download_of_the_target_succeeds(
                 other.append(origin.content)
                 bench.placement.place(other, bench.target, overwrite=overwrite)
 
-    downloader = Downloader(bench.http, sleep=sleep, jitter=random.random)
+    downloader = Downloader(
+        bench.http, placement=Placement(sleep=sleep), sleep=sleep, jitter=random.random
+    )
     saved = downloader.download(
         bench.URL,
         bench.target,
@@ -394,7 +395,12 @@ def test_waiting_for_another_download_of_the_target_succeeds(
 def test_the_part_of_a_process_that_died_is_resumed(bench: Bench, origin: Origin) -> None:
     other = _part_held_elsewhere(bench)
     other.append(origin.content[:2000])
-    downloader = Downloader(bench.http, sleep=lambda _: other.close(), jitter=random.random)
+    downloader = Downloader(
+        bench.http,
+        placement=Placement(sleep=lambda _: other.close()),
+        sleep=lambda _: other.close(),
+        jitter=random.random,
+    )
 
     downloader.download(
         bench.URL,
@@ -520,7 +526,7 @@ def test_a_failed_sync_is_an_error_and_keeps_the_part(bench: Bench) -> None:
     part = _complete_part(bench)
     path = part.path
     reading, writing = os.pipe()  # a pipe cannot be synced
-    os.dup2(writing, part._descriptor)
+    os.dup2(writing, part._file.fileno())
 
     with pytest.raises(LocalError):
         part.sync()

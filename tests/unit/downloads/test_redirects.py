@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from omniedit.downloads.placement import Placement
 from omniedit.downloads.transfer import Downloader
 from omniedit.errors import InvalidInputError, NotConnectedError, ResultGoneError
 from omniedit.http.client import HttpClient
@@ -57,7 +58,11 @@ def test_a_link_to_an_internal_address_is_not_fetched(
     bench: Bench, origin: Origin, host: str
 ) -> None:
     downloader = Downloader(
-        bench.http, sleep=bench.slept.append, jitter=random.random, allow_internal=False
+        bench.http,
+        placement=Placement(sleep=bench.slept.append),
+        sleep=bench.slept.append,
+        jitter=random.random,
+        allow_internal=False,
     )
 
     with pytest.raises(ResultGoneError, match="which omniedit does not contact") as caught:
@@ -79,7 +84,13 @@ def test_a_name_with_an_internal_address_is_not_a_gone_result(tmp_path: Path) ->
         HttpClient(policy=policy, resolve=lambda *_: ["127.0.0.1"]) as http,
         pytest.raises(NotConnectedError, match="leads to an address of this machine") as caught,
     ):
-        Downloader(http, sleep=lambda _: None, jitter=random.random, allow_internal=False).download(
+        Downloader(
+            http,
+            placement=Placement(sleep=lambda _: None),
+            sleep=lambda _: None,
+            jitter=random.random,
+            allow_internal=False,
+        ).download(
             "http://cdn.example/a.mp4",
             tmp_path / "out.mp4",
             on_progress=lambda *_: None,
@@ -118,7 +129,12 @@ def test_an_unusable_proxy_is_not_a_gone_result(
     monkeypatch.setenv("HTTP_PROXY", "socks9://proxy")
 
     with HttpClient() as http, pytest.raises(InvalidInputError, match="HTTP_PROXY"):
-        Downloader(http, sleep=lambda _: None, jitter=random.random).download(
+        Downloader(
+            http,
+            placement=Placement(sleep=lambda _: None),
+            sleep=lambda _: None,
+            jitter=random.random,
+        ).download(
             "http://cdn.example/a.mp4",
             tmp_path / "out.mp4",
             on_progress=lambda *_: None,

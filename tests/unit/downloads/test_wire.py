@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from omniedit.downloads.placement import Placement
 from omniedit.downloads.transfer import Downloader
 from omniedit.errors import BrokenDownloadError, NetworkError, NotAVideoError, ServerError
 from omniedit.http.client import HttpClient
@@ -33,7 +34,12 @@ def content(make_bench: Callable[[], Bench]) -> bytes:
 
 def _save(url: str, target: Path, policy: Policy = DEFAULT) -> SavedFile:
     with HttpClient(policy=policy) as http:
-        return Downloader(http, sleep=lambda _: None, jitter=random.random).download(
+        return Downloader(
+            http,
+            placement=Placement(sleep=lambda _: None),
+            sleep=lambda _: None,
+            jitter=random.random,
+        ).download(
             url,
             target,
             task_id="task-1-abcdef",

@@ -7,8 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from omniedit.downloads.part import BUSY_PAUSE_S, open_part, part_path
-from omniedit.downloads.placement import saved_file
+from omniedit.downloads.placement import BUSY_PAUSE_S, Placement, saved_file
 from omniedit.edits.edit import EditOptions, edit
 from omniedit.edits.save import save, task_with_links
 from omniedit.edits.targets import Destination, Target
@@ -153,7 +152,7 @@ def test_copying_a_result_waits_for_another_process_as_long_as_the_policy_says()
     session = BenchSession(policy=DEFAULT._replace(busy_budget_s=5.0))
     Path("saved.mp4").write_bytes(video_of("task-1"))
     saved, target = saved_file(Path("saved.mp4")), Path("copy.mp4").absolute()
-    part = open_part(part_path(target, saved.sha256), target, overwrite=False, sleep=session.sleep)
+    part = Placement(sleep=session.sleep).open_part(target, saved.sha256, overwrite=False)
     assert part is not None
 
     with part, pytest.raises(TargetBusyError):
@@ -165,9 +164,7 @@ def test_copying_a_result_waits_for_another_process_as_long_as_the_policy_says()
 def test_waiting_for_another_download_keeps_to_the_deadline(tmp_path: Path) -> None:
     session = BenchSession(folder=tmp_path / "private")
     target = Target(path=Path("out.mp4").absolute(), shown="out.mp4")
-    part = open_part(
-        part_path(target.path, "task-1"), target.path, overwrite=False, sleep=session.sleep
-    )
+    part = Placement(sleep=session.sleep).open_part(target.path, "task-1", overwrite=False)
     assert part is not None
 
     with part, pytest.raises(WaitTimeoutError, match="is completed, but time ran out"):

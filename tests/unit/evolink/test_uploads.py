@@ -190,7 +190,9 @@ def _refused(status: int, words: str) -> httpx.Response:
     ("reply", "error", "message"),
     [
         pytest.param(_refused(400, "bad name"), RequestRefusedError, "bad name", id="400"),
-        pytest.param(_refused(401, "no"), AuthenticationError, "refuses the key: no", id="401"),
+        pytest.param(
+            _refused(401, "no"), AuthenticationError, "the file service answered: no", id="401"
+        ),
         pytest.param(_refused(402, "empty"), QuotaError, "empty", id="402"),
         pytest.param(_refused(403, "no"), AuthenticationError, "no", id="403"),
         pytest.param(

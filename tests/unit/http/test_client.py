@@ -135,9 +135,11 @@ def test_an_untrusted_certificate_hints_at_ssl_cert_file() -> None:
 
 def test_a_body_is_read_up_to_16_mib() -> None:
     most_bytes = DEFAULT.max_reply_bytes
-    body = Trickle(iter([b"x" * most_bytes]))
+    body = Trickle(iter([b'"', b"x" * (most_bytes - 2), b'"']))
     with client_of(lambda _: httpx.Response(200, stream=body)) as client:
-        assert len(client.request("GET", URL).body) == most_bytes == 16 * 1024**2
+        text = client.request("GET", URL).json
+        assert isinstance(text, str)
+        assert len(text) + 2 == most_bytes == 16 * 1024**2
 
     endless = Trickle(b"x" * 65536 for _ in range(40 * 16))
     with (
@@ -269,7 +271,7 @@ def test_an_echoed_key_is_removed_from_reply_and_trace(
     with client_of(Echo(reply), trace) as client:
         found = client.request("GET", URL, headers={"authorization": f"Bearer {KEY}"})
 
-    assert KEY not in json.dumps([dict(found.headers), found.body.decode(errors="replace")])
+    assert KEY not in json.dumps(dict(found.headers))
     assert KEY not in str([*map(sanitize, _strings(found.json))])
     assert KEY not in "\n".join(trace)
 

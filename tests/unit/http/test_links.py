@@ -12,7 +12,7 @@ import pytest
 
 from omniedit.errors import InvalidInputError
 from omniedit.http.client import HttpClient
-from omniedit.http.links import MAX_BYTES, Incomplete, RangeReader, look_at_url
+from omniedit.http.links import MAX_BYTES, Incomplete, Link, RangeReader, look_at_url
 from omniedit.policy import DEFAULT
 from tests.unit.http.hostile import ENDLESS, TINY, Answer, HostileServer
 
@@ -59,8 +59,10 @@ def reader_over(
     allow_internal: bool = False,
     clock: Callable[[], float] | None = None,
 ) -> RangeReader:
-    http = HttpClient(transport=httpx.MockTransport(handler), clock=clock or Clock())
-    return RangeReader(http, url, allow_internal=allow_internal)
+    clock = clock or Clock()
+    http = HttpClient(transport=httpx.MockTransport(handler), clock=clock)
+    deadline = clock() + DEFAULT.clip_timeout_s
+    return RangeReader(Link(http, url, "clip", deadline, allow_internal))
 
 
 def look(handler: Handler, read: Callable[[RangeReader], Any], *, url: str = URL) -> Any:
@@ -142,7 +144,7 @@ def test_reading_stops_after_3_seconds_and_says_so() -> None:
     file = reader_over(slow, clock=clock)
 
     assert len(read_all(file)) == 2 * BLOCK
-    assert file.failure == "reading took longer than 3 s"
+    assert file.failure == "media.example did not answer in time"
 
 
 @pytest.mark.parametrize(
@@ -304,7 +306,7 @@ def test_a_redirect_to_an_internal_address_is_incomplete() -> None:
 def test_a_name_with_an_internal_address_is_incomplete() -> None:
     http = HttpClient(resolve=lambda *_: ["10.0.0.1"])
 
-    file = RangeReader(http, "http://media.example/a.mp4", allow_internal=False)
+    file = RangeReader(Link(http, "http://media.example/a.mp4", "clip", allow_internal=False))
 
     assert file.read(8) == b""
     assert "which omniedit does not contact" in (file.failure or "")

@@ -7,7 +7,7 @@ import pytest
 
 from omniedit.errors import InvalidInputError
 from omniedit.http.client import HttpClient
-from omniedit.http.links import MAX_REDIRECTS, followed
+from omniedit.http.links import MAX_REDIRECTS, Link
 
 URL = "https://cdn.example/results/clip.mp4?signature=one"
 
@@ -29,9 +29,8 @@ class Host:
     def follow(self, url: str = URL, *, allow_internal: bool = True) -> str:
         """Return the URL that answered after all redirects."""
         http = HttpClient(transport=httpx.MockTransport(self))
-        with followed(
-            http, url, what="result", headers={"range": "bytes=3-"}, allow_internal=allow_internal
-        ) as reply:
+        link = Link(http, url, "result", allow_internal=allow_internal)
+        with link.open({"range": "bytes=3-"}) as reply:
             return reply.url
 
     @property
