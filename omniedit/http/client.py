@@ -246,9 +246,9 @@ class HttpClient:
     ) -> Reply:
         """Send a request and read the whole reply.
 
+        Redirects are not followed.
+
         Args:
-            method: The HTTP method.
-            url: Absolute; redirects are not followed.
             headers: Added to the client's own. From now on, a key in `authorization` is redacted
                 from all replies and traces.
             content: The body. While an iterable is being sent, only the stall rule applies.
@@ -289,15 +289,10 @@ class HttpClient:
         deadline: float | None = None,
         allow_internal: bool = True,
     ) -> Generator[StreamedReply]:
-        """Send a request and yield the reply before its body is read.
+        """Send a request as `request` does, and yield the reply before its body is read.
 
         Args:
-            method: The HTTP method.
-            url: Absolute; redirects are not followed.
-            headers: Added to the client's own.
-            content: The body.
             timeout_s: For the reply's headers, and for its body unless it is read as a transfer.
-            deadline: The caller's own, a monotonic instant.
             allow_internal: Allow addresses of this machine and its network.
 
         Raises:
@@ -325,14 +320,14 @@ class HttpClient:
             response = client.send(request, stream=True)
             self._has_connected = True
             try:
-                found = self._redacted(response.headers)
-                self._trace_reply(response.status_code, found, began)
+                status = response.status_code
+                found = httpx.Headers(
+                    [(name, self._redact(text)) for name, text in response.headers.multi_items()],
+                    encoding="utf-8",
+                )
+                self._trace_reply(status, found, began)
                 yield StreamedReply(
-                    status=response.status_code,
-                    headers=found,
-                    url=url,
-                    response=response,
-                    timer=timer,
+                    status=status, headers=found, url=url, response=response, timer=timer
                 )
             finally:
                 response.close()
@@ -425,12 +420,6 @@ class HttpClient:
         # A lone surrogate cannot be written to a file.
         return self._redact(_SURROGATE.sub("\ufffd", text))
 
-    def _redacted(self, headers: httpx.Headers) -> httpx.Headers:
-        values = "\n".join(headers.values())
-        if self._redact(values) == values:
-            return headers
-        return httpx.Headers([(name, self._redact(value)) for name, value in headers.multi_items()])
-
     def _trace_line(self, line: str) -> None:
         if self._trace:
             self._trace(self._redact(line))
@@ -439,12 +428,6 @@ class HttpClient:
         return f"{round((self.clock() - began) * 1000)} ms"
 
     def _raise_mapped(self, error: Exception, url: str) -> NoReturn:
-        """Raise an error of httpx or of the timer as one of ours.
-
-        Raises:
-            NetworkError: If the connection broke or was never established.
-            UnreadableReplyError: If the URL cannot be requested or the reply cannot be decoded.
-        """
         reason = self._redact(str(error))
         # A traceback shows the cause, which may quote a key from the reply, or the URL.
         is_quotable = reason == str(error) and not isinstance(error, UnicodeError)

@@ -290,6 +290,15 @@ def _strings(value: object) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize("server", ["caf\u00e9".encode("latin-1"), "caf\u00e9".encode()])
+def test_a_header_may_hold_any_character(server: bytes) -> None:
+    headers = [(b"server", server), (b"x-request-id", KEY.encode())]
+    with client_of(lambda _: httpx.Response(200, headers=headers)) as client:
+        found = client.request("GET", URL, headers={"authorization": f"Bearer {KEY}"})
+
+    assert (found.headers["server"], found.headers["x-request-id"]) == ("caf\u00e9", "***")
+
+
 def test_a_key_echoed_by_a_later_reply_is_removed_too() -> None:
     with client_of(
         Echo(lambda key: httpx.Response(200, json={"url": f"https://a/{key}"}))
