@@ -101,9 +101,10 @@ class ReplyHead:
     @property
     def content_length(self) -> int | None:
         """`Content-Length`, unless the body is framed otherwise."""
-        text = self.headers.get("content-length", "").strip()
-        is_chunked = "transfer-encoding" in self.headers
-        return int(text) if _LENGTH.fullmatch(text) and not is_chunked else None
+        if "transfer-encoding" in self.headers:
+            return None
+        found = _LENGTH.fullmatch(self.headers.get("content-length", "").strip())
+        return int(found[0]) if found else None
 
     @property
     def encoding(self) -> str | None:
@@ -389,9 +390,7 @@ class HttpClient:
             raise LocalError(msg, code="certificates", hint=hint) from None
         except (ValueError, ImportError, httpx.InvalidURL):
             # The exception quotes the proxy's URL, which may hold a password.
-            msg = (
-                "the proxy variables (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) hold an invalid proxy URL"
-            )
+            msg = "the proxy variables (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) hold an invalid URL"
             hint = "set them to a URL such as http://proxy.example.com:8080, or unset them"
             raise InvalidInputError(msg, code="invalid_proxy", hint=hint) from None
         if self._transport is None:
@@ -408,7 +407,7 @@ class HttpClient:
 
     def _keep_secret(self, headers: Mapping[str, str] | None) -> None:
         secret = (headers or {}).get("authorization", "").rpartition(" ")[2]
-        if len(secret) >= _SHORTEST_SECRET and secret not in self._secrets:
+        if len(secret) >= _SHORTEST_SECRET:
             self._secrets |= {secret}
 
     def _redact(self, text: str) -> str:
