@@ -1,8 +1,9 @@
-"""Finding records in the journal: by reference, by filter, or because they are not saved yet."""
+"""The edits in the journal or the account: found, listed, not saved yet, and what they cost."""
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,7 +23,16 @@ from omniedit.errors import (
     TaskNotFoundError,
 )
 from omniedit.journal.reading import is_present
-from omniedit.models import LAST, AttemptState, Record, Task, TaskStatus, is_task_id, task_name
+from omniedit.models import (
+    LAST,
+    MODELS,
+    AttemptState,
+    Record,
+    Task,
+    TaskStatus,
+    is_task_id,
+    task_name,
+)
 
 SHORTEST_END: Final = 6
 KNOWN_TASKS_HINT: Final = Hint("{} shows the tasks known here", "list")
@@ -33,6 +43,11 @@ _OTHER_STATES: Final = {
     "done": TaskStatus.COMPLETED,
 }
 """What other tools call a state, and our name for it."""
+GROUPINGS: Final = ("month", "day", "clip", "model")
+"""What bills can be grouped by."""
+_MOST_OPEN: Final = 1000
+_DIGITS: Final = 6
+"""Decimals kept in a sum; credits have fewer, so anything beyond is floating-point noise."""
 
 
 def find_records(session: Session, references: Sequence[str], *, command: str) -> list[Record]:
@@ -49,25 +64,18 @@ def find_records(session: Session, references: Sequence[str], *, command: str) -
         NoSuchReferenceError: If a reference matches several tasks, or `last` matches none.
         OmniEditError: If the newest attempt has no task: the error it ended with.
     """
-    records = [
-        _find_last(session, command=command)
-        if reference == LAST
-        else _find_task(session, reference)
-        for reference in references or [LAST]
-    ]
-    unique = {record.task_id: record for record in records}
-    return list(unique.values())
+    records: dict[str | None, Record] = {}
+    for reference in references or [LAST]:
+        is_last = reference == LAST
+        record = _find_last(session, command) if is_last else _find_task(session, reference)
+        records[record.task_id] = record
+    return list(records.values())
 
 
-def _find_last(session: Session, *, command: str) -> Record:
-    """Return the newest attempt of this context, which has a task, and name it on stderr.
-
-    Raises:
-        NoSuchReferenceError: If there is no attempt, or the newest command made several.
-        OutcomeUnknownError: If the attempt may or may not have been accepted.
-        OmniEditError: If the attempt was refused: the refusal.
-    """
-    call = session.journal.last_call(session.context) if session.context else None
+def _find_last(session: Session, command: str) -> Record:
+    """Return the newest attempt of this context, which has a task, and name it on stderr."""
+    context = session.context or ""
+    call = session.journal.last_call(context)
     if call is None:
         msg = "no task has been submitted from here yet"
         raise NoSuchReferenceError(msg, hint="name a task ID, or submit an edit first")
@@ -78,26 +86,21 @@ def _find_last(session: Session, *, command: str) -> Record:
         raise NoSuchReferenceError(msg, hint=Hint(words, "download --all -o saved/", "list"))
     if record.task is None:
         error = _error_of(record)
-        _add_newest_accepted(session, error, command=command)
+        accepted = session.journal.last_accepted(context)
+        if accepted is not None:
+            _name_in_hint(error, command.replace("TASK", str(accepted.task_id), 1))
         raise error
     where = "" if record.origin == session.origin else f", submitted at {record.origin}"
     session.note(f"{task_name(record.task_id)} (the newest{where})")
     return record
 
 
-def _add_newest_accepted(session: Session, error: OmniEditError, *, command: str) -> None:
-    """Add to the error's hint the same command for the newest task that was accepted."""
-    accepted = session.journal.last_accepted(session.context) if session.context else None
-    if accepted is None:
-        return
-    line = command.replace("TASK", str(accepted.task_id), 1)
-    settles = error.hint if isinstance(error, OutcomeUnknownError) else None
-    if isinstance(settles, Hint):
-        error.hint = Hint(
-            f"{settles.text}; the newest accepted task: {{}}", *settles.commands, line
-        )
-    else:
-        error.hint = Hint("the newest accepted task: {}", line)
+def _name_in_hint(error: OmniEditError, command: str) -> None:
+    """Add to the hint the command for the newest task that was accepted."""
+    words, commands = "the newest accepted task: {}", [command]
+    if isinstance(error, OutcomeUnknownError) and isinstance(error.hint, Hint):
+        words, commands = f"{error.hint.text}; {words}", [*error.hint.commands, command]
+    error.hint = Hint(words, *commands)
 
 
 def _error_of(record: Record) -> OmniEditError:
@@ -110,9 +113,8 @@ def _error_of(record: Record) -> OmniEditError:
         msg = f"submission {request_id} may or may not have been accepted"
         if record.error:
             msg += f": {record.error.message.removeprefix(f'{msg}: ')}"
-        msg = f"the newest {msg}"
         hint = Hint("{} settles it without paying twice", record.resume_command)
-        return OutcomeUnknownError(msg, hint=hint, request_id=request_id)
+        return OutcomeUnknownError(f"the newest {msg}", hint=hint, request_id=request_id)
     error = record.refusal
     is_own = isinstance(error, InvalidInputError | LocalError | MissingKeyError)
     if is_own:
@@ -123,37 +125,41 @@ def _error_of(record: Record) -> OmniEditError:
 
 
 def _find_task(session: Session, reference: str) -> Record:
-    """Return the record of a task named by its ID or the end of it.
+    """Return the record of a task named by its ID or the end of it."""
+    try:
+        record = _find_known(session, reference)
+    except JournalError as error:
+        # Carry on without the journal: the service only needs the ID.
+        session.warn(error.message)
+        record = None
+    if record is None:
+        task = Task(task_id=reference, status=None)
+        return Record(request_id=None, task=task, status=None, created_at=session.now())
+    if record.task is None:
+        raise _no_task_of(record)
+    return record
+
+
+def _find_known(session: Session, reference: str) -> Record | None:
+    """Return the only record whose task ID, or else request ID, is the reference or ends with it.
 
     Raises:
         InvalidInputError: If the reference cannot be a task ID.
-        NoSuchReferenceError: If it matches several tasks, or an attempt without a task.
+        NoSuchReferenceError: If it matches several records.
     """
     if not is_task_id(reference):
         msg = "a task ID is 1 to 128 characters of `A-Z a-z 0-9 . _ -`"
         raise InvalidInputError(msg, code="invalid_task_reference", hint=KNOWN_TASKS_HINT)
-    try:
-        exact = session.journal.find_task(reference)
-        if exact is not None:
-            return exact
-        ending = (
-            session.journal.tasks_ending_with(reference) if len(reference) >= SHORTEST_END else []
-        )
-        attempt = None if ending else _attempt_ending_with(session, reference)
-    except JournalError as error:
-        # Carry on without the journal: the service only needs the ID.
-        session.warn(error.message)
-        ending, attempt = [], None
-    if len(ending) > 1:
-        shown = ", ".join(str(record.task_id) for record in ending[:5])
-        msg = f"{len(ending)} tasks end with {reference}: {shown}"
+    exact = session.journal.find_task(reference)
+    if exact is not None or len(reference) < SHORTEST_END:
+        return exact
+    matches = session.journal.ending_with(reference)
+    if len(matches) > 1:
+        what = "tasks" if all(record.task for record in matches) else "tasks or submissions"
+        shown = ", ".join(str(record.task_id or record.request_id) for record in matches[:5])
+        msg = f"{len(matches)} {what} end with {reference}: {shown}"
         raise NoSuchReferenceError(msg, code="ambiguous_task", hint="give more of the ID")
-    if ending:
-        return ending[0]
-    if attempt is not None:
-        raise _no_task_of(attempt)
-    task = Task(task_id=reference, status=None)
-    return Record(request_id=None, task=task, status=None, created_at=session.now(), origin=None)
+    return matches[0] if matches else None
 
 
 def _no_task_of(attempt: Record) -> NoSuchReferenceError:
@@ -198,26 +204,21 @@ class Filters(NamedTuple):
             return False
         if self.expiring_s is not None and _link_end(record) > now + self.expiring_s:
             return False
-        if self.state is not None and not self._is_in_state(record):
+        # The service may use any status text, even one of the words we use for attempts.
+        is_ours = self.state in set(AttemptState)
+        if self.state not in {None, record.status} or (is_ours and record.task is not None):
             return False
         if self.clip is not None and self.clip.casefold() not in (record.video or "").casefold():
             return False
         return self.since is None or record.created_at >= self.since
-
-    def _is_in_state(self, record: Record) -> bool:
-        # The service may use any status text, even one of the words we use for attempts.
-        is_ours = self.state in set(AttemptState)
-        return record.status == self.state and is_ours is (record.task is None)
 
 
 class Listing(NamedTuple):
     """Rows of the journal or of the account's list, newest first."""
 
     records: Sequence[Record]
-    total: int | None = None
-    """The number of rows that pass the filters; None if unknown."""
-    failure: OmniEditError | None = None
-    """Why the service could not be asked about open tasks."""
+    total: int | None = None  # rows that pass the filters; None if unknown
+    failure: OmniEditError | None = None  # why the service could not be asked about open tasks
 
     @property
     def as_of(self) -> float | None:
@@ -236,33 +237,27 @@ def list_records(
         limit: The maximum number of rows; 0 for all.
         shows_unsent: Include attempts that were refused before anything was sent.
         is_offline: Do not contact the service.
-
-    Raises:
-        InvalidInputError: If a filter names an unknown state.
     """
     journal, hides = session.journal, not shows_unsent
     seen, failure = ({}, None) if is_offline else read_open_tasks(session)
-    has_filters = not filters.is_empty
+    most = limit if filters.is_empty else None
     records = [
         # The journal does not record progress.
         record.with_task(seen[str(record.task_id)]) if record.task_id in seen else record
-        for record in journal.recent(limit=None if has_filters else limit, skips_unsent=hides)
+        for record in journal.recent(limit=most, skips_unsent=hides)
     ]
-    if has_filters:
+    total = len(records)
+    if not filters.is_empty:
         _check_state(filters.state, records)
         records = [record for record in records if filters.keep(record, now=session.now())]
-        return Listing(records[: limit or None], len(records), failure)
-    is_cut = limit and len(records) == limit
-    total = journal.count(skips_unsent=hides) if is_cut else len(records)
+        total, records = len(records), records[: limit or None]
+    elif limit and total == limit:
+        total = journal.count(skips_unsent=hides)
     return Listing(records, total, failure)
 
 
 def _check_state(state: str | None, records: Iterable[Record]) -> None:
-    """Refuse a state that no edit can be in.
-
-    Raises:
-        InvalidInputError: If the state is neither a known one nor one that the service has used.
-    """
+    """Refuse a state that is neither a known one nor one that the service has used."""
     known = [*TaskStatus, *AttemptState]
     if state is not None and state not in known and all(each.status != state for each in records):
         from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
@@ -274,16 +269,12 @@ def _check_state(state: str | None, records: Iterable[Record]) -> None:
 
 
 def list_account(session: Session, models: Iterable[str], *, limit: int, adopt: bool) -> Listing:
-    """Return the account's tasks for some models, newest first, merged with the journal's records.
+    """Return the account's tasks of some models, newest first, merged with the journal's records.
 
     Args:
         models: The IDs of the models.
         limit: The maximum number of rows; 0 for all. With `adopt` every task is still adopted.
         adopt: Record tasks that the journal does not know.
-
-    Raises:
-        EndpointMissingError: If the service does not offer the list.
-        OmniEditError: If the list cannot be read, or a task cannot be recorded.
     """
     records: list[Record] = []
     for task in account_tasks(session, models):
@@ -295,53 +286,32 @@ def list_account(session: Session, models: Iterable[str], *, limit: int, adopt: 
 
 
 def forget(session: Session, reference: str) -> Record:
-    """Remove an edit from the journal, but not its files or its task on the service.
-
-    Args:
-        reference: A request ID, the end of one, or a task reference.
+    """Remove an edit, named by task or request ID, but not its files or its task on the service.
 
     Raises:
         NoSuchReferenceError: If the edit is not in the journal, or the reference is ambiguous.
         WaitTimeoutError: If another process is submitting it.
     """
-    attempt = session.journal.find_attempt(reference) or _attempt_ending_with(session, reference)
-    if attempt is not None and attempt.task is None:
-        # Not while another process sends it: its task would be lost.
-        request_id = str(attempt.request_id)
-        with session.sending_lock(request_id, pays=False, deadline=session.monotonic()):
-            session.journal.forget_attempt(request_id)
-        if attempt.is_unsettled:
-            session.warn(
-                f"submission {request_id} is forgotten: the next `edit` of it may pay again"
-            )
-        return attempt
-    known = attempt or session.journal.find_task(
-        str(find_records(session, [reference], command="list --forget TASK")[0].task_id)
-    )
-    if known is None:
+    record = session.journal.find_attempt(reference)
+    if record is None and reference == LAST:
+        record = _find_last(session, "list --forget TASK")
+    record = record or _find_known(session, reference)
+    if record is None:
         msg = f"{task_name(reference)} is not in the journal"
         raise NoSuchReferenceError(msg, hint=KNOWN_TASKS_HINT)
-    session.journal.forget(known)
-    if known.request_id is not None and not known.has_failed:
-        session.warn(
-            f"{task_name(known.task_id)} is forgotten: the next `edit` of it may pay again"
-        )
-    return known
-
-
-def _attempt_ending_with(session: Session, end: str) -> Record | None:
-    """Return the only attempt without a task whose request ID ends like this, if there is one.
-
-    Raises:
-        NoSuchReferenceError: If another attempt or task has the same ending.
-    """
-    if len(end) < SHORTEST_END:
-        return None
-    attempts = session.journal.attempts_ending_with(end)
-    if len(attempts) > 1 or (attempts and session.journal.tasks_ending_with(end)):
-        msg = f"several submissions or tasks end with {end}"
-        raise NoSuchReferenceError(msg, code="ambiguous_task", hint="give more of the ID")
-    return attempts[0] if attempts else None
+    if record.task is not None:
+        name, was_ours = task_name(record.task_id), record.request_id is not None
+        may_pay_again = was_ours and not record.has_failed
+        session.journal.forget(record)
+    else:
+        request_id = str(record.request_id)
+        name, may_pay_again = f"submission {request_id}", record.is_unsettled
+        # Not while another process sends it: its task would be lost.
+        with session.sending_lock(request_id, pays=False, deadline=session.monotonic()):
+            session.journal.forget_attempt(request_id)
+    if may_pay_again:
+        session.warn(f"{name} is forgotten: the next `edit` of it may pay again")
+    return record
 
 
 def unsaved_results(session: Session, *, expiring_s: float | None = None) -> Iterator[TaskOutcome]:
@@ -441,3 +411,82 @@ def _known_or_new(session: Session, task: Task, *, adopt: bool) -> Record:
         origin=session.origin,
         error=task.error,
     )
+
+
+class Expense(NamedTuple):
+    """Tasks that cost the same, grouped for a bill."""
+
+    group: str | None  # the month, day, clip or model
+    status: str | None
+    reserved: float | None
+    used: float | None
+    tasks: int = 1
+
+
+class Bill:
+    """The total cost of several tasks."""
+
+    tasks: int = 0
+    unknown: int = 0  # tasks whose cost is unknown
+    charged: float = 0.0  # credits, for tasks that have ended
+    reserved: float = 0.0  # credits, for unfinished tasks
+
+    def add(self, expense: Expense) -> None:
+        """Add the tasks of an expense; a failed one costs nothing unless the service says so."""
+        self.tasks += expense.tasks
+        is_charged = expense.status == TaskStatus.COMPLETED
+        amount = expense.used if is_charged else expense.reserved
+        if expense.status in {TaskStatus.FAILED, TaskStatus.CANCELLED}:
+            is_charged, amount = True, expense.used or 0.0
+        if amount is None:
+            self.unknown += expense.tasks
+        elif is_charged:
+            self.charged += amount * expense.tasks
+        else:
+            self.reserved += amount * expense.tasks
+
+
+def bills(expenses: Iterable[Expense]) -> tuple[Mapping[str | None, Bill], Bill]:
+    """Return a bill for each group, sorted by group, and one for everything."""
+    rows: dict[str | None, Bill] = {}
+    total = Bill()
+    for expense in expenses:
+        rows.setdefault(expense.group, Bill()).add(expense)
+        total.add(expense)
+    for bill in (*rows.values(), total):
+        bill.charged = round(bill.charged, _DIGITS)
+        bill.reserved = round(bill.reserved, _DIGITS)
+    return dict(sorted(rows.items(), key=lambda row: row[0] or "")), total
+
+
+def known_expenses(
+    session: Session, by: str, *, since: float
+) -> tuple[list[Expense], OmniEditError | None]:
+    """Update open tasks; return the journal's expenses, and why an update failed, if one did."""
+    _, failure = read_open_tasks(session, most=_MOST_OPEN)
+    rows = session.journal.expenses(by, since=since)
+    return [*map(Expense._make, rows)], failure
+
+
+def account_expenses(
+    session: Session, by: str, *, since: float
+) -> tuple[list[Expense], float | None]:
+    """Return the expenses in the account's list, and the Unix time of the oldest task."""
+    expenses: list[Expense] = []
+    oldest: float | None = None
+    for task in account_tasks(session, MODELS):
+        if task.created_at is not None and task.created_at < since:
+            break
+        oldest = task.created_at or oldest
+        cost = task.status, task.credits_reserved, task.credits_used
+        expenses.append(Expense(_group_of(task, by), *cost))
+    return expenses, oldest
+
+
+def _group_of(task: Task, by: str) -> str | None:
+    if by == "model":
+        return task.model
+    if by == "clip" or task.created_at is None:
+        return None
+    moment = datetime.fromtimestamp(task.created_at, UTC)
+    return f"{moment:%Y-%m}" if by == "month" else f"{moment:%Y-%m-%d}"

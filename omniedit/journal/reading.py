@@ -128,11 +128,12 @@ class Reader:
         """Return the task with this ID."""
         return next(iter(self._records(f"{_RECORDS} where task_id = ?", task_id)), None)
 
-    def tasks_ending_with(self, end: str) -> list[Record]:
-        """Return the tasks whose ID ends with `end`, each once."""
-        found = self._records(f"{_RECORDS} where substr(task_id, -?) = ?", len(end), end)
+    def ending_with(self, end: str) -> list[Record]:
+        """Return the records whose task ID, or without a task request ID, ends with `end`."""
+        name = "coalesce(task_id, request_id)"
+        found = self._records(f"{_RECORDS} where substr({name}, -?) = ?", len(end), end)
         # A faulty service may give two submissions the same task.
-        return [*{record.task_id: record for record in found}.values()]
+        return [*{record.task_id or record.request_id: record for record in found}.values()]
 
     def find_edit(self, identity: str, *, origin: str) -> Record | None:
         """Return the attempt that decides how a known edit is continued, or None."""
@@ -228,12 +229,6 @@ class Reader:
             context,
         )
         return self.find_attempt(rows[0]["request_id"]) if rows else None
-
-    def attempts_ending_with(self, end: str) -> list[Record]:
-        """Return the attempts without a task whose request ID ends with `end`."""
-        return self._records(
-            f"{_RECORDS} where task_id is null and substr(request_id, -?) = ?", len(end), end
-        )
 
     def recent(self, *, limit: int | None = None, skips_unsent: bool = False) -> list[Record]:
         """Return attempts and adopted tasks, newest first.

@@ -13,8 +13,8 @@ from omniedit.errors import Hint
 from omniedit.journal import JournalUse
 
 if TYPE_CHECKING:
+    from omniedit.edits.records import Bill, Expense
     from omniedit.edits.session import Session
-    from omniedit.edits.usage import Bill, Expense
 
 EXAMPLES: Final = """
 omniedit usage --by day --since 2026-11-01
@@ -23,7 +23,7 @@ omniedit usage --by clip --json
 
 
 def _parse_grouping(text: str) -> str:
-    from omniedit.edits.usage import GROUPINGS
+    from omniedit.edits.records import GROUPINGS
 
     return parse_choice(text, GROUPINGS)
 
@@ -46,7 +46,7 @@ def usage(
 
     The service is asked about open edits first. Unknown charges are counted separately, never as 0.
     """
-    from omniedit.edits.usage import bills
+    from omniedit.edits.records import bills
 
     context: Context = ctx.obj
     begin = -math.inf if since is None else parse_since(since, now=context.clock.now())
@@ -66,7 +66,7 @@ def usage(
 def _expenses(
     context: Context, session: "Session", by: str, *, since: float, remote: bool
 ) -> "list[Expense]":
-    from omniedit.edits.usage import account_expenses, known_expenses
+    from omniedit.edits.records import account_expenses, known_expenses
     from omniedit.models import render_count
     from omniedit.terminal.human import render_moment
 

@@ -1,11 +1,18 @@
-"""Lists combine the journal with fresh reads and with the account's list."""
+"""Lists combine the journal with fresh reads and the account's list, and bills sum them up."""
 
 import httpx
 import pytest
 
-from omniedit.edits.records import Filters, Listing, list_account, list_records
+from omniedit.edits.records import (
+    Expense,
+    Filters,
+    Listing,
+    account_expenses,
+    bills,
+    list_account,
+    list_records,
+)
 from omniedit.edits.settling import _tasks_since, warn_of_duplicates
-from omniedit.edits.usage import account_expenses
 from omniedit.errors import (
     AuthenticationError,
     NotConnectedError,
@@ -181,3 +188,19 @@ def test_only_the_pages_a_limit_needs_are_read() -> None:
 
     assert (len(found.records), found.total) == (50, None)
     assert ["page=1&" in url for url in urls] == [True]
+
+
+def test_a_sum_is_rounded_once_not_with_each_task() -> None:
+    expenses = [Expense("clip", "completed", reserved=None, used=0.0000867)] * 1000
+
+    rows, total = bills(expenses)
+
+    assert (rows["clip"].charged, total.charged) == (0.0867, 0.0867)
+
+
+def test_a_sum_has_no_floating_point_noise() -> None:
+    expenses = [Expense("clip", "processing", reserved=0.1, used=None)] * 3
+
+    _, total = bills(expenses)
+
+    assert total.reserved == 0.3

@@ -363,11 +363,11 @@ def test_a_task_is_found_by_the_end_of_its_id(journal: Journal) -> None:
     accept(journal, 12345678)
     accept(journal, 92345678)
 
-    assert len(journal.tasks_ending_with("2345678")) == 2
-    [found] = journal.tasks_ending_with("12345678")
+    assert len(journal.ending_with("2345678")) == 2
+    [found] = journal.ending_with("12345678")
     assert found.task_id == task(12345678).task_id
-    assert journal.tasks_ending_with("%") == []
-    assert journal.tasks_ending_with("_2345678") == []
+    assert journal.ending_with("%") == []
+    assert journal.ending_with("_2345678") == []
 
 
 def test_recent_is_newest_first_up_to_its_limit(journal: Journal) -> None:
