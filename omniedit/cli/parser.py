@@ -12,7 +12,7 @@ from typer.main import get_command
 from omniedit import __version__
 from omniedit.errors import InvalidInputError
 from omniedit.terminal.printer import ProgressMode
-from omniedit.terminal.text import Colour
+from omniedit.terminal.streams import Colour
 
 OUTPUT: Final = "Output"
 COST: Final = "Cost"

@@ -15,16 +15,10 @@ from rich.text import Text
 from omniedit.models import natural_order
 from omniedit.terminal.board import Board, EditState, Pause, Work
 from omniedit.terminal.human import render_clock, render_credits, render_duration, render_size
-from omniedit.terminal.streams import ColourDepth, OutputStream
-from omniedit.terminal.text import cell_width, truncate
+from omniedit.terminal.streams import OutputStream, cell_width, truncate
 
 _SHAPE_MS: Final = 100  # how long the spinner keeps a shape
 _MOST_ROWS: Final = 12
-_COLOUR_SYSTEMS: Final = {
-    ColourDepth.BASIC: "standard",
-    ColourDepth.EIGHT_BIT: "256",
-    ColourDepth.TRUE: "truecolor",
-}
 _BAR_STYLE: Final = "rgb(124,92,255)"  # legible on white and on black
 _TASKBAR: Final = "\x1b]9;4;{};{}\x07"
 
@@ -208,7 +202,7 @@ def _console(stream: OutputStream, environ: Mapping[str, str]) -> Console:
         force_interactive=True,
         force_jupyter=False,
         legacy_windows=False,  # a console without escape sequences gets no bars
-        color_system=cast("None", _COLOUR_SYSTEMS.get(stream.depth)),
+        color_system=cast("None", stream.colour_system),
         no_color=not stream.is_coloured,
         markup=False,
         emoji=False,

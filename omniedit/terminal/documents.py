@@ -32,7 +32,7 @@ from omniedit.terminal.human import (
     render_amount,
     render_clip,
 )
-from omniedit.terminal.text import truncate
+from omniedit.terminal.streams import truncate
 
 if TYPE_CHECKING:
     from omniedit.terminal.board import Board

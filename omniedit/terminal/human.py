@@ -6,7 +6,7 @@ from typing import Final
 
 from omniedit.models import CREDITS_PER_DOLLAR, Record, SavedFile, Task, TaskError, clip_name
 from omniedit.schemas import instant
-from omniedit.terminal.text import Span
+from omniedit.terminal.streams import Span
 
 NOT_SAVED: Final = "not saved"
 ID_CHARACTERS: Final = 8

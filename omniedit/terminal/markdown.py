@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from omniedit.terminal.text import Colour, Line, Span, cell_width
+from omniedit.terminal.streams import Colour, Line, Span, cell_width
 
 _WIDEST: Final = 100  # longer lines are hard to read
 _CELL_PADDING: Final = 2

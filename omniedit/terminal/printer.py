@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 from omniedit.errors import Hint, render_hint
 from omniedit.sanitize import sanitize
 from omniedit.system import THIS_SYSTEM, System
-from omniedit.terminal.streams import OutputStream
-from omniedit.terminal.text import Colour, Line, Span, plain_text, wrapped
+from omniedit.terminal.streams import Colour, Line, OutputStream, Span, plain_text, wrapped
 
 if TYPE_CHECKING:
     from omniedit.terminal.bars import Bars

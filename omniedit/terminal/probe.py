@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from omniedit.media.facts import C2PA, codec_name, container_name
 from omniedit.models import CREDITS_PER_DOLLAR, Model
 from omniedit.terminal.human import render_estimate, render_size
-from omniedit.terminal.text import Colour, Line, Span, labelled
+from omniedit.terminal.streams import Colour, Line, Span, labelled
 
 if TYPE_CHECKING:
     from omniedit.media.facts import AudioTrack, ClipFacts, Problem

@@ -35,8 +35,7 @@ from omniedit.terminal.human import (
     render_took,
 )
 from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
-from omniedit.terminal.streams import OutputStream
-from omniedit.terminal.text import Colour, Line, Span, cell_width
+from omniedit.terminal.streams import Colour, Line, OutputStream, Span, cell_width
 
 MANY: Final = 5
 """Beyond this many edits, plain progress is one line for all of them."""

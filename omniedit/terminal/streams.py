@@ -1,17 +1,17 @@
-"""An output stream that never raises and lets no foreign text control the terminal."""
+"""Output streams that never raise, and the lines they render: colours, links, widths in cells."""
 
 import codecs
 import contextlib
 import errno
 import os
-from collections.abc import Mapping
-from enum import IntEnum
-from functools import cached_property
-from typing import IO, AnyStr, Final, TextIO
+import re
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from functools import cached_property, partial
+from typing import IO, AnyStr, Final, NamedTuple, TextIO, TypeAlias
 
 from omniedit.sanitize import sanitize
 from omniedit.system import THIS_SYSTEM, System
-from omniedit.terminal.text import Line
 
 _PLAINER: Final = {
     "…": "~",  # one cell, like the original, so that the layout still fits
@@ -39,17 +39,50 @@ READER_LEFT: Final = frozenset({errno.EPIPE, errno.EINVAL, errno.ESHUTDOWN})
 # Linux reports a terminal that has hung up as EIO.
 _GONE: Final = READER_LEFT | {errno.EIO, errno.EBADF}
 _DEFAULT_SIZE: Final = os.terminal_size((80, 24))
-_VTE_WITH_LINKS: Final = 5000
+_ELLIPSIS: Final = "…"
+_WORDS: Final = re.compile(r"([^\s`]*`[^`]*`\S*|\S+)(\s*)")
+"""Words and the blanks after them; a command in backticks is one word, so that it can be pasted."""
+_NARROWEST: Final = 16
+"""The fewest cells beside a label; with less, wrapping is left to the terminal."""
+
 _FINISHED: Final = "the edit has ended"
+_NOTIFICATION: Final = f"\x1b]777;notify;omniedit;{_FINISHED}\x07"
+_BELLS: Final = {
+    "windows terminal": "\x07",
+    "conemu": "\x07",
+    "iterm.app": f"\x1b]9;{_FINISHED}\x07",
+    "ghostty": _NOTIFICATION,
+    "wezterm": _NOTIFICATION,
+}
+"""What calls the user back, by the terminals known to support it."""
+_WITH_TASKBAR: Final = _BELLS.keys() - {"iterm.app"}
+_WITH_LINKS: Final = _BELLS.keys() | {"vscode", "kitty", "konsole", "vte"}
+_VTE_WITH_LINKS: Final = 5000
 
 
-class ColourDepth(IntEnum):
-    """The number of colours that a terminal shows."""
+class Colour(StrEnum):
+    """SGR parameters (ECMA-48, 8.3.117), limited to the 16 colours that terminal themes define."""
 
-    NONE = 0
-    BASIC = 16
-    EIGHT_BIT = 256
-    TRUE = 1 << 24
+    BOLD = "1"
+    DIM = "2"
+    RED = "31"
+    GREEN = "32"
+    YELLOW = "33"
+    CYAN = "36"
+    BOLD_RED = "1;31"
+    BOLD_GREEN = "1;32"
+
+
+class Span(NamedTuple):
+    """A part of a line; colour and link are kept apart from its text, which is never trusted."""
+
+    text: str
+    colour: Colour | None = None
+    link: str | None = None  # a URI
+
+
+Line: TypeAlias = str | Sequence[Span]
+"""One line of output; the stream that writes it sanitizes its text."""
 
 
 class OutputStream:
@@ -84,23 +117,24 @@ class OutputStream:
         self._obeys_escapes = self.is_terminal and system.enables_escapes(self.fileno)
 
     @cached_property
-    def depth(self) -> ColourDepth:
-        """The colours that `NO_COLOR`, `TERM`, `FORCE_COLOR` and `COLORTERM` ask for."""
+    def colour_system(self) -> str | None:
+        """The colours that `NO_COLOR`, `TERM`, `FORCE_COLOR` and `COLORTERM` ask for, or None.
+
+        The names are Rich's.
+        """
         environ = self._environ
         forced = environ.get("FORCE_COLOR", "")
         is_wanted = forced not in {"0", "false"} if forced else self._obeys_escapes
         if environ.get("NO_COLOR") or self._is_dumb or not is_wanted:
-            return ColourDepth.NONE
+            return None
         if environ.get("COLORTERM", "") in {"truecolor", "24bit"} or "WT_SESSION" in environ:
-            return ColourDepth.TRUE
-        if "256" in environ.get("TERM", ""):
-            return ColourDepth.EIGHT_BIT
-        return ColourDepth.BASIC
+            return "truecolor"
+        return "256" if "256" in environ.get("TERM", "") else "standard"
 
     @property
     def is_coloured(self) -> bool:
         """Whether colour is wanted and supported."""
-        return self.depth is not ColourDepth.NONE
+        return self.colour_system is not None
 
     @property
     def is_animated(self) -> bool:
@@ -118,59 +152,43 @@ class OutputStream:
     @property
     def shows_links(self) -> bool:
         """Whether the terminal is known to support links (OSC 8)."""
-        environ = self._environ
-        vte = environ.get("VTE_VERSION", "")
-        return self._obeys_sequences and (
-            self._is_modern
-            or environ.get("TERM_PROGRAM") == "vscode"
-            or environ.get("TERM") == "xterm-kitty"
-            or "KONSOLE_VERSION" in environ
-            or (vte.isdecimal() and int(vte) >= _VTE_WITH_LINKS)
-        )
+        return self._program in _WITH_LINKS
 
     @property
     def shows_taskbar(self) -> bool:
         """Whether the terminal is known to support taskbar progress (OSC 9;4)."""
-        return self._is_notifying and self._environ.get("TERM_PROGRAM") != "iTerm.app"
+        return self._program in _WITH_TASKBAR and self._is_notifying
 
     @property
     def bell(self) -> str:
         """The sequence that calls the user back to the terminal; empty if not supported."""
-        if not self._is_notifying:
-            return ""
-        match self._environ.get("TERM_PROGRAM", "").lower():
-            case "iterm.app":
-                return f"\x1b]9;{_FINISHED}\x07"
-            case "ghostty" | "wezterm":
-                return f"\x1b]777;notify;omniedit;{_FINISHED}\x07"
-            case _:
-                return "\x07"
+        return _BELLS.get(self._program, "") if self._is_notifying else ""
 
     @property
     def _is_notifying(self) -> bool:
-        is_wanted = self._environ.get("OMNIEDIT_NOTIFY") != "0"
-        return is_wanted and self._is_modern and self._obeys_sequences
+        return self._environ.get("OMNIEDIT_NOTIFY") != "0"
 
-    @property
-    def _is_modern(self) -> bool:
-        """Whether the terminal supports links, progress and notifications."""
+    @cached_property
+    def _program(self) -> str:
+        """The terminal's program; empty if sequences beyond colours do not reach it."""
         environ = self._environ
-        return (
-            "WT_SESSION" in environ
-            or environ.get("ConEmuANSI") == "ON"
-            or environ.get("TERM_PROGRAM", "").lower() in {"ghostty", "wezterm", "iterm.app"}
-        )
-
-    @property
-    def _obeys_sequences(self) -> bool:
-        """Whether sequences beyond colours reach the terminal: tmux and screen intercept them."""
-        environ = self._environ
+        term, vte = environ.get("TERM", ""), environ.get("VTE_VERSION", "")
+        named = environ.get("TERM_PROGRAM", "").lower()
+        # tmux and screen intercept the sequences.
         is_multiplexed = (
-            "TMUX" in environ
-            or "STY" in environ
-            or environ.get("TERM", "").startswith(("screen", "tmux"))
+            "TMUX" in environ or "STY" in environ or term.startswith(("screen", "tmux"))
         )
-        return self.is_animated and not is_multiplexed
+        if not self.is_animated or is_multiplexed:
+            return ""
+        signs = {
+            "windows terminal": "WT_SESSION" in environ,
+            "conemu": environ.get("ConEmuANSI") == "ON",
+            named: named in _WITH_LINKS,
+            "kitty": term == "xterm-kitty",
+            "konsole": "KONSOLE_VERSION" in environ,
+            "vte": vte.isdecimal() and int(vte) >= _VTE_WITH_LINKS,
+        }
+        return next((name for name, is_found in signs.items() if is_found), "")
 
     @property
     def _is_dumb(self) -> bool:
@@ -284,6 +302,87 @@ class OutputStream:
             os.close(nowhere)
 
 
+def plain_text(line: Line) -> str:
+    """Return a line's text without colours and links."""
+    return line if isinstance(line, str) else "".join(span.text for span in line)
+
+
+def cell_width(text: str) -> int:
+    """Return how many terminal cells `text` takes: a Chinese character takes two."""
+    if text.isascii():
+        return len(text)
+    # Imported only here: its tables take as long to import as a whole listing takes.
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    return cell_len(text)
+
+
+def truncate(text: str, width: int, *, keeps_end: bool = False, head: int = 0) -> str:
+    """Return `text` in at most `width` cells, with an ellipsis for what was cut off.
+
+    Args:
+        text: Sanitized text.
+        width: The maximum width in cells.
+        keeps_end: Whether to keep the end instead of the beginning.
+        head: With `keeps_end`, how many cells of the beginning to keep as well.
+    """
+    if cell_width(text) <= width:
+        return text
+    if width <= 0:
+        return ""
+    if not keeps_end:
+        return _fitting(text, width - 1) + _ELLIPSIS
+    start = _fitting(text, min(head, width - 1))
+    end = _fitting(text[::-1], width - 1 - cell_width(start))[::-1]
+    return f"{start}{_ELLIPSIS}{end}"
+
+
+def wrapped(spans: Sequence[Span], width: int) -> list[list[Span]]:
+    """Return a line wrapped between words into lines of `width` cells."""
+    lines: list[list[Span]] = [[]]
+    used = 0
+    for span in spans:
+        start = 0  # of the text that is not in a line yet
+        used += cell_width(span.text) - cell_width(span.text.lstrip())
+        for word in _WORDS.finditer(span.text):
+            needed = cell_width(word[1])
+            if used and used + needed > width:
+                lines[-1].append(span._replace(text=span.text[start : word.start()].rstrip()))
+                lines.append([])
+                start, used = word.start(), 0
+            used += needed + cell_width(word[2])
+        lines[-1].append(span._replace(text=span.text[start:]))
+    return lines
+
+
+def labelled(label: Sequence[Span], text: Span, width: int | None) -> list[Line]:
+    """Return a text beside its label, wrapped to the terminal's width.
+
+    Args:
+        label: The label, including the gap after it.
+        text: The text.
+        width: The terminal's width; None for a script, which gets one line.
+    """
+    text = text._replace(text=sanitize(text.text))
+    label_width = sum(cell_width(span.text) for span in label)
+    if width is None or width - label_width < _NARROWEST:
+        return [[*label, text]]
+    # A long path is left to the terminal to wrap, so that it can still be copied.
+    margin = [Span(" " * label_width)]
+    return [
+        [*(margin if number else label), *part]
+        for number, part in enumerate(wrapped([text], width - label_width))
+    ]
+
+
+def _fitting(text: str, width: int) -> str:
+    """Return the longest prefix of `text` that takes at most `width` cells."""
+    kept = text[:width]
+    while cell_width(kept) > width:
+        kept = kept[:-1]
+    return kept
+
+
 def _is_terminal(stream: TextIO | None) -> bool:
     try:
         return stream is not None and stream.isatty()
@@ -291,15 +390,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
-def _plainer_or_escape(error: UnicodeError) -> tuple[str | bytes, int]:
-    return _plainer(error, "backslashreplace")
-
-
-def _plainer_or_question_mark(error: UnicodeError) -> tuple[str | bytes, int]:
-    return _plainer(error, "replace")
-
-
-def _plainer(error: UnicodeError, otherwise: str) -> tuple[str | bytes, int]:
+def _plainer(error: UnicodeError, *, otherwise: str) -> tuple[str | bytes, int]:
     if isinstance(error, UnicodeEncodeError):
         plainer = _PLAINER.get(error.object[error.start])
         if plainer is not None:
@@ -308,5 +399,5 @@ def _plainer(error: UnicodeError, otherwise: str) -> tuple[str | bytes, int]:
     return codecs.lookup_error(otherwise)(error)
 
 
-codecs.register_error("omniedit.exact", _plainer_or_escape)
-codecs.register_error("omniedit.shown", _plainer_or_question_mark)
+codecs.register_error("omniedit.exact", partial(_plainer, otherwise="backslashreplace"))
+codecs.register_error("omniedit.shown", partial(_plainer, otherwise="replace"))

@@ -23,7 +23,7 @@ from omniedit.terminal.human import (
     shown_file,
     submitted_at,
 )
-from omniedit.terminal.text import Colour, Line, Span, cell_width, truncate
+from omniedit.terminal.streams import Colour, Line, Span, cell_width, truncate
 
 _NONE: Final = "-"
 _GAP: Final = "  "

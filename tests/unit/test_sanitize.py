@@ -9,15 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omniedit.sanitize import quoted, sanitize
-from omniedit.terminal.text import (
-    Colour,
-    Span,
-    cell_width,
-    labelled,
-    plain_text,
-    truncate,
-    wrapped,
-)
 
 _NASTY = st.sampled_from(
     "\x00\x07\x1b\x7f\x85\x9b\u061c\u200b\u200d\u200e\u202e\u2028\u2066\ufeff\udc9b\ud800\U000e0041\n"
@@ -71,40 +62,6 @@ def test_sanitizing_takes_linear_time() -> None:
     sanitize("\t" * 20_000 + "\x1b")
 
     assert time.process_time() - began < 1
-
-
-@given(st.text(st.characters(categories=["L", "N"])), st.integers(0, 30))
-def test_truncated_text_fits(text: str, width: int) -> None:
-    assert cell_width(truncate(text, width)) <= width
-    assert cell_width(truncate(text, width, keeps_end=True)) <= width
-
-
-def test_truncation_counts_cells_not_characters() -> None:
-    assert truncate("把天空变成傍晚", 7) == "把天空…"
-    assert truncate("把天空变成傍晚", 7, keeps_end=True) == "…成傍晚"
-
-
-@given(st.text(st.characters(categories=["L", "N", "Zs"])), st.integers(4, 30))
-def test_wrapping_loses_nothing_but_spaces(text: str, width: int) -> None:
-    line = [Span("note:", Colour.CYAN), Span(" "), Span(text)]
-
-    lines = [plain_text(each) for each in wrapped(line, width)]
-
-    assert "".join("".join(lines).split()) == "".join(f"note: {text}".split())
-    assert all(cell_width(each.rstrip()) <= width or len(each.split()) == 1 for each in lines)
-
-
-def test_a_label_keeps_commands_whole_and_counts_cells() -> None:
-    hint = Span("把天空变成傍晚 把天空变成傍晚: run `omniedit config set-key` first")
-
-    lines = [plain_text(line) for line in labelled([Span("key   ")], hint, 32)]
-
-    assert lines == [
-        "key   把天空变成傍晚",
-        "      把天空变成傍晚: run",
-        "      `omniedit config set-key`",
-        "      first",
-    ]
 
 
 @pytest.mark.parametrize(

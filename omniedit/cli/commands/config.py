@@ -72,7 +72,7 @@ def unset_key(ctx: typer.Context) -> Outcome:
 @app.command("show", cls=Command, epilog="omniedit config show\nomniedit config show --json")
 def show(ctx: typer.Context) -> Outcome:
     """Show every setting with its source, the key masked."""
-    from omniedit.terminal.text import Colour, Span
+    from omniedit.terminal.streams import Colour, Span
 
     context: Context = ctx.obj
     settings = context.settings

@@ -9,7 +9,7 @@ from omniedit.journal import JournalUse
 from omniedit.models import CREDITS_PER_DOLLAR, Credits
 
 if TYPE_CHECKING:
-    from omniedit.terminal.text import Span
+    from omniedit.terminal.streams import Span
 
 EXAMPLES: Final = """
 omniedit credits
@@ -22,7 +22,7 @@ def credits_(ctx: typer.Context) -> Outcome:
 
     Either can refuse a submission: top up the account, or raise the key's limit.
     """
-    from omniedit.terminal.text import Colour, Span
+    from omniedit.terminal.streams import Colour, Span
 
     context: Context = ctx.obj
     with context.session(JournalUse.NONE) as session:
@@ -50,7 +50,7 @@ def _dollars(credits: float | None) -> float | None:  # noqa: A002 - the unit's 
 
 def _shown(credits: float | None) -> "Span":  # noqa: A002 - the unit's name
     from omniedit.terminal.human import render_credits
-    from omniedit.terminal.text import Colour, Span
+    from omniedit.terminal.streams import Colour, Span
 
     if credits is None:
         return Span("unknown", Colour.YELLOW)

@@ -18,7 +18,7 @@ omniedit doctor --sandbox
 def doctor(ctx: typer.Context) -> Outcome:
     """Check key, network, service, clock, folders and extras; nothing is spent."""
     from omniedit.edits.doctor import Verdict, every_check
-    from omniedit.terminal.text import Colour, Span, labelled
+    from omniedit.terminal.streams import Colour, Span, labelled
 
     context: Context = ctx.obj
     printer = context.printer

@@ -13,7 +13,7 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.parser import COMMANDS
 from omniedit.errors import Hint, InvalidInputError
 from omniedit.terminal.printer import Printer
-from omniedit.terminal.text import Line, Span, labelled
+from omniedit.terminal.streams import Line, Span, labelled
 
 EXAMPLES: Final = """
 omniedit help exit-codes

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from omniedit.terminal.text import Colour
+from omniedit.terminal.streams import Colour
 from tests.commandline import CommandLine
 
 CODES = re.compile(r"\x1b\[([\d;]*)m")

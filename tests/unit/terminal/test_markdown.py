@@ -3,7 +3,7 @@
 import pytest
 
 from omniedit.terminal.markdown import render_markdown
-from omniedit.terminal.text import Colour, Line, Span, cell_width, plain_text
+from omniedit.terminal.streams import Colour, Line, Span, cell_width, plain_text
 
 PAGE = """# Batch
 

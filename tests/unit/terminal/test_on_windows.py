@@ -8,7 +8,6 @@ import pytest
 from omniedit.events import Progressed, Warned
 from omniedit.models import Task
 from omniedit.terminal.printer import Printer
-from omniedit.terminal.streams import ColourDepth
 from tests.journals import record_of
 from tests.systems import windows
 from tests.unit.terminal.observing import watched
@@ -76,7 +75,7 @@ def test_a_console_with_escapes_gets_colours(
     printer = make_printer(err=console, environ={}, system=windows(enables_escapes=True))
 
     assert printer.stderr.is_animated
-    assert printer.stderr.depth is ColourDepth.BASIC
+    assert printer.stderr.colour_system == "standard"
 
 
 def test_ending_the_live_display_removes_the_bar(

@@ -1,14 +1,24 @@
-"""Terminals are recognised with their size and features; closed streams are tolerated."""
+"""Terminals are recognised, closed streams tolerated, and lines cut and wrapped to width."""
 
 import os
 from collections.abc import Callable, Mapping
 from typing import Protocol, TextIO
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from omniedit.terminal.printer import Printer
-from omniedit.terminal.streams import ColourDepth, OutputStream
-from omniedit.terminal.text import Span
+from omniedit.terminal.streams import (
+    Colour,
+    OutputStream,
+    Span,
+    cell_width,
+    labelled,
+    plain_text,
+    truncate,
+    wrapped,
+)
 from tests.systems import linux
 
 
@@ -17,19 +27,21 @@ class MakeStream(Protocol):
 
 
 @pytest.mark.parametrize(
-    ("environ", "depth"),
+    ("environ", "colours"),
     [
-        ({"TERM": "xterm"}, ColourDepth.BASIC),
-        ({"TERM": "xterm-256color"}, ColourDepth.EIGHT_BIT),
-        ({"TERM": "xterm", "COLORTERM": "truecolor"}, ColourDepth.TRUE),
-        ({"WT_SESSION": "x"}, ColourDepth.TRUE),
-        ({"TERM": "dumb"}, ColourDepth.NONE),
+        ({"TERM": "xterm"}, "standard"),
+        ({"TERM": "xterm-256color"}, "256"),
+        ({"TERM": "xterm", "COLORTERM": "truecolor"}, "truecolor"),
+        ({"WT_SESSION": "x"}, "truecolor"),
+        ({"TERM": "dumb"}, None),
     ],
 )
-def test_the_environment_tells_the_colour_depth(
-    make_stream: MakeStream, environ: Mapping[str, str], depth: ColourDepth
+def test_the_environment_tells_the_colours(
+    make_stream: MakeStream, environ: Mapping[str, str], colours: str | None
 ) -> None:
-    assert OutputStream(make_stream(is_terminal=True), environ, system=linux()).depth is depth
+    stream = OutputStream(make_stream(is_terminal=True), environ, system=linux())
+
+    assert stream.colour_system == colours
 
 
 @pytest.mark.parametrize(
@@ -43,6 +55,11 @@ def test_the_environment_tells_the_colour_depth(
         pytest.param({"TERM_PROGRAM": "iTerm.app"}, True, False, "\x1b]9;", id="iterm"),
         pytest.param({"TERM_PROGRAM": "vscode"}, True, False, "", id="vscode-has-links-only"),
         pytest.param({"VTE_VERSION": "7200"}, True, False, "", id="gnome"),
+        pytest.param(
+            {"TERM_PROGRAM": "ghostty", "VTE_VERSION": "7200"},
+            *(True, True, "\x1b]777;"),
+            id="ghostty-started-from-gnome",
+        ),
         pytest.param({"VTE_VERSION": "4000"}, False, False, "", id="old-gnome"),
         pytest.param({"WT_SESSION": "x", "TMUX": "x"}, False, False, "", id="tmux"),
         pytest.param({"WT_SESSION": "x", "TERM": "screen"}, False, False, "", id="screen"),
@@ -163,3 +180,37 @@ def test_a_printer_knows_which_of_its_streams_is_a_terminal(
     assert not printer.stderr.is_terminal
     assert printer.stdout_width == 100
     assert make_printer().stdout_width is None
+
+
+@given(st.text(st.characters(categories=["L", "N"])), st.integers(0, 30))
+def test_truncated_text_fits(text: str, width: int) -> None:
+    assert cell_width(truncate(text, width)) <= width
+    assert cell_width(truncate(text, width, keeps_end=True)) <= width
+
+
+def test_truncation_counts_cells_not_characters() -> None:
+    assert truncate("把天空变成傍晚", 7) == "把天空…"
+    assert truncate("把天空变成傍晚", 7, keeps_end=True) == "…成傍晚"
+
+
+@given(st.text(st.characters(categories=["L", "N", "Zs"])), st.integers(4, 30))
+def test_wrapping_loses_nothing_but_spaces(text: str, width: int) -> None:
+    line = [Span("note:", Colour.CYAN), Span(" "), Span(text)]
+
+    lines = [plain_text(each) for each in wrapped(line, width)]
+
+    assert "".join("".join(lines).split()) == "".join(f"note: {text}".split())
+    assert all(cell_width(each.rstrip()) <= width or len(each.split()) == 1 for each in lines)
+
+
+def test_a_label_keeps_commands_whole_and_counts_cells() -> None:
+    hint = Span("把天空变成傍晚 把天空变成傍晚: run `omniedit config set-key` first")
+
+    lines = [plain_text(line) for line in labelled([Span("key   ")], hint, 32)]
+
+    assert lines == [
+        "key   把天空变成傍晚",
+        "      把天空变成傍晚: run",
+        "      `omniedit config set-key`",
+        "      first",
+    ]
