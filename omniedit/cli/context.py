@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
@@ -28,10 +28,12 @@ from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
 from omniedit.terminal.streams import READER_LEFT
 
 if TYPE_CHECKING:
+    from omniedit.edits.reads import TaskOutcome
     from omniedit.edits.session import Connection, Remembered, Session
     from omniedit.events import Event, Observer
     from omniedit.http.client import HttpClient
     from omniedit.journal import JournalUse
+    from omniedit.models import Record
     from omniedit.settings import Setting, Settings
     from omniedit.terminal.board import Board
     from omniedit.terminal.documents import Document
@@ -373,6 +375,18 @@ class Context:
                 self.printer.path(event.shown_path)
 
         return observe
+
+    def successes(
+        self, outcomes: "Iterable[TaskOutcome]", errors: list[OmniEditError]
+    ) -> "Iterator[Record]":
+        """Add every outcome to the board and its error to `errors`; yield the records without."""
+        for record, error in outcomes:
+            if error is None:
+                self.board.add(record)
+                yield record
+            else:
+                self.board.add_error(record, error)
+                errors.append(error)
 
     def suspend(self, suspend: Callable[[], object]) -> None:
         """Call `suspend`, which suspends the process, with the bars off the screen."""

@@ -6,23 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from omniedit.cli import options
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.options import (
-    Force,
-    MaxCredits,
-    ModelID,
-    NoJournal,
-    Sidecar,
-    SoundOption,
-    Timeout,
-    can_ask,
-    decode_argument,
-    note_named_file,
-    parse_rate,
-    parse_shard,
-    read_source,
-    require_consent,
-)
 from omniedit.cli.parser import COST, OUTPUT, SCRIPTS, WAITING, option
 from omniedit.errors import Hint, Interrupted, InvalidInputError, OmniEditError
 from omniedit.journal import JournalUse
@@ -80,7 +65,7 @@ def batch(
             "--rate N/m",
             "Submit at most 2/s, 30/m or 500/h, evenly spaced.",
             WAITING,
-            parser=parse_rate,
+            parser=options.parse_rate,
         ),
     ] = 0.0,
     keep_going: Annotated[
@@ -93,13 +78,13 @@ def batch(
         bool, option("--again", "Submit every edit again (charged again).", COST)
     ] = False,
     yes: Annotated[bool, option("--yes", "Accept the price without being asked.", COST)] = False,
-    sidecar: Sidecar = False,
-    force: Force = False,
-    timeout: Timeout = 1800.0,
-    no_journal: NoJournal = False,
-    max_credits: MaxCredits = None,
-    model: ModelID = None,
-    sound: SoundOption = None,
+    sidecar: options.Sidecar = False,
+    force: options.Force = False,
+    timeout: options.Timeout = 1800.0,
+    no_journal: options.NoJournal = False,
+    max_credits: options.MaxCredits = None,
+    model: options.ModelID = None,
+    sound: options.SoundOption = None,
 ) -> Outcome:
     """Make many edits; run it again to make only what is missing.
 
@@ -113,11 +98,11 @@ def batch(
     from omniedit.edits.targets import Destination
 
     context: Context = ctx.obj
-    index_and_count = parse_shard(shard)
+    index_and_count = options.parse_shard(shard)
     use = JournalUse.DECLINED if no_journal else JournalUse.REQUIRED
     name = None if prompts else sources[0]
     report = BatchReport(context, name, has_journal=not no_journal)
-    options = EditOptions(
+    wanted = EditOptions(
         destination=Destination(folder, overwrite=force),
         sound=sound or Sound.NEW,
         again=again,
@@ -136,7 +121,7 @@ def batch(
             parsed = _read(context, session, sources, prompts, takes=takes)
             planner = Planner(
                 session,
-                options,
+                wanted,
                 model=context.model(model),
                 shard=index_and_count,
                 max_credits=max_credits,
@@ -150,7 +135,7 @@ def batch(
             report.begin(edits, is_shard=index_and_count[1] > 1)
             run = BatchRun(
                 session,
-                options,
+                wanted,
                 concurrency=concurrency,
                 max_credits=max_credits,
                 keeps_going=keep_going,
@@ -192,8 +177,8 @@ def _read(
             raise InvalidInputError(msg, code="usage", hint="leave `--prompt` out")
         for prompt in prompts:
             advice = '`--prompt "$(cat {})"` sends its text instead'
-            note_named_file(context, prompt, advice=advice)
-        texts = [decode_argument(prompt) for prompt in prompts]
+            options.note_named_file(context, prompt, advice=advice)
+        texts = [options.decode_argument(prompt) for prompt in prompts]
         return lines_of(clips_of(session, sources), texts, takes=takes or 1)
     name = sources[0]
     if len(sources) > 1 or is_folder(name) or "://" in name:
@@ -205,7 +190,7 @@ def _read(
         raise InvalidInputError(msg, code="usage")
     hint = "a manifest is a file of JSON lines or CSV, or `-` for standard input"
     max_bytes = context.policy.max_manifest_bytes
-    content = read_source(context, name, what="manifest", max_bytes=max_bytes, hint=hint)
+    content = options.read_source(context, name, what="manifest", max_bytes=max_bytes, hint=hint)
     parsed = parse_manifest(content, name=name)
     for number, warning in parsed.warnings:
         context.printer.warn(f"{name}:{number}: {warning}")
@@ -236,5 +221,5 @@ def _confirm(
     context.printer.note(f"{count}: {known}{len(due)} to be paid{f', {cost}' if due else ''}")
     if due:
         session.require_service()
-    if len(due) > 1 and not has_consent and can_ask(context):
-        require_consent(context, f"send {len(due)} edits for {price}?")
+    if len(due) > 1 and not has_consent and options.can_ask(context):
+        options.require_consent(context, f"send {len(due)} edits for {price}?")

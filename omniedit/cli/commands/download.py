@@ -1,6 +1,5 @@
 """`omniedit download`: save finished results."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -13,9 +12,7 @@ from omniedit.errors import InvalidInputError, OmniEditError
 from omniedit.journal import JournalUse
 
 if TYPE_CHECKING:
-    from omniedit.edits.reads import TaskOutcome
     from omniedit.edits.session import Session
-    from omniedit.edits.targets import Destination
 
 EXAMPLES: Final = """
 omniedit download --output out.mp4
@@ -47,7 +44,9 @@ def download(
     An interrupted download is resumed. Existing files are never overwritten without --force.
     """
     from omniedit.edits.records import find_records, unsaved_results
+    from omniedit.edits.sidecar import complete_sidecars
     from omniedit.edits.targets import STDOUT, Destination
+    from omniedit.edits.wait import download_each
 
     context: Context = ctx.obj
     takes_all = everything or expiring is not None
@@ -62,52 +61,37 @@ def download(
         context.require_free_stdout("--output -")
         refuse_sidecar(sidecar)
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
+    errors: list[OmniEditError] = []
     with context.session(use, observers=[context.saved_files()], sidecars=sidecar) as session:
         if takes_all:
             found = list(unsaved_results(session, expiring_s=expiring))
-            return Outcome(errors=_save_all(context, session, found, destination, expiring))
-        options = saving_options("--output", output, force=force)
-        command = f"download TASK {options}".rstrip()
-        named = [(record, None) for record in find_records(session, tasks or [], command=command)]
-        return Outcome(errors=_save(context, session, named, destination))
-
-
-def _save(
-    context: Context, session: "Session", found: "Sequence[TaskOutcome]", destination: "Destination"
-) -> list[OmniEditError]:
-    """Save the results of tasks; return the errors."""
-    from omniedit.edits.wait import download_each
-
-    errors: list[OmniEditError] = []
-    for record, _ in found:
-        context.board.add(record)
-    for record, error in download_each(session, found, destination):
-        if error is None:
-            context.board.add(record)
         else:
-            errors.append(error)
-            context.board.add_error(record, error)
-    return errors
+            options = saving_options("--output", output, force=force)
+            command = f"download TASK {options}".rstrip()
+            found = [
+                (record, None) for record in find_records(session, tasks or [], command=command)
+            ]
+        for record, _ in found:
+            context.board.add(record)
+        for _ in context.successes(download_each(session, found, destination), errors):
+            pass
+        if takes_all:
+            # Earlier runs may have left sidecars out.
+            errors.extend(complete_sidecars(session))
+            _note_rest(context, session, has_found=bool(found), expiring_s=expiring)
+    return Outcome(errors=errors)
 
 
-def _save_all(
-    context: Context,
-    session: "Session",
-    found: "Sequence[TaskOutcome]",
-    destination: "Destination",
-    expiring_s: float | None,
-) -> list[OmniEditError]:
-    """Save all unsaved results, and the sidecars that earlier runs left out; return the errors."""
+def _note_rest(
+    context: Context, session: "Session", *, has_found: bool, expiring_s: float | None
+) -> None:
+    """Note what is left to save."""
     from omniedit.edits.records import describe_rest
-    from omniedit.edits.sidecar import complete_sidecars
 
-    errors = _save(context, session, found, destination)
-    errors.extend(complete_sidecars(session))
     rest = describe_rest(session)
-    if not found and expiring_s is not None:
+    if not has_found and expiring_s is not None:
         context.printer.note("no unsaved result expires that soon")
-    elif not found:
+    elif not has_found:
         context.printer.note(f"nothing is left to save{rest and f' ({rest})'}")
     elif rest:
         context.printer.note(f"not saved: {rest}")
-    return errors

@@ -1,6 +1,7 @@
 """`omniedit journal`: merge other journals, or recover a damaged one."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.parser import Command, new_group
 from omniedit.errors import LocalError, OmniEditError
-from omniedit.journal import JOURNAL_FILE, Journal, JournalUse, Recovery, opened_journal
+from omniedit.journal import JOURNAL_FILE, Journal, JournalUse, Recovery
 from omniedit.journal.recovery import recover as recover_journal
 from omniedit.system.files import check_own_path
 
@@ -39,31 +40,28 @@ def merge(
     from omniedit.journal.merging import merge as merge_journal
 
     context: Context = ctx.obj
-    into = context.settings.journal_folder
+    into, timeout_s = context.settings.journal_folder, context.policy.journal_timeout_s
     found: list[dict[str, object]] = []
     errors: list[OmniEditError] = []
     # Opening our own journal sets it aside if it is damaged, as in other commands.
-    timeout_s = context.policy.journal_timeout_s
-    with opened_journal(
-        into,
-        JournalUse.REQUIRED,
-        warn=context.printer.warn,
-        enclosing=context.settings.enclosing_folder,
-        timeout_s=timeout_s,
-    ):
+    with context.session(JournalUse.REQUIRED, shows_progress=False) as session:
         for folder in folders:
             source = Path(folder)
-            if into == context.settings.sandbox_journal_folder:
+            if session.is_sandbox:
                 source /= into.name
+            counts: dict[str, object] = dict.fromkeys(("submissions", "tasks", "files"))
+            found.append({"folder": folder, **counts, "conflicts": [], "error": None})
             try:
-                merged = merge_journal(into, source, private=into / "tmp", timeout_s=timeout_s)
+                merged = merge_journal(
+                    into, source, private=session.private_folder, timeout_s=timeout_s
+                )
             except LocalError as error:
                 # The other folders are still merged.
                 errors.append(error)
-                found.append(_merged_document(folder, None, error))
+                found[-1]["error"] = error.message
             else:
+                found[-1] |= asdict(merged)
                 _print_merged(context, folder, merged)
-                found.append(_merged_document(folder, merged, None))
     return Outcome(fields={"folders": found}, errors=errors)
 
 
@@ -89,7 +87,11 @@ def recover(ctx: typer.Context) -> Outcome:
             if found is not None and found.is_complete:
                 recoveries.append(found)
             for recovery in recoveries:
-                _print(context, recovery)
+                context.printer.line(recovery.summary)
+                if recovery.unreadable_pages:
+                    context.printer.line(f"unreadable pages: {recovery.unreadable_pages}")
+                for missing_id in recovery.missing_ids:
+                    context.printer.line(f"missing: {missing_id}")
             opened.accept_losses()
     if not recoveries:
         context.printer.note("the journal is sound; there is nothing to recover")
@@ -104,27 +106,6 @@ def _print_merged(context: Context, folder: str, merged: "Merged") -> None:
     context.printer.line(f"{folder}: {counts} new")
     for conflict in merged.conflicts:
         context.printer.warn(f"{folder}: {conflict}")
-
-
-def _merged_document(
-    folder: str, merged: "Merged | None", error: OmniEditError | None
-) -> dict[str, object]:
-    return {
-        "folder": folder,
-        "submissions": merged.submissions if merged else None,
-        "tasks": merged.tasks if merged else None,
-        "files": merged.files if merged else None,
-        "conflicts": [*merged.conflicts] if merged else [],
-        "error": error.message if error else None,
-    }
-
-
-def _print(context: Context, recovery: Recovery) -> None:
-    context.printer.line(recovery.summary)
-    if recovery.unreadable_pages:
-        context.printer.line(f"unreadable pages: {recovery.unreadable_pages}")
-    for missing_id in recovery.missing_ids:
-        context.printer.line(f"missing: {missing_id}")
 
 
 def _document(recovery: Recovery) -> dict[str, object]:

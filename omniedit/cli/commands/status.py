@@ -29,12 +29,7 @@ def status(ctx: typer.Context, tasks: Tasks = None) -> Outcome:
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     with context.session(use) as session:
         records = find_records(session, tasks or [], command="status TASK")
-        for record, error in read_all(session, records):
-            if error is None:
-                context.board.add(record)
-                line = render_status_line(record, session.now(), lost_files=lost_files([record]))
-                context.printer.line(line)
-            else:
-                context.board.add_error(record, error)
-                errors.append(error)
+        for record in context.successes(read_all(session, records), errors):
+            line = render_status_line(record, session.now(), lost_files=lost_files([record]))
+            context.printer.line(line)
     return Outcome(errors=errors)

@@ -65,12 +65,7 @@ def wait(
         records = find_records(session, tasks or [], command=f"wait TASK {saving}".rstrip())
         for record in records:
             context.board.add(record)
-        for record, error in follow(session, records, options):
-            if error is not None:
-                errors.append(error)
-                context.board.add_error(record, error)
-                continue
-            context.board.add(record)
+        for record in context.successes(follow(session, records, options), errors):
             if destination is None:
                 _print_links(context, record)
     return Outcome(errors=errors)
