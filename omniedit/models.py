@@ -509,6 +509,12 @@ def natural_order(name: str) -> list[tuple[bool, int, str, str]]:
     return [(not digits, len(digits), digits, text) for digits, text in parts]
 
 
+def numbered(name: str, index: int) -> str:
+    """Return the name of the file with this index: `name.mp4`, `name-2.mp4`, and so on."""
+    path = Path(name)
+    return name if index == 0 else f"{path.stem}-{index + 1}{path.suffix}"
+
+
 def task_name(task_id: str | None) -> str:
     """Return the task's name for a sentence; most IDs already begin with `task`."""
     text = str(task_id)

@@ -314,13 +314,18 @@ def is_whole(session: Session, file: SavedFile) -> bool:
 
 @contextmanager
 def local_clip(
-    session: Session, request: EditRequest, *, deadline: float | None
+    session: Session,
+    request: EditRequest,
+    *,
+    deadline: float | None,
+    hint: str = "give a local copy of it",
 ) -> Generator[Path]:
     """Yield the path of a clip's file; the clip of a URL is fetched unless it was already.
 
     Args:
         request: A request that `edits.requests.prepare` has checked.
         deadline: A monotonic instant by which fetching must end.
+        hint: What to do if the clip cannot be fetched.
 
     Raises:
         InvalidInputError: If the clip cannot be fetched.
@@ -343,7 +348,7 @@ def local_clip(
             )
         except ResultGoneError as error:
             msg = f"the clip cannot be fetched: {error.message}"
-            raise InvalidInputError(msg, hint="give a local copy of it") from error
+            raise InvalidInputError(msg, hint=hint) from error
         except UnavailableError as error:
             error.message = f"the clip cannot be fetched: {error.message}"
             raise

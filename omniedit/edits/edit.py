@@ -11,19 +11,24 @@ from omniedit.edits.reads import refresh
 from omniedit.edits.requests import PreparedEdit, prepare
 from omniedit.edits.save import (
     announce_if_there,
-    check_target,
+    check_sound,
     failed_task_error,
-    find_file_at,
-    refuse_clip,
     save,
     save_local_copy,
+    save_with_sound,
+    with_sound,
 )
 from omniedit.edits.session import Session
 from omniedit.edits.settling import record_call, settle
-from omniedit.edits.sidecar import check_sidecar
-from omniedit.edits.sound import check_sound, save_with_sound, with_sound
 from omniedit.edits.submit import Sending, known_submission, new_submission, refusal_recorded
-from omniedit.edits.targets import Destination, Target
+from omniedit.edits.targets import (
+    Destination,
+    Target,
+    check_sidecar,
+    check_target,
+    find_file_at,
+    refuse_clip,
+)
 from omniedit.errors import (
     Hint,
     OutcomeUnknownError,

@@ -11,10 +11,9 @@ from typing import Final
 from omniedit.edits.edit import EditOptions
 from omniedit.edits.manifest import Line, Manifest, name_of_edit
 from omniedit.edits.requests import PreparedEdit, prepare
+from omniedit.edits.save import check_sound
 from omniedit.edits.session import Session
-from omniedit.edits.sidecar import sidecar_path
-from omniedit.edits.sound import check_sound
-from omniedit.edits.targets import STDOUT, default_name, served_path
+from omniedit.edits.targets import STDOUT, default_name, served_path, sidecar_path
 from omniedit.errors import InvalidInputError, LocalError, OmniEditError, TooExpensiveError
 from omniedit.models import EditRequest, Sound, compared_prompt, is_local, render_count
 from omniedit.settings import Setting

@@ -31,6 +31,7 @@ from omniedit.models import (
     Task,
     TaskStatus,
     is_task_id,
+    numbered,
     task_name,
 )
 
@@ -382,8 +383,6 @@ def has_every_file(record: Record) -> bool:
     count = len(record.task.result_urls) if record.task else 0
     if count <= 1:
         return has_file(record)
-    from omniedit.edits.targets import numbered  # noqa: PLC0415 - few tasks have several results
-
     present = {Path(file.path) for file in record.saved if is_present(file)}
     return any(
         all(path.with_name(numbered(path.name, index)) in present for index in range(count))

@@ -1,106 +1,44 @@
-"""Saving results, from the service or from a whole copy on this machine."""
+"""Saving results: from the service or a whole copy here, as they are or with another sound."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from omniedit.downloads.placement import check_writable, remove_leftover_part
-from omniedit.edits.clips import digest_of_clip, is_whole, probe_result, progress_of
+from omniedit.downloads.placement import remove_leftover_part, saved_file
+from omniedit.edits.clips import file_facts, is_whole, local_clip, probe_result, progress_of
 from omniedit.edits.reads import read_task, refresh
+from omniedit.edits.requests import PreparedEdit
 from omniedit.edits.session import Session
-from omniedit.edits.sidecar import check_sidecar, write_sidecar
-from omniedit.edits.targets import STDOUT, Destination, Target
+from omniedit.edits.targets import STDOUT, Target, find_file_at, refuse_clip, reread, write_sidecar
+from omniedit.edits.upload import check_is_same, preparation_shown, warn_of_lost_marks
 from omniedit.errors import (
     Hint,
     InvalidInputError,
-    JournalError,
-    LocalError,
+    MissingExtraError,
     NotAVideoError,
     NotFinishedError,
+    OmniEditError,
     ResultGoneError,
     TargetBusyError,
     TargetExistsError,
     TaskFailedError,
     UnavailableError,
     WaitTimeoutError,
+    install_command,
 )
 from omniedit.events import Saved
 from omniedit.evolink.replies import has_unreadable_results
-from omniedit.models import (
-    Record,
-    SavedFile,
-    Task,
-    TaskStatus,
-    task_name,
-)
+from omniedit.media import is_available
+from omniedit.models import Record, SavedFile, Sound, Task, TaskStatus, clip_name, task_name
 from omniedit.sanitize import quoted
-from omniedit.system.files import is_file, real_path
+from omniedit.system import error_reason
+from omniedit.system.folders import private_folder
 
-T = TypeVar("T")
-_Fetch = Callable[[str], T]
-
-
-def check_destination(session: Session, record: Record, destination: Destination) -> None:
-    """Check that the destination can be written, before anything is waited for.
-
-    Raises:
-        TargetExistsError: If it is taken by anything but this task's verified file.
-        LocalError: If it cannot be written.
-    """
-    target = destination.target(record.video, record.task_id)
-    if target is not None:
-        check_target(session, record, target)
-
-
-def check_target(session: Session, record: Record, target: Target) -> None:
-    """Check that the target can be written.
-
-    Raises:
-        TargetExistsError: If it is taken by anything but this task's verified file.
-        LocalError: If it cannot be written, or is the clip that the result was made from.
-    """
-    refuse_clip(session, record.clip_sha256, target.path)
-    check_sidecar(session, target, record.task_id)
-    try:
-        check_writable(target.path, overwrite=target.overwrite)
-    except TargetExistsError:
-        if find_file_at(session, _reread(session, record), target) is None:
-            raise
-
-
-def refuse_clip(
-    session: Session, clip_sha256: str | None, target: Path, *, video: str | None = None
-) -> None:
-    """Refuse to replace the local clip that a result is made from.
-
-    The journal knows a clip by its content alone, so a copy of the clip is taken for the clip, but
-    not a result saved here that came back unchanged.
-
-    Args:
-        clip_sha256: The digest of the clip; None if it is not a local one.
-        target: The path of the result.
-        video: The path of the clip, if this command was given it.
-
-    Raises:
-        LocalError: If the target is the clip.
-    """
-    if clip_sha256 is None or not is_file(target):
-        return
-    if video is None or real_path(Path(video)) != real_path(target):
-        if digest_of_clip(session, target).sha256 != clip_sha256:
-            return
-        results = {
-            real_path(Path(file.path))
-            for known in session.journal.recent()
-            if known.clip_sha256 == clip_sha256
-            for file in known.saved
-        }
-        if real_path(target) in results:
-            return
-    msg = f"{target} is the clip being edited, or a copy of it: a result never replaces it"
-    raise LocalError(msg, code="target_is_source", hint="choose another name for the result")
+_T = TypeVar("_T")
+_INAUDIBLE_S: Final = 0.05
+_AS_SERVED: Final = "`--sound new` saves the result as it is"
 
 
 def save(
@@ -114,7 +52,6 @@ def save(
     """Save every result of a completed task.
 
     Args:
-        record: The task's record.
         target: The file of the first result; None for standard output.
         deadline: A monotonic instant; the next run resumes from what was received by then.
         stream_out: Writes a file to standard output, if that is the destination.
@@ -123,67 +60,48 @@ def save(
         NotFinishedError: If the task is not finished.
         TaskFailedError: If the task failed or was cancelled.
         ResultGoneError: If the result is gone or never existed.
-        TargetExistsError: If the destination is taken.
         WaitTimeoutError: If the deadline passed first.
-        OmniEditError: If the service or the disk refuses.
+        LocalError: If the target is taken, or cannot be written.
     """
-    task = completed_task(record)
     if deadline is not None:
-        # A task found completed at the last moment still gets a few seconds to be saved.
-        deadline = max(deadline, session.monotonic() + session.policy.grace_s)
+        deadline = with_grace(session, deadline)
     try:
-        task = task_with_links(session, record, deadline=deadline)
-        record = record.with_task(task)
+        record = with_links(session, record, deadline=deadline)
         if target is None:
             _stream(session, record, deadline, stream_out or session.stream_out)
             return record
-        for index in range(len(task.result_urls)):
-            named = target.numbered(index)
-            record = _save_one(session, record, index, named, deadline=deadline)
+        for index in range(len(completed_task(record).result_urls)):
+            record = _download(session, record, index, target.numbered(index), deadline)
     except (UnavailableError, TargetBusyError) as error:
         if deadline is None or session.monotonic() < deadline:
             raise
-        msg = f"{task_name(task.task_id)} is completed, but time ran out before it was saved"
-        hint = _resume_hint(task.task_id, target)
-        raise WaitTimeoutError(msg, hint=hint, task_id=task.task_id) from error
+        task_id = str(record.task_id)
+        msg = f"{task_name(task_id)} is completed, but time ran out before it was saved"
+        # Not the same command: with `--again` it would pay again.
+        force = " --force" if target is not None and target.overwrite else ""
+        destination = quoted(STDOUT if target is None else target.shown)
+        hint = Hint("{} resumes it", f"download {task_id} --output {destination}{force}")
+        raise WaitTimeoutError(msg, hint=hint, task_id=task_id) from error
     return record
 
 
-def _resume_hint(task_id: str, target: Target | None) -> Hint:
-    """Return how to resume a download; after `--again`, the same command would pay again."""
-    destination = STDOUT if target is None else target.shown
-    force = " --force" if target is not None and target.overwrite else ""
-    return Hint("{} resumes it", f"download {task_id} --output {quoted(destination)}{force}")
+def with_grace(session: Session, deadline: float) -> float:
+    """Return a deadline by which a task found completed at the last moment can still be saved."""
+    return max(deadline, session.monotonic() + session.policy.grace_s)
 
 
 def save_local_copy(
     session: Session, record: Record, target: Target, *, deadline: float | None = None
 ) -> Record | None:
-    """Save a result from a whole copy on this machine; return None if there is none.
-
-    Raises:
-        LocalError: If the target cannot be written.
-    """
+    """Save a result from a whole copy on this machine; return None if there is none."""
     if record.task is not None and len(record.task.result_urls) > 1:
         # If there are several results, `save` looks for each of them.
         return None
-    existing = find_file_at(session, record, target)
-    if existing is not None:
-        for ident in (str(record.task_id), existing.sha256):  # part files of a download, of a copy
-            remove_leftover_part(target.path, ident)
-        _announce(session, record, existing, target, is_new=False)
-        return record
-    for file in record.saved:
-        if file.is_served and is_whole(session, file):
-            copy = session.placement(deadline).copy(
-                file,
-                target.path,
-                overwrite=target.overwrite,
-                on_verified=partial(record_saved, session, str(record.task_id)),
-            )
-            copy = copy._replace(facts=file.facts)
-            return record_placed(session, record, copy, target)
-    return None
+    known = announce_if_there(session, record, target)
+    if known is not None:
+        return known
+    source = whole_result(session, record)
+    return source and _save_copy(session, record, source, target, deadline)
 
 
 def whole_result(session: Session, record: Record) -> SavedFile | None:
@@ -197,13 +115,7 @@ def whole_result(session: Session, record: Record) -> SavedFile | None:
 def result_file(session: Session, record: Record, *, deadline: float | None = None) -> Path:
     """Return a file with the first result of a task as served, fetching it if necessary.
 
-    A fetched file stays in a private folder until the session ends.
-
-    Raises:
-        NotFinishedError: If the task is not finished.
-        TaskFailedError: If it failed or was cancelled.
-        ResultGoneError: If the result is gone.
-        OmniEditError: If the service or the disk refuses.
+    A fetched file stays in a private folder until the session ends. The errors are those of `save`.
     """
     task_id = str(record.task_id)
     saved = whole_result(session, record)
@@ -211,7 +123,7 @@ def result_file(session: Session, record: Record, *, deadline: float | None = No
         return Path(saved.path)
     if task_id not in session.fetched:
         record = refresh(session, record, deadline=deadline)
-        record = record.with_task(task_with_links(session, record, deadline=deadline))
+        record = with_links(session, record, deadline=deadline)
 
         def fetch(url: str) -> Path:
             return session.fetched_files.enter_context(
@@ -223,12 +135,7 @@ def result_file(session: Session, record: Record, *, deadline: float | None = No
 
 
 def completed_task(record: Record) -> Task:
-    """Return the task of a record, provided that it is completed.
-
-    Raises:
-        TaskFailedError: If the task failed or was cancelled.
-        NotFinishedError: If the task is not finished.
-    """
+    """Return the task of a record; raise an error if it has failed or is not finished."""
     task = record.task
     if task is None or not task.is_terminal:
         progress = f" at {task.progress} %" if task and task.progress is not None else ""
@@ -237,37 +144,6 @@ def completed_task(record: Record) -> Task:
     if task.has_failed:
         raise failed_task_error(record)
     return task
-
-
-def task_with_links(session: Session, record: Record, *, deadline: float | None) -> Task:
-    """Return a completed task with result links, reading it once more if it has none.
-
-    If there is still no result, the journal records that it is gone.
-
-    Raises:
-        TaskFailedError: If the task failed or was cancelled.
-        NotFinishedError: If the task is not finished.
-        ResultGoneError: If there is still no result.
-        OmniEditError: If the service does not answer.
-    """
-    task = completed_task(record)
-    if task.result_urls:
-        return task
-    # Links may appear a moment after the task is completed.
-    fresh = read_task(session, task.task_id, known=record, deadline=deadline)
-    if fresh.result_urls:
-        return fresh
-    if has_unreadable_results(fresh):
-        msg = f"{task_name(task.task_id)} lists a result without a link that omniedit understands"
-        hint = Hint("{} shows it as `raw`", f"status {task.task_id} --json")
-        raise ResultGoneError(msg, hint=hint, task_id=task.task_id)
-    session.write_journal(lambda: session.journal.record_result_gone(task.task_id))
-    msg = (
-        f"{task_name(task.task_id)} was completed without a result, as happens to clips from"
-        " regions where editing is blocked"
-    )
-    hint = Hint("{} shows what it was charged", f"status {task.task_id}")
-    raise ResultGoneError(msg, hint=hint, task_id=task.task_id)
 
 
 def failed_task_error(record: Record) -> TaskFailedError:
@@ -283,18 +159,84 @@ def failed_task_error(record: Record) -> TaskFailedError:
     )
 
 
-def _save_one(
-    session: Session,
-    record: Record,
-    index: int,
-    target: Target,
-    *,
-    deadline: float | None,
+def with_links(session: Session, record: Record, *, deadline: float | None) -> Record:
+    """Return a completed task's record with result links, reading it once more if it has none.
+
+    If there is still no result, the journal records that it is gone.
+
+    Raises:
+        ResultGoneError: If there is still no result.
+    """
+    task = completed_task(record)
+    if not task.result_urls:
+        # Links may appear a moment after the task is completed.
+        task = read_task(session, task.task_id, known=record, deadline=deadline)
+    if task.result_urls:
+        return record.with_task(task)
+    name = task_name(task.task_id)
+    if has_unreadable_results(task):
+        msg = f"{name} lists a result without a link that omniedit understands"
+        hint = Hint("{} shows it as `raw`", f"status {task.task_id} --json")
+    else:
+        session.write_journal(lambda: session.journal.record_result_gone(task.task_id))
+        msg = (
+            f"{name} was completed without a result, as happens to clips from regions where"
+            " editing is blocked"
+        )
+        hint = Hint("{} shows what it was charged", f"status {task.task_id}")
+    raise ResultGoneError(msg, hint=hint, task_id=task.task_id)
+
+
+def announce_if_there(session: Session, record: Record, target: Target) -> Record | None:
+    """Return the record if its whole file is at the target, announced; else None."""
+    record = reread(session, record)
+    file = find_file_at(session, record, target)
+    if file is None:
+        return None
+    for source_id in (str(record.task_id), file.sha256):  # of a download, of a copy
+        remove_leftover_part(target.path, source_id)
+    _announce(session, record, file, target, is_new=False)
+    return record
+
+
+def copy_recorded(
+    session: Session, source: SavedFile, target: Target, owner: str, deadline: float | None = None
+) -> SavedFile:
+    """Copy a file to its target, recorded before it is placed there; return the copy.
+
+    Args:
+        owner: The task of the file, or the digest of the tasks that it was joined from.
+        deadline: A monotonic instant at which to stop waiting for another process.
+    """
+
+    def copy_at(file: SavedFile) -> SavedFile:
+        return source._replace(path=file.path, is_elsewhere=False)
+
+    file = session.placement(deadline).copy(
+        source,
+        target.path,
+        overwrite=target.overwrite,
+        on_verified=lambda file: _record_saved(session, owner, copy_at(file)),
+    )
+    return copy_at(file)
+
+
+def _save_copy(
+    session: Session, record: Record, source: SavedFile, target: Target, deadline: float | None
 ) -> Record:
-    existing = find_file_at(session, record, target)
-    if existing is not None:
-        _announce(session, record, existing, target, is_new=False)
-        return record
+    task_id = str(record.task_id)
+    return _placed(
+        session, record, target, lambda: copy_recorded(session, source, target, task_id, deadline)
+    )
+
+
+def _download(
+    session: Session, record: Record, index: int, target: Target, deadline: float | None
+) -> Record:
+    """Save one result at its target, unless it is there."""
+    known = announce_if_there(session, record, target)
+    if known is not None:
+        return known
     refuse_clip(session, record.clip_sha256, target.path)
     task_id = str(record.task_id)
 
@@ -308,18 +250,62 @@ def _save_one(
             on_progress=progress_of(session, target.shown, "download", task_id=task_id),
             on_retry=partial(session.report_retry, task_id),
             # Record the file before it is placed: a kill must not leave a file unknown here.
-            on_verified=partial(record_saved, session, task_id),
+            on_verified=partial(_record_saved, session, task_id),
         )
 
+    return _placed(
+        session, record, target, lambda: _with_fresh_link(session, record, index, fetch, deadline)
+    )
+
+
+def _placed(
+    session: Session, record: Record, target: Target, place: Callable[[], SavedFile]
+) -> Record:
+    """Place a file at its target, record and announce it; return the updated record."""
     try:
-        file = _with_fresh_link(session, record, index, fetch, deadline)
+        file = place()
     except TargetExistsError:
-        # Another process may have saved the same task there in the meantime.
+        # Another process may have saved the same file there in the meantime.
         known = announce_if_there(session, record, target)
         if known is None:
             raise
         return known
-    return record_placed(session, record, file, target)
+    if file.facts is None:
+        facts = probe_result(session, file.path, name=target.shown, clip=record.clip_facts)
+        file = file._replace(facts=facts)
+    _record_saved(session, str(record.task_id), file, is_placed=True)
+    _announce(session, record, file, target, is_new=True)
+    others = tuple(known for known in record.saved if known.path != file.path)
+    return record._replace(saved=(*others, file))
+
+
+def _announce(
+    session: Session, record: Record, file: SavedFile, target: Target, *, is_new: bool
+) -> None:
+    """Report a saved file to the observers, and write its sidecar."""
+    if target.is_extra:
+        return
+    session.report(
+        Saved(
+            task_id=str(record.task_id),
+            record=record,
+            file=file,
+            shown_path=target.shown,
+            is_new=is_new,
+        )
+    )
+    write_sidecar(session, record, file, overwrite=target.overwrite)
+
+
+def _record_saved(
+    session: Session, owner: str, file: SavedFile, *, is_placed: bool = False
+) -> None:
+    """Record where a verified result has been, or is about to be, placed."""
+    # A private file is deleted when the command ends.
+    if session.private_folder not in Path(file.path).parents:
+        session.write_journal(
+            lambda: session.journal.record_saved(owner, file, is_placed=is_placed)
+        )
 
 
 def _stream(
@@ -352,13 +338,9 @@ def _fetched(
 
 
 def _with_fresh_link(
-    session: Session, record: Record, index: int, fetch: _Fetch[T], deadline: float | None
-) -> T:
-    """Fetch a result; if its link is dead or delivers no video, try once more with a fresh link.
-
-    Raises:
-        ResultGoneError: If there is no fresh link, or it fails as well.
-    """
+    session: Session, record: Record, index: int, fetch: Callable[[str], _T], deadline: float | None
+) -> _T:
+    """Fetch a result; if its link is dead or delivers no video, try once more with a fresh link."""
     task = completed_task(record)
     try:
         return fetch(task.result_urls[index])
@@ -377,72 +359,137 @@ def _url_of(task: Task, index: int) -> str:
     if index < len(task.result_urls):
         return task.result_urls[index]
     msg = f"the service no longer lists this result of {task_name(task.task_id)}"
-    raise ResultGoneError(msg, task_id=task.task_id)
+    raise ResultGoneError(msg)
 
 
-def _reread(session: Session, record: Record) -> Record:
-    """Return a record with the files that other processes may have saved since it was read."""
-    known = None
-    with suppress(JournalError):
-        known = session.journal.find_task(record.task_id) if record.task_id else None
-    return record._replace(saved=known.saved) if known else record
+def check_sound(sound: Sound) -> None:
+    """Refuse a sound that needs the extra `media` if that is not installed."""
+    if sound is not Sound.NEW and not is_available():
+        msg = f"`--sound {sound}` needs the extra `media`"
+        raise MissingExtraError(msg, hint=install_command("media"))
 
 
-def announce_if_there(session: Session, record: Record, target: Target) -> Record | None:
-    """Return the record if its whole file is at the target, announced; else None."""
-    record = _reread(session, record)
-    existing = find_file_at(session, record, target)
-    if existing is None:
-        return None
-    _announce(session, record, existing, target, is_new=False)
-    return record
+def save_with_sound(
+    session: Session,
+    edit: PreparedEdit,
+    record: Record,
+    served: SavedFile,
+    target: Target,
+    *,
+    deadline: float,
+) -> Record:
+    """Save a result with another sound; keep the served file only if the two differ.
 
+    Args:
+        served: The result as served, saved and whole.
+        target: The target of the file with the other sound.
+        deadline: A monotonic instant by which fetching the clip must end.
 
-def find_file_at(session: Session, record: Record, target: Target) -> SavedFile | None:
-    """Return this task's file at the target, if there is one and it is whole."""
-    # Compare resolved paths: the same file may be spelled `sub/../out.mp4`, or reached by a link.
-    path = real_path(target.path)
-    for file in record.saved:
-        is_same = file.sound is target.sound and real_path(Path(file.path)) == path
-        if is_same and is_whole(session, file):
-            return file
-    return None
-
-
-def record_placed(session: Session, record: Record, file: SavedFile, target: Target) -> Record:
-    """Record and announce a file that was just placed at its target; return the updated record."""
-    if file.facts is None:
-        facts = probe_result(session, file.path, name=target.shown, clip=record.clip_facts)
-        file = file._replace(facts=facts)
-    record_saved(session, str(record.task_id), file, is_placed=True)
-    _announce(session, record, file, target, is_new=True)
-    others = tuple(known for known in record.saved if known.path != file.path)
-    return record._replace(saved=(*others, file))
-
-
-def _announce(
-    session: Session, record: Record, file: SavedFile, target: Target, *, is_new: bool
-) -> None:
-    """Report a saved file to the observers, and write its sidecar."""
-    if target.is_extra:
-        return
-    session.report(
-        Saved(
-            task_id=str(record.task_id),
-            record=record,
-            file=file,
-            shown_path=target.shown,
-            is_new=is_new,
+    Raises:
+        OmniEditError: If the sound cannot be changed, or the target cannot be written.
+    """
+    with ExitStack() as stack:
+        changed = with_sound(
+            session,
+            edit,
+            Path(served.path),
+            sound=target.sound,
+            name=target.shown,
+            deadline=deadline,
         )
-    )
-    write_sidecar(session, record, file, overwrite=target.overwrite)
+        try:
+            path = stack.enter_context(changed)
+        except OmniEditError:
+            session.warn(f"the result as it was served is kept: {served.path}")
+            raise
+        file, facts = served, served.facts
+        if path != Path(served.path):
+            # Rewriting a file loses its provenance marks.
+            facts = facts and facts._replace(marks=())
+            file = saved_file(path)._replace(served_path=served.path)
+        variant = file._replace(facts=facts, sound=target.sound)
+        record = _save_copy(session, record, variant, target, deadline)
+    return _without_file(session, record, served) if variant.is_served else record
 
 
-def record_saved(
-    session: Session, task_id: str, file: SavedFile, *, is_placed: bool = False
-) -> None:
-    """Record where a verified result has been, or is about to be, placed."""
-    if session.private_folder in Path(file.path).parents:
-        # It is deleted when the command ends.
-        return
-    session.write_journal(lambda: session.journal.record_saved(task_id, file, is_placed=is_placed))
+def _without_file(session: Session, record: Record, file: SavedFile) -> Record:
+    """Remove a saved file, and return the record without it."""
+    try:
+        Path(file.path).unlink(missing_ok=True)
+    except OSError as error:
+        # On Windows, for example, a player may have it open.
+        session.warn(f"cannot remove {file.path}: {error_reason(error)}")
+        return record
+    session.write_journal(lambda: session.journal.forget_file(str(record.task_id), file))
+    return record._replace(saved=tuple(known for known in record.saved if known.path != file.path))
+
+
+@contextmanager
+def with_sound(
+    session: Session, edit: PreparedEdit, result: Path, *, sound: Sound, name: str, deadline: float
+) -> Generator[Path]:
+    """Yield a private copy of a result with another sound, or the result itself if nothing changes.
+
+    Args:
+        name: The name of the copy in messages.
+        deadline: A monotonic instant by which fetching the clip must end.
+
+    Raises:
+        OmniEditError: If the result or the clip cannot be fetched or read, or not in time.
+    """
+    from omniedit.media.audio import replace_audio  # noqa: PLC0415 - brings PyAV
+
+    try:
+        facts = file_facts(session, result, name=name)
+    except InvalidInputError as error:
+        msg = f"the sound of {name} cannot be changed: {error.message}"
+        raise NotAVideoError(msg, hint=_AS_SERVED) from error
+    with ExitStack() as stack:
+        private = stack.enter_context(private_folder(session.private_folder))
+        original = None
+        if sound is Sound.ORIGINAL:
+            original = stack.enter_context(_original_clip(session, edit, deadline))
+        what = "muting" if original is None else "replacing sound"
+        with preparation_shown(session, clip_name(name), what) as on_progress:
+            laid = replace_audio(
+                result,
+                private / "sound.mp4",
+                original=original,
+                original_start_s=edit.plan.start_s,
+                original_end_s=edit.plan.end_s,
+                on_progress=on_progress,
+            )
+        if original is not None:
+            check_is_same(session, original)
+            if laid.sound is Sound.NONE:
+                session.note(f"the clip has no sound, so {name} has none")
+        if laid.sound is Sound.NONE and not facts.has_audio:
+            yield result
+            return
+        warn_of_lost_marks(session, laid.lost_marks, whose="the result", where=name)
+        if laid.sound is Sound.ORIGINAL:
+            _warn_of_difference(session, laid.difference_s)
+        yield laid.path
+
+
+@contextmanager
+def _original_clip(session: Session, edit: PreparedEdit, deadline: float) -> Generator[Path]:
+    deadline = with_grace(session, deadline)
+    with ExitStack() as stack:
+        fetched = local_clip(session, edit.request, deadline=deadline, hint=_AS_SERVED)
+        try:
+            path = stack.enter_context(fetched)
+        except UnavailableError as error:
+            if session.monotonic() < deadline:
+                raise
+            msg = "time ran out before the clip, whose sound is needed, was fetched"
+            raise WaitTimeoutError(msg, hint=_AS_SERVED) from error
+        yield path
+
+
+def _warn_of_difference(session: Session, difference_s: float) -> None:
+    if abs(difference_s) > _INAUDIBLE_S:
+        what = "shorter than the result, which ends in silence"
+        if difference_s > 0:
+            what = "longer than the result, and is cut off"
+        session.warn(f"the clip's sound is {abs(difference_s):.2f} s {what}")

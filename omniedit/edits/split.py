@@ -3,25 +3,20 @@
 import itertools
 import os
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from omniedit.downloads.placement import (
-    check_writable,
-    remove_leftover_part,
-    saved_file,
-)
+from omniedit.downloads.placement import check_writable, remove_leftover_part, saved_file
 from omniedit.edits.batch import BatchRun, EditOutcome
 from omniedit.edits.clips import file_facts, is_whole, local_clip, probe_result
 from omniedit.edits.edit import EditOptions, known_edit
 from omniedit.edits.planner import PlannedEdit, check_price
 from omniedit.edits.requests import PreparedEdit, digest_of, prepare, with_parent_result
-from omniedit.edits.save import find_file_at, refuse_clip
+from omniedit.edits.save import copy_recorded
 from omniedit.edits.session import Session
-from omniedit.edits.sidecar import check_sidecar
-from omniedit.edits.targets import Target, default_name, numbered
+from omniedit.edits.targets import Target, check_sidecar, default_name, find_file_at, refuse_clip
 from omniedit.edits.upload import check_is_same, preparation_shown, warn_of_lost_marks
 from omniedit.errors import (
     InvalidInputError,
@@ -46,6 +41,7 @@ from omniedit.models import (
     find_model,
     is_local,
     known_sum,
+    numbered,
     render_count,
     task_name,
 )
@@ -56,6 +52,7 @@ if TYPE_CHECKING:
     from omniedit.media.pieces import Piece
 
 _CONCURRENCY: Final = 4
+_NO_COPY: Final = "a local copy of it is another clip: each piece would be charged anew"
 _PIECES_SUFFIX: Final = ".pieces"
 _MARK_DIGITS: Final = 6
 """Decimals of a piece's marks in seconds; the marks are part of the identity of its edit."""
@@ -139,23 +136,11 @@ def planned_split(
     prepare(session, request._replace(start=None, end=None, check=False, max_credits=None))
     with (
         session.fetched_files.pop_all(),
-        _fetched(session, request, deadline) as source,
+        local_clip(session, request, deadline=deadline, hint=_NO_COPY) as source,
         private_folder(session.private_folder) as temporary,
     ):
         fetched = request._replace(clip_path=str(source))
         yield _plan(session, fetched, options, temporary_folder=str(temporary))
-
-
-@contextmanager
-def _fetched(session: Session, request: EditRequest, deadline: float) -> Generator[Path]:
-    """Yield the path of the clip; if it cannot be fetched, say what a copy of it would mean."""
-    with ExitStack() as stack:
-        try:
-            path = stack.enter_context(local_clip(session, request, deadline=deadline))
-        except InvalidInputError as error:
-            error.hint = "a local copy of it is another clip: each piece would be charged anew"
-            raise
-        yield path
 
 
 def edit_pieces(session: Session, plan: SplitPlan, options: EditOptions) -> Iterator[EditOutcome]:
@@ -224,10 +209,7 @@ def _plan(
     model = find_model(request.model)
     limits = model if model.is_known else MODELS[DEFAULT_MODEL]
     pieces = plan_split(
-        source,
-        longest_s=limits.longest_clip_s,
-        start_s=whole.plan.start_s,
-        end_s=whole.plan.end_s,
+        source, longest_s=limits.longest_clip_s, start_s=whole.plan.start_s, end_s=whole.plan.end_s
     )
     target = None if options.destination.is_stdout else _target(whole, options)
     folder = temporary_folder if target is None else _pieces_folder(whole, target)
@@ -372,20 +354,8 @@ def _place_joined(
     options: EditOptions,
 ) -> SavedFile:
     """Copy the joined clip to its target, recorded in the journal; return the copy."""
-    digest = _joined_digest(records, sound=options.sound)
-
-    def record(copy: SavedFile) -> None:
-        known = file._replace(path=copy.path)
-        session.write_journal(lambda: session.journal.record_saved(digest, known))
-
     try:
-        copy = session.placement().copy(
-            file,
-            target.path,
-            overwrite=target.overwrite,
-            on_verified=record,
-        )
-        return file._replace(path=copy.path)
+        return copy_recorded(session, file, target, _joined_digest(records, sound=options.sound))
     except TargetExistsError:
         # Another process may have joined the same pieces in the meantime.
         existing = _find_joined(session, target, records, sound=options.sound)

@@ -1,14 +1,39 @@
-"""Where a result goes: a file, a folder, or standard output."""
+"""Where a result goes: a file with its sidecar, a folder, or standard output."""
 
+import json
 import os
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from omniedit.errors import InvalidInputError
-from omniedit.models import TASK_PREFIX, Sound, clip_name
-from omniedit.system.files import file_name, is_folder, stable_path
+from omniedit import __version__
+from omniedit.downloads.placement import check_writable, remove_leftover_part
+from omniedit.edits.clips import digest_of_clip, file_facts, is_whole
+from omniedit.edits.records import parents_of
+from omniedit.edits.session import Session
+from omniedit.errors import (
+    InvalidInputError,
+    JournalError,
+    LocalError,
+    OmniEditError,
+    TargetExistsError,
+)
+from omniedit.http.urls import without_secrets
+from omniedit.journal.reading import is_present
+from omniedit.media import is_available
+from omniedit.models import TASK_PREFIX, Record, SavedFile, Sound, clip_name, known_sum, numbered
+from omniedit.schemas import instant, video_fields
+from omniedit.system.files import (
+    file_name,
+    is_file,
+    is_folder,
+    read_own_file,
+    real_path,
+    stable_path,
+)
 from omniedit.system.windows import is_reserved_name
 
 STDOUT: Final = "-"
@@ -22,6 +47,8 @@ _NOT_IN_STEM: Final = re.compile(r"[^\w.-]")
 _MOST_STEM_BYTES: Final = 200
 _MOST_NAME_BYTES: Final = 240
 """The longest default name; file systems take 255 bytes, and something may be appended."""
+_SIDECAR_SCHEMA: Final = 1
+_MOST_SIDECAR_BYTES: Final = 1024 * 1024
 
 
 class Target(NamedTuple):
@@ -81,11 +108,7 @@ class Destination(NamedTuple):
             raise InvalidInputError(msg, code="needs_folder", hint=f"name a folder: `{self.text}/`")
 
     def target(
-        self,
-        video: str | None,
-        task_id: str | None,
-        *,
-        sound: Sound = Sound.NEW,
+        self, video: str | None, task_id: str | None, *, sound: Sound = Sound.NEW
     ) -> Target | None:
         """Return the target of a task's first result; None if it goes to standard output.
 
@@ -93,10 +116,8 @@ class Destination(NamedTuple):
         """
         if self.is_stdout:
             return None
-        if self.is_folder:
-            name = f"{clip_stem(video)}-{_end_of_id(task_id or '')}{_sound_suffix(sound)}.mp4"
-            return self._within_folder(file_name(name), sound=sound)
-        return self._target(str(self.text), sound=sound)
+        name = f"{clip_stem(video)}-{_end_of_id(task_id or '')}{_sound_suffix(sound)}.mp4"
+        return self._named(file_name(name), sound)
 
     def target_of_edit(
         self,
@@ -109,8 +130,7 @@ class Destination(NamedTuple):
     ) -> Target | None:
         """Return the target of an edit's result; None if its name depends on an unknown task ID."""
         if self.text is None:
-            name = default_name(video, prompt, identity, sound=sound)
-            return self._within_folder(name, sound=sound)
+            return self._named(default_name(video, prompt, identity, sound=sound), sound)
         if self.is_named_folder and task_id is None:
             return None
         return self.target(video, task_id, sound=sound)
@@ -119,15 +139,11 @@ class Destination(NamedTuple):
         self, video: str, prompt: str, identity: str, *, sound: Sound = Sound.NEW
     ) -> Target:
         """Return the target of a clip that is joined from several results."""
-        if self.is_folder:
-            return self._within_folder(default_name(video, prompt, identity, sound=sound))
-        return self._target(str(self.text))
+        return self._named(default_name(video, prompt, identity, sound=sound), Sound.NEW)
 
-    def _within_folder(self, name: str, *, sound: Sound = Sound.NEW) -> Target:
-        shown = name if self.text is None else str(Path(self.text) / name)
-        return self._target(shown, sound=sound)
-
-    def _target(self, shown: str, *, sound: Sound = Sound.NEW) -> Target:
+    def _named(self, name: str, sound: Sound) -> Target:
+        """Return the file with this name in the folder, or the only file that this may be."""
+        shown = str(Path(self.text or "") / name) if self.is_folder else str(self.text)
         return Target(stable_path(Path(shown)), shown, sound, overwrite=self.overwrite)
 
 
@@ -150,8 +166,8 @@ def default_name(
     """
     digits = identity[: _LONG_END_OF_IDENTITY if is_long else _END_OF_IDENTITY]
     words = _first_words(prompt or "")
-    digits += _sound_suffix(sound)
-    rest = f"-{words}-{digits}.mp4" if words else f"-{digits}.mp4"
+    ending = f"{digits}{_sound_suffix(sound)}.mp4"
+    rest = f"-{words}-{ending}" if words else f"-{ending}"
     room = _MOST_NAME_BYTES - len(rest.encode())
     stem = clip_stem(video).encode()[:room].decode(errors="ignore").rstrip("-.")
     return file_name(stem + rest)
@@ -163,10 +179,24 @@ def served_path(path: str) -> str:
     return f"{stem}.served{suffix}"
 
 
-def numbered(name: str, index: int) -> str:
-    """Return the name of the file with this index: `name.mp4`, `name-2.mp4`, and so on."""
-    path = PurePosixPath(name)
-    return name if index == 0 else f"{path.stem}-{index + 1}{path.suffix}"
+def sidecar_path(path: Path | str) -> str:
+    """Return the path of a result's sidecar."""
+    return f"{path}.json"
+
+
+def clip_stem(video: str | None) -> str:
+    """Return the clip's name without its suffix, reduced to letters, digits, `-`, `_` and `.`."""
+    if not video:
+        return "clip"
+    if video.startswith(TASK_PREFIX):
+        return _end_of_id(video.removeprefix(TASK_PREFIX))
+    stem = os.path.splitext(clip_name(video))[0]  # noqa: PTH122 - as above
+    kept = _NOT_IN_STEM.sub("-", unicodedata.normalize("NFC", stem))
+    kept = kept.strip("-.")[:_LONGEST_STEM].encode()[:_MOST_STEM_BYTES].decode(errors="ignore")
+    stem = kept.strip("-.") or "clip"
+    # Windows reserves names such as `con.cut-…`; avoid them on every system, so that a folder can
+    # be copied to Windows.
+    return f"clip-{stem}" if is_reserved_name(f"{stem}-") else stem
 
 
 def _first_words(prompt: str) -> str:
@@ -190,24 +220,211 @@ def _is_word_character(character: str) -> bool:
     return character.isalnum() or unicodedata.category(character) in {"Mn", "Mc"}
 
 
-def clip_stem(video: str | None) -> str:
-    """Return the clip's name without its suffix, reduced to letters, digits, `-`, `_` and `.`."""
-    if not video:
-        return "clip"
-    if video.startswith(TASK_PREFIX):
-        return _end_of_id(video.removeprefix(TASK_PREFIX))
-    stem = os.path.splitext(clip_name(video))[0]  # noqa: PTH122 - a manifest may have 100,000 lines
-    kept = _NOT_IN_STEM.sub("-", unicodedata.normalize("NFC", stem))
-    kept = kept.strip("-.")[:_LONGEST_STEM].encode()[:_MOST_STEM_BYTES].decode(errors="ignore")
-    stem = kept.strip("-.") or "clip"
-    # Windows reserves names such as `con.cut-…`; avoid them on every system, so that a folder can
-    # be copied to Windows.
-    return f"clip-{stem}" if is_reserved_name(f"{stem}-") else stem
-
-
 def _sound_suffix(sound: Sound) -> str:
     return "" if sound is Sound.NEW else f"-{sound}"
 
 
 def _end_of_id(task_id: str) -> str:
     return task_id[-_END_OF_ID:].strip("-.") or "task"
+
+
+def check_destination(session: Session, record: Record, destination: Destination) -> None:
+    """Check that the destination can be written, before anything is waited for.
+
+    Raises:
+        TargetExistsError: If it is taken by anything but this task's verified file.
+        LocalError: If it cannot be written.
+    """
+    target = destination.target(record.video, record.task_id)
+    if target is not None:
+        check_target(session, record, target)
+
+
+def check_target(session: Session, record: Record, target: Target) -> None:
+    """Check that the target can be written.
+
+    Raises:
+        TargetExistsError: If it is taken by anything but this task's verified file.
+        LocalError: If it cannot be written, or is the clip that the result was made from.
+    """
+    refuse_clip(session, record.clip_sha256, target.path)
+    check_sidecar(session, target, record.task_id)
+    try:
+        check_writable(target.path, overwrite=target.overwrite)
+    except TargetExistsError:
+        if find_file_at(session, reread(session, record), target) is None:
+            raise
+
+
+def reread(session: Session, record: Record) -> Record:
+    """Return a record with the files that other processes may have saved since it was read."""
+    known = None
+    with suppress(JournalError):
+        known = session.journal.find_task(record.task_id) if record.task_id else None
+    return record._replace(saved=known.saved) if known else record
+
+
+def find_file_at(session: Session, record: Record, target: Target) -> SavedFile | None:
+    """Return this task's file at the target, if there is one and it is whole."""
+    # Compare resolved paths: the same file may be spelled `sub/../out.mp4`, or reached by a link.
+    path = real_path(target.path)
+    for file in record.saved:
+        is_same = file.sound is target.sound and real_path(Path(file.path)) == path
+        if is_same and is_whole(session, file):
+            return file
+    return None
+
+
+def refuse_clip(
+    session: Session, clip_sha256: str | None, target: Path, *, video: str | None = None
+) -> None:
+    """Refuse to replace the local clip that a result is made from.
+
+    The journal knows a clip by its content alone, so a copy of the clip is taken for the clip, but
+    not a result saved here that came back unchanged.
+
+    Args:
+        clip_sha256: The digest of the clip; None if it is not a local one.
+        target: The path of the result.
+        video: The path of the clip, if this command was given it.
+
+    Raises:
+        LocalError: If the target is the clip.
+    """
+    if clip_sha256 is None or not is_file(target):
+        return
+    path = real_path(target)
+    if video is None or real_path(Path(video)) != path:
+        if digest_of_clip(session, target).sha256 != clip_sha256:
+            return
+        edits = (known for known in session.journal.recent() if known.clip_sha256 == clip_sha256)
+        if any(real_path(Path(file.path)) == path for known in edits for file in known.saved):
+            return
+    msg = f"{target} is the clip being edited, or a copy of it: a result never replaces it"
+    raise LocalError(msg, code="target_is_source", hint="choose another name for the result")
+
+
+def check_sidecar(
+    session: Session, target: Target, task_id: str | None, *, sha256: str | None = None
+) -> None:
+    """Check that the sidecar of a result can be written, before anything is paid or waited for.
+
+    Args:
+        target: The target of the result.
+        task_id: The task of the result; None for a new one, or a clip joined from several.
+        sha256: The digest of the file at the target, if it is a joined clip that is whole.
+
+    Raises:
+        TargetExistsError: If a file other than this result's sidecar has its name.
+        LocalError: If the sidecar cannot be written.
+    """
+    if not session.writes_sidecars:
+        return
+    path = Path(sidecar_path(target.path))
+    try:
+        check_writable(path, overwrite=target.overwrite)
+    except TargetExistsError as error:
+        if _sha256_in(path, task_id, sha256) is None:
+            error.hint = "choose another name for the result, or replace both with `--force`"
+            raise
+
+
+def write_sidecar(session: Session, record: Record, file: SavedFile, *, overwrite: bool) -> None:
+    """Write the sidecar of a saved result, if sidecars are enabled and it is missing.
+
+    Raises:
+        TargetExistsError: If another file has its name.
+        LocalError: If it cannot be written.
+    """
+    if session.writes_sidecars and session.private_folder not in Path(file.path).parents:
+        # The journal may have fields from other replies that this record lacks.
+        with suppress(JournalError):
+            record = session.journal.find_task(str(record.task_id)) or record
+        _write_sidecar(session, [record], file, task_id=record.task_id, overwrite=overwrite)
+
+
+def write_joined_sidecar(
+    session: Session, pieces: Sequence[Record], file: SavedFile, *, overwrite: bool
+) -> None:
+    """Write the sidecar of a clip joined from several results, without a task ID.
+
+    Raises:
+        TargetExistsError: If another file has its name.
+        LocalError: If it cannot be written.
+    """
+    if session.writes_sidecars:
+        _write_sidecar(session, pieces, file, task_id=None, overwrite=overwrite)
+
+
+def complete_sidecars(session: Session) -> Iterator[OmniEditError]:
+    """Write the missing sidecars of this origin's saved results; yield an error per failure."""
+    if not session.writes_sidecars:
+        return
+    for record in session.journal.recent():
+        if record.origin != session.origin:
+            continue
+        served = {file.served_path for file in record.saved}
+        for file in record.saved:
+            if file.path in served or not is_present(file):
+                continue
+            try:
+                if not os.path.lexists(sidecar_path(file.path)) and is_whole(session, file):
+                    write_sidecar(session, record, file, overwrite=False)
+            except OmniEditError as error:
+                yield error.about(task_id=record.task_id, request_id=record.request_id)
+
+
+def _write_sidecar(
+    session: Session,
+    records: Sequence[Record],
+    file: SavedFile,
+    *,
+    task_id: str | None,
+    overwrite: bool,
+) -> None:
+    path = Path(sidecar_path(file.path))
+    written_sha256 = _sha256_in(path, task_id, file.sha256)
+    if written_sha256 == file.sha256:
+        remove_leftover_part(path, file.sha256)
+        return
+    record, task = records[0], records[0].task
+    facts = file.facts
+    if facts is None and is_available():
+        with suppress(OmniEditError):
+            facts = file_facts(session, Path(file.path)).video_facts
+    fields = {
+        "schema": _SIDECAR_SCHEMA,
+        "omniedit": __version__,
+        "video": None if record.video is None else without_secrets(record.video),
+        "video_sha256": record.clip_sha256,
+        "prompt": record.prompt,
+        "model": record.shown_model,
+        "sound": file.sound,
+        "start_seconds": record.start_s,
+        "end_seconds": records[-1].end_s,
+        "parents": list(parents_of(session, record)),
+        "task_id": task_id,
+        "request_id": record.request_id if task_id else None,
+        "created_at": instant(task.created_at if task else None),
+        "completed_at": instant(record.completed_after),
+        "credits_used": known_sum(each.task and each.task.credits_used for each in records),
+        "file": Path(file.path).name,  # its folder is private
+        "bytes": file.size_bytes,
+        "sha256": file.sha256,
+        **video_fields(facts),
+    }
+    content = json.dumps(fields, indent=2).encode() + b"\n"
+    # A sidecar of the same task may be replaced: it describes the result with another sound.
+    is_own = written_sha256 is not None
+    session.placement().write_content(path, file.sha256, [content], overwrite=overwrite or is_own)
+
+
+def _sha256_in(path: Path, task_id: str | None, sha256: str | None) -> str | None:
+    """Return the digest in a result's own sidecar; None if it is missing, damaged or foreign."""
+    try:
+        content = read_own_file(path, max_bytes=_MOST_SIDECAR_BYTES)
+        found: Any = json.loads(content or b"{}")
+        is_own = found["task_id"] == task_id and (task_id is not None or found["sha256"] == sha256)
+        return str(found["sha256"]) if is_own else None
+    except (LocalError, LookupError, TypeError, ValueError, RecursionError):
+        return None

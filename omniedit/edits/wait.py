@@ -9,9 +9,9 @@ from typing import Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 from omniedit.edits.poller import Poller
 from omniedit.edits.reads import TaskOutcome, refresh
-from omniedit.edits.save import check_destination, save, save_local_copy, task_with_links
+from omniedit.edits.save import save, save_local_copy, with_grace, with_links
 from omniedit.edits.session import Session
-from omniedit.edits.targets import Destination
+from omniedit.edits.targets import Destination, check_destination
 from omniedit.errors import (
     AuthenticationError,
     CredentialsError,
@@ -87,8 +87,7 @@ def _finish(
         if destination is not None:
             target = destination.target(record.video, record.task_id)
             return save(session, record, target, deadline=deadline), None
-        latest = max(deadline, session.monotonic() + session.policy.grace_s)
-        record = record.with_task(task_with_links(session, record, deadline=latest))
+        record = with_links(session, record, deadline=with_grace(session, deadline))
         if record.is_result_gone:
             # Do not hand out a link that is known to be dead.
             msg = f"the result of {task_name(record.task_id)} is gone"

@@ -44,8 +44,7 @@ def download(
     An interrupted download is resumed. Existing files are never overwritten without --force.
     """
     from omniedit.edits.records import find_records, unsaved_results
-    from omniedit.edits.sidecar import complete_sidecars
-    from omniedit.edits.targets import STDOUT, Destination
+    from omniedit.edits.targets import STDOUT, Destination, complete_sidecars
     from omniedit.edits.wait import download_each
 
     context: Context = ctx.obj

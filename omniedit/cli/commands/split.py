@@ -13,9 +13,9 @@ from omniedit.edits.edit import EditOptions
 from omniedit.edits.planner import PlannedEdit
 from omniedit.edits.requests import edit_command
 from omniedit.edits.session import Session
-from omniedit.edits.sidecar import write_joined_sidecar
 from omniedit.edits.split import SplitPlan, edit_pieces, join_pieces, planned_split
 from omniedit.edits.submit import refusal_recorded
+from omniedit.edits.targets import write_joined_sidecar
 from omniedit.errors import (
     Hint,
     Interrupted,

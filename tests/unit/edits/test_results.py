@@ -9,7 +9,7 @@ import pytest
 
 from omniedit.downloads.placement import BUSY_PAUSE_S, Placement, saved_file
 from omniedit.edits.edit import EditOptions, edit
-from omniedit.edits.save import save, task_with_links
+from omniedit.edits.save import save, with_links
 from omniedit.edits.targets import Destination, Target
 from omniedit.edits.wait import download
 from omniedit.errors import ResultGoneError, TargetBusyError, WaitTimeoutError
@@ -141,7 +141,7 @@ def test_an_unreadable_result_link_is_not_recorded_as_gone() -> None:
     session.journal.record_adopted(task, origin=session.origin)
 
     with pytest.raises(ResultGoneError, match="a result without a link"):
-        task_with_links(session, record_of(task), deadline=None)
+        with_links(session, record_of(task), deadline=None)
 
     found = session.journal.find_task("task-1")
     assert found
