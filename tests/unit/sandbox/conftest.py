@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from omniedit.sandbox.app import SandboxApp
 from omniedit.sandbox.exchange import Service, Traffic
+from omniedit.sandbox.server import SandboxApp
 from omniedit.sandbox.store import RequestKeys, Store
 
 if TYPE_CHECKING:
