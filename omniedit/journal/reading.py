@@ -403,7 +403,7 @@ def parse_row(row: Row | Mapping[str, object]) -> ParsedRow:
     for name, value in values.items():
         if value is None and name not in _NEVER_NULL:
             continue
-        types, parse = _KINDS.get(name, _ANY)
+        types, parse = _KIND_BY_NAME.get(name, (object, None))
         is_infinite = isinstance(value, float) and not math.isfinite(value)
         if is_infinite or not isinstance(value, types):
             msg = f"invalid {name}"
@@ -455,34 +455,33 @@ def _parse_counts(text: str) -> dict[str, int]:
 
 
 _NUMBER: Final = (float, int)
-_ANY: Final = (object, None)
-_KINDS: Final[Mapping[str, tuple[Any, Callable[[Any], object] | None]]] = {
-    name: (types, parse)
-    for names, types, parse in (
-        ("origin status identity model chosen_model body_digest", str, None),
-        ("key_digest context url files_origin sha256 clip_sha256", str, None),
-        ("code message suggestion kind codec", str, None),
-        ("is_adopted is_elsewhere is_result_gone http_status", int, None),
-        ("size_bytes unreadable_pages width height", int, None),
-        ("begun_at created_at recorded_at saved_at called_at recovered_at", _NUMBER, None),
-        ("completed_after expires_at clock_offset_s estimated_s", _NUMBER, None),
-        ("start_s end_s frame_rate duration_s", _NUMBER, None),
-        ("credits_reserved credits_used", _NUMBER, _parse_amount),
-        ("request_id task_id parent", str, _parse_id),
-        ("video path served_path", (str, bytes), _parse_name),
-        ("damaged_file", (str, bytes), lambda name: Path(_parse_name(name))),
-        ("prompt", (str, bytes), _parse_text),
-        ("body", bytes, None),
-        ("error refusal", str, lambda text: TaskError(**parse_row(json.loads(text)))),
-        ("clip facts", str, lambda text: VideoFacts(**parse_row(json.loads(text)))),
-        ("result_urls missing_ids", str, _parse_texts),
-        ("rows_restored", str, _parse_counts),
-        ("sound", str, Sound),
-        ("marks", list, lambda marks: tuple(map(str, marks))),
-    )
-    for name in names.split()
+_KINDS: Final[Sequence[tuple[str, Any, Callable[[Any], object] | None]]] = (
+    ("origin status identity model chosen_model body_digest", str, None),
+    ("key_digest context url files_origin sha256 clip_sha256", str, None),
+    ("code message suggestion kind codec", str, None),
+    ("is_adopted is_elsewhere is_result_gone http_status", int, None),
+    ("size_bytes unreadable_pages width height", int, None),
+    ("begun_at created_at recorded_at saved_at called_at recovered_at", _NUMBER, None),
+    ("completed_after expires_at clock_offset_s estimated_s", _NUMBER, None),
+    ("start_s end_s frame_rate duration_s", _NUMBER, None),
+    ("credits_reserved credits_used", _NUMBER, _parse_amount),
+    ("request_id task_id parent", str, _parse_id),
+    ("video path served_path", (str, bytes), _parse_name),
+    ("damaged_file", (str, bytes), lambda name: Path(_parse_name(name))),
+    ("prompt", (str, bytes), _parse_text),
+    ("body", bytes, None),
+    ("error refusal", str, lambda text: TaskError(**parse_row(json.loads(text)))),
+    ("clip facts", str, lambda text: VideoFacts(**parse_row(json.loads(text)))),
+    ("result_urls missing_ids", str, _parse_texts),
+    ("rows_restored", str, _parse_counts),
+    ("sound", str, Sound),
+    ("marks", list, lambda marks: tuple(map(str, marks))),
+)
+"""Columns and fields of stored JSON, their types, and how some are converted."""
+# A name means the same everywhere.
+_KIND_BY_NAME: Final[Mapping[str, tuple[Any, Callable[[Any], object] | None]]] = {
+    name: (types, parse) for names, types, parse in _KINDS for name in names.split()
 }
-"""The types of the columns and of the fields of stored JSON; a name means the same everywhere."""
 _NEVER_NULL: Final = frozenset(
     {
         *("begun_at", "path", "damaged_file", "size_bytes", "unreadable_pages", "sha256"),
