@@ -3,7 +3,6 @@
 import errno
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -25,30 +24,18 @@ def linux(
     stopping: Stopping | None = None,
 ) -> System:
     """Return a Linux system."""
-    return System(
-        lock=lock,
-        uptime=uptime,
-        user_id=lambda: user,
-        name_limit=name_limit,
-        ending_signals=(),
-        waking=None,
-        stopping=stopping,
-        is_private_group=is_private_group,
-        boot_id_file=boot_id_file,
-    )
+    system = System()
+    system.lock, system.name_limit, system.uptime = lock, name_limit, uptime
+    system.user_id, system.is_private_group = (lambda: user), is_private_group
+    system.boot_id_file, system.stopping = boot_id_file, stopping
+    return system
 
 
 def macos(sync: Callable[[int], object] = os.fsync) -> MacOS:
     """Return a macOS system."""
-    return MacOS(
-        lock=lambda _: None,
-        uptime=lambda: 0.0,
-        user_id=lambda: 501,
-        name_limit=lambda _: 255,
-        ending_signals=(),
-        waking=None,
-        sync=sync,
-    )
+    system = MacOS()
+    system.lock, system.sync = (lambda _: None), sync
+    return system
 
 
 def windows(
@@ -59,17 +46,13 @@ def windows(
     move: Callable[[Path, Path], object] | None = None,
 ) -> Windows:
     """Return a Windows system, on which open files can be neither renamed nor removed."""
-    return Windows(
-        lock=_lock,
-        uptime=time.monotonic,
-        user_id=lambda: "Jane",
-        ending_signals=(signal.SIGINT, signal.SIGTERM),
-        enable_escapes=lambda _: enables_escapes,
-        has_long_paths=lambda: has_long_paths,
-        move=move or _move,
-        unlink=_unlink,
-        sleep=sleep,
-    )
+    system = Windows()
+    system.ending_signals = (signal.SIGINT, signal.SIGTERM)
+    system.user_id, system.lock = (lambda: "Jane"), _lock
+    system.enable_escapes = lambda _: enables_escapes
+    system.has_long_paths = lambda: has_long_paths
+    system.move, system.unlink, system.sleep = move or _move, _unlink, sleep
+    return system
 
 
 def _lock(descriptor: int) -> None:

@@ -1,8 +1,8 @@
 """The differences between operating systems: a class for each, and `THIS_SYSTEM`, the one in use.
 
 No other module asks which system it runs on, except the sandbox, which is independent, and
-completion, where every import counts. System calls are passed in, so that each class can be
-tested on every system.
+completion, where every import counts. A class's rules are apart from its system calls, so that the
+rules of each system can be tested on every system.
 """
 
 import os
@@ -51,22 +51,7 @@ class Stopping(NamedTuple):
 
 
 class System:
-    """A POSIX system; subclasses override what differs elsewhere.
-
-    Not a dataclass: creating one takes a tenth of a command's start-up time.
-
-    Args:
-        lock: Locks an open file for this process alone; raises if another process has it.
-        uptime: Returns the seconds since boot.
-        user_id: Returns an ID of the current user.
-        name_limit: Returns the longest file name in a folder, in bytes.
-        ending_signals: The signals that end a command.
-        waking: None if no signal can interrupt a waiting thread.
-        stopping: None if processes cannot be stopped.
-        is_private_group: Returns whether the current user is the only member of a group.
-        sync: Flushes an open file to disk.
-        boot_id_file: Holds an ID of the current boot; may be missing.
-    """
+    """The rules of POSIX; subclasses override what differs elsewhere, and make the system calls."""
 
     moves_open_files: bool = True
     """Whether a file can be renamed and removed while it is open."""
@@ -74,31 +59,24 @@ class System:
     """Whether file names are bytes, not text."""
     end_of_input: str = "Ctrl-D"
     """The keys that end typed input, on a line of their own."""
-
-    def __init__(
-        self,
-        *,
-        lock: Callable[[int], object],
-        uptime: Callable[[], float],
-        user_id: Callable[[], object],
-        name_limit: Callable[[Path], int],
-        ending_signals: tuple[int, ...],
-        waking: Waking | None,
-        stopping: Stopping | None = None,
-        is_private_group: Callable[[int], bool] = lambda _: False,
-        sync: Callable[[int], object] = os.fsync,
-        boot_id_file: Path = BOOT_ID_FILE,
-    ) -> None:
-        self.user_id = user_id
-        self.ending_signals = ending_signals
-        self.waking = waking
-        self.stopping = stopping
-        self._is_private_group = is_private_group
-        self._lock = lock
-        self._uptime = uptime
-        self._name_limit = name_limit
-        self._sync = sync
-        self._boot_id_file = boot_id_file
+    boot_id_file: Path = BOOT_ID_FILE
+    ending_signals: tuple[int, ...] = ()
+    """The signals that end a command."""
+    waking: Waking | None = None
+    """None if no signal can interrupt a waiting thread."""
+    stopping: Stopping | None = None
+    """None if processes cannot be stopped."""
+    user_id: Callable[[], object]
+    lock: Callable[[int], object]
+    """Locks an open file for this process alone; raises `busy_error` if another process has it."""
+    busy_error: type[OSError] = BlockingIOError
+    uptime: Callable[[], float] = staticmethod(time.monotonic)
+    name_limit: Callable[[Path], int]
+    """Returns the longest file name in a folder, in bytes."""
+    is_private_group: Callable[[int], bool]
+    """Returns whether the current user is the only member of a group."""
+    sync: Callable[[int], object] = staticmethod(os.fsync)
+    """Flushes an open file to disk."""
 
     def try_lock(self, descriptor: int) -> bool:
         """Lock an open file for this process alone; return whether it was free.
@@ -107,18 +85,14 @@ class System:
             OSError: If its file system has no locks.
         """
         try:
-            self._lock(descriptor)
-        except BlockingIOError:
+            self.lock(descriptor)
+        except self.busy_error:
             return False
         return True
 
     def sync_file(self, descriptor: int) -> None:
-        """Flush an open file to disk.
-
-        Raises:
-            OSError: If it cannot be flushed.
-        """
-        self._sync(descriptor)
+        """Flush an open file to disk."""
+        self.sync(descriptor)
 
     def sync_folder(self, folder: Path) -> None:
         """Flush the names in a folder to disk, if the system can."""
@@ -136,25 +110,17 @@ class System:
             os.close(descriptor)
 
     def replace(self, source: Path, target: Path) -> None:
-        """Rename a file, replacing `target` if it exists.
-
-        Raises:
-            OSError: If it cannot be renamed.
-        """
+        """Rename a file, replacing `target` if it exists."""
         source.replace(target)
 
     def remove(self, path: Path) -> None:
-        """Remove a file, if it exists.
-
-        Raises:
-            OSError: If it cannot be removed.
-        """
+        """Remove a file, if it exists."""
         path.unlink(missing_ok=True)
 
     def longest_name_bytes(self, folder: Path) -> int:
         """Return the maximum length of a file name in a folder."""
         try:
-            longest_bytes = self._name_limit(folder)
+            longest_bytes = self.name_limit(folder)
         except (OSError, ValueError):
             return LONGEST_NAME_BYTES
         return longest_bytes if longest_bytes > 0 else LONGEST_NAME_BYTES
@@ -183,17 +149,17 @@ class System:
             return f"it belongs to another user ({found.st_uid})"
         if found.st_mode & stat.S_IWOTH:
             return "other users may write to it"
-        if found.st_mode & stat.S_IWGRP and not self._is_private_group(found.st_gid):
+        if found.st_mode & stat.S_IWGRP and not self.is_private_group(found.st_gid):
             return "its group may write to it"
         return None
 
     def boot_id(self) -> str:
         """Return an ID of the current boot."""
         try:
-            return self._boot_id_file.read_text(encoding="ascii").strip()
+            return self.boot_id_file.read_text(encoding="ascii").strip()
         except (OSError, ValueError):
             # Rounded, to ignore clock corrections; after a large one, downloads start over.
-            return f"{(time.time() - self._uptime()) / _BOOT_PRECISION_S:.0f}"
+            return f"{(time.time() - self.uptime()) / _BOOT_PRECISION_S:.0f}"
 
     def enables_escapes(self, fileno: Callable[[], int]) -> bool:
         """Enable escape sequences on a terminal; return whether it obeys them."""
@@ -214,7 +180,7 @@ class MacOS(System):
     def sync_file(self, descriptor: int) -> None:
         """Flush an open file to disk."""
         try:
-            self._sync(descriptor)
+            self.sync(descriptor)
         except OSError:
             # Network file systems have no full sync.
             os.fsync(descriptor)
@@ -234,66 +200,49 @@ if sys.platform == "win32":
     _OBEY_ESCAPES: Final = 0x0004  # ENABLE_VIRTUAL_TERMINAL_PROCESSING
     _FILE_SYSTEM_KEY: Final = r"SYSTEM\CurrentControlSet\Control\FileSystem"
 
-    def _lock(descriptor: int) -> None:
-        position = os.lseek(descriptor, 0, os.SEEK_CUR)
-        os.lseek(descriptor, _LOCKED_OFFSET, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        finally:
-            os.lseek(descriptor, position, os.SEEK_SET)
+    class _ThisWindows(Windows):
+        """The system calls of Windows."""
 
-    def _enable_escapes(descriptor: int) -> bool:
-        import ctypes  # noqa: PLC0415 - only needed on a console
-
-        kernel32 = ctypes.WinDLL("kernel32")
-        handle = ctypes.c_void_p(msvcrt.get_osfhandle(descriptor))
-        mode = ctypes.c_uint32()
-        if not kernel32.GetConsoleMode(handle, ctypes.byref(mode)):
-            return False
-        return bool(kernel32.SetConsoleMode(handle, mode.value | _OBEY_ESCAPES))
-
-    def _has_long_paths() -> bool:
-        import winreg  # noqa: PLC0415 - only needed for a long path
-
-        try:
-            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _FILE_SYSTEM_KEY) as key:
-                return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0] == 1)
-        except OSError:
-            return False
-
-    THIS_SYSTEM: Final[System] = Windows(
-        lock=_lock,
-        uptime=time.monotonic,
-        user_id=lambda: os.environ.get("USERNAME", ""),
         # Closing the console window also sends SIGBREAK.
-        ending_signals=(signal.SIGINT, signal.SIGTERM, signal.SIGBREAK),
-        enable_escapes=_enable_escapes,
-        has_long_paths=_has_long_paths,
-    )
+        ending_signals = (signal.SIGINT, signal.SIGTERM, signal.SIGBREAK)
+
+        @staticmethod
+        def user_id() -> str:
+            return os.environ.get("USERNAME", "")
+
+        @staticmethod
+        def lock(descriptor: int) -> None:
+            position = os.lseek(descriptor, 0, os.SEEK_CUR)
+            os.lseek(descriptor, _LOCKED_OFFSET, os.SEEK_SET)
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            finally:
+                os.lseek(descriptor, position, os.SEEK_SET)
+
+        @staticmethod
+        def enable_escapes(descriptor: int) -> bool:
+            import ctypes  # noqa: PLC0415 - only needed on a console
+
+            kernel32 = ctypes.WinDLL("kernel32")
+            handle = ctypes.c_void_p(msvcrt.get_osfhandle(descriptor))
+            mode = ctypes.c_uint32()
+            if not kernel32.GetConsoleMode(handle, ctypes.byref(mode)):
+                return False
+            return bool(kernel32.SetConsoleMode(handle, mode.value | _OBEY_ESCAPES))
+
+        @staticmethod
+        def has_long_paths() -> bool:
+            import winreg  # noqa: PLC0415 - only needed for a long path
+
+            try:
+                with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _FILE_SYSTEM_KEY) as key:
+                    return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0] == 1)
+            except OSError:
+                return False
+
+    THIS_SYSTEM: Final[System] = _ThisWindows()
 else:
     import fcntl
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _uptime() -> float:
-        # On macOS, `time.monotonic` stops while the machine sleeps.
-        return time.clock_gettime(time.CLOCK_MONOTONIC)
-
-    def _name_limit(folder: Path) -> int:
-        return os.pathconf(folder, "PC_NAME_MAX")
-
-    def _is_private_group(group_id: int) -> bool:
-        """Return whether a group is the user's own, as many systems create it for each user."""
-        import grp  # noqa: PLC0415 - only needed for a file that its group may write
-        import pwd  # noqa: PLC0415
-
-        try:
-            user, group = pwd.getpwuid(os.getuid()), grp.getgrgid(group_id)
-        except KeyError:
-            return False
-        is_own = (user.pw_gid, user.pw_name) == (group.gr_gid, group.gr_name)
-        return is_own and {*group.gr_mem} <= {user.pw_name}
 
     def _wake(thread_id: int) -> None:
         signal.pthread_kill(thread_id, signal.SIGALRM)
@@ -316,31 +265,53 @@ else:
         # 0 stands for a process group that is not visible from here, for example in a container.
         return os.tcgetpgrp(descriptor) not in {0, os.getpgrp()}
 
-    _STOPPING: Final = Stopping(signal.SIGTSTP, stop=_stop, is_in_background=_is_in_background)
-    _WAKING: Final = Waking(signal.SIGALRM, send=_wake, unblock=_unblock)
-    _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
     if sys.platform == "darwin":
-
-        def _full_sync(descriptor: int) -> None:
-            # On macOS, `fsync` does not flush the drive's cache.
-            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-
-        _KIND, _SYNC = MacOS, _full_sync
+        _Rules = MacOS
     else:
-        _KIND, _SYNC = System, os.fsync
+        _Rules = System
 
-    THIS_SYSTEM: Final[System] = _KIND(
-        lock=_lock,
-        uptime=_uptime,
-        user_id=os.getuid,
-        name_limit=_name_limit,
-        ending_signals=_SIGNALS,
-        waking=_WAKING,
-        stopping=_STOPPING,
-        is_private_group=_is_private_group,
-        sync=_SYNC,
-    )
+    class _ThisPosix(_Rules):
+        """The system calls of Linux and macOS."""
+
+        ending_signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        waking = Waking(signal.SIGALRM, send=_wake, unblock=_unblock)
+        stopping = Stopping(signal.SIGTSTP, stop=_stop, is_in_background=_is_in_background)
+        user_id = staticmethod(os.getuid)
+
+        @staticmethod
+        def lock(descriptor: int) -> None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+        @staticmethod
+        def uptime() -> float:
+            # On macOS, `time.monotonic` stops while the machine sleeps.
+            return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+        @staticmethod
+        def name_limit(folder: Path) -> int:
+            return os.pathconf(folder, "PC_NAME_MAX")
+
+        @staticmethod
+        def is_private_group(group_id: int) -> bool:
+            """Return whether a group is the user's own, as many systems create it for each user."""
+            import grp  # noqa: PLC0415 - only needed for a file that its group may write
+            import pwd  # noqa: PLC0415
+
+            try:
+                user, group = pwd.getpwuid(os.getuid()), grp.getgrgid(group_id)
+            except KeyError:
+                return False
+            is_own = (user.pw_gid, user.pw_name) == (group.gr_gid, group.gr_name)
+            return is_own and {*group.gr_mem} <= {user.pw_name}
+
+        if sys.platform == "darwin":
+
+            @staticmethod
+            def sync(descriptor: int) -> None:
+                # On macOS, `fsync` does not flush the drive's cache.
+                fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+
+    THIS_SYSTEM: Final[System] = _ThisPosix()
 
 
 class Clock(NamedTuple):

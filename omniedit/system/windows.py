@@ -26,61 +26,23 @@ _NOT_IN_NAMES: Final = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
 class Windows(System):
-    """Windows.
+    """The rules of Windows.
 
     It has reserved names, no sync of folders, and waits that no signal interrupts; a file that is
     open can be neither renamed nor removed.
-
-    Args:
-        lock: Locks an open file for this process alone; raises if another process has it.
-        uptime: Returns the seconds since boot.
-        user_id: Returns an ID of the current user.
-        ending_signals: The signals that end a command.
-        enable_escapes: Makes a console obey escape sequences; returns whether it can.
-        has_long_paths: Returns whether paths may be longer than 259 characters.
-        move: Renames a file; raises while either file is open.
-        unlink: Removes a file; raises while it is open.
-        sleep: Sleeps between two attempts.
     """
 
     moves_open_files = False
     has_byte_names = False
     end_of_input = "Ctrl-Z and Enter"
-
-    def __init__(
-        self,
-        *,
-        lock: Callable[[int], object],
-        uptime: Callable[[], float],
-        user_id: Callable[[], object],
-        ending_signals: tuple[int, ...],
-        enable_escapes: Callable[[int], bool],
-        has_long_paths: Callable[[], bool],
-        move: Callable[[Path, Path], object] = os.replace,
-        unlink: Callable[[Path], object] = os.unlink,
-        sleep: Callable[[float], object] = time.sleep,
-    ) -> None:
-        super().__init__(
-            lock=lock,
-            uptime=uptime,
-            user_id=user_id,
-            name_limit=lambda _: LONGEST_NAME_BYTES,
-            ending_signals=ending_signals,
-            waking=None,
-        )
-        self._enable_escapes = enable_escapes
-        self._has_long_paths = has_long_paths
-        self._move = move
-        self._unlink = unlink
-        self._sleep = sleep
-
-    def try_lock(self, descriptor: int) -> bool:
-        """Lock an open file for this process alone; return whether it was free."""
-        try:
-            self._lock(descriptor)
-        except PermissionError:
-            return False
-        return True
+    busy_error = PermissionError
+    enable_escapes: Callable[[int], bool]
+    """Makes a console obey escape sequences; returns whether it can."""
+    has_long_paths: Callable[[], bool]
+    """Returns whether paths may be longer than 259 characters."""
+    move: Callable[[Path, Path], object] = staticmethod(os.replace)
+    unlink: Callable[[Path], object] = staticmethod(os.unlink)
+    sleep: Callable[[float], object] = staticmethod(time.sleep)
 
     def sync_folder(self, folder: Path) -> None:
         """Do nothing: Windows cannot open folders."""
@@ -89,18 +51,18 @@ class Windows(System):
         """Rename a file, retrying for a while if another program has either file open."""
         for _ in range(round(PATIENCE_S / _PAUSE_S)):
             try:
-                self._move(source, target)
+                self.move(source, target)
             except PermissionError:
                 # Virus scanners and indexers briefly open new files.
-                self._sleep(_PAUSE_S)
+                self.sleep(_PAUSE_S)
             else:
                 return
-        self._move(source, target)
+        self.move(source, target)
 
     def remove(self, path: Path) -> None:
         """Remove a file, if it exists."""
         with suppress(FileNotFoundError):
-            self._unlink(path)
+            self.unlink(path)
 
     def path_fault(self, path: Path | str) -> str | None:
         """Return why Windows would refuse or misread this path, or None."""
@@ -112,7 +74,7 @@ class Windows(System):
                 return f"Windows does not allow a file name that ends in {name[-1]!r}"
             if is_reserved_name(name):
                 return f"{name} is the name of a device on Windows"
-        if len(str(pure)) + _LONGEST_ADDITION > _LONGEST_PATH and not self._has_long_paths():
+        if len(str(pure)) + _LONGEST_ADDITION > _LONGEST_PATH and not self.has_long_paths():
             return f"the path is too long for Windows: {len(str(pure))} characters"
         return None
 
@@ -124,6 +86,10 @@ class Windows(System):
         """Return True: access lists decide, and those of a user's profile keep others out."""
         return True
 
+    def longest_name_bytes(self, folder: Path) -> int:
+        """Return the maximum length of a file name."""
+        return LONGEST_NAME_BYTES
+
     def write_fault(self, found: os.stat_result, *, folder_owner: int) -> str | None:
         """Return None: access lists decide, as for `is_private`."""
         return None
@@ -131,7 +97,7 @@ class Windows(System):
     def enables_escapes(self, fileno: Callable[[], int]) -> bool:
         """Enable escape sequences on a console; return whether it obeys them."""
         try:
-            return self._enable_escapes(fileno())
+            return self.enable_escapes(fileno())
         except (OSError, ValueError):
             return False
 
