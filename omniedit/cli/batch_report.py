@@ -2,10 +2,11 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from omniedit.cli.exit_codes import ExitStatus, exit_status, hint_for
+from omniedit.edits.batch import EditOutcome
 from omniedit.errors import (
     NOTHING_SUBMITTED,
     Hint,
@@ -17,11 +18,11 @@ from omniedit.errors import (
     OutcomeUnknownError,
 )
 from omniedit.models import AttemptState, Record, TaskError, clip_name, render_count
+from omniedit.terminal.documents import task_document
 from omniedit.terminal.human import render_clip, render_credits
 
 if TYPE_CHECKING:
     from omniedit.cli.context import Context
-    from omniedit.edits.batch import EditOutcome
     from omniedit.edits.manifest import Line
     from omniedit.edits.planner import PlannedEdit
     from omniedit.edits.session import Session
@@ -69,17 +70,16 @@ class BatchReport:
         self._fields = fields
         self._has_journal = has_journal
         self._edits: Sequence[PlannedEdit] = ()
-        self._ended: set[int] = set()  # numbers of the edits that have an outcome
+        self._outcomes: dict[int, OmniEditError | None] = {}  # the error, if any, by number
         self._attempted_at: dict[int, float] = {}  # Unix times, for edits without a task
         self._faulty: list[Document] = []
-        self._failures: dict[int, OmniEditError] = {}
         self.recovery_hint: str | None = NOTHING_SUBMITTED
         """How to continue what is interrupted: with the recovery command, once there is one."""
 
     @property
     def errors(self) -> list[OmniEditError]:
         """The failures, in the manifest's order."""
-        return [self._failures[number] for number in sorted(self._failures)]
+        return [error for _, error in sorted(self._outcomes.items()) if error is not None]
 
     def add_faults(
         self,
@@ -114,7 +114,10 @@ class BatchReport:
     def begin(self, edits: "Sequence[PlannedEdit]", *, is_shard: bool = False) -> None:
         """Begin the run of a plan, which may be that of a shard."""
         self._edits, self.recovery_hint = edits, None
-        labels = {edit.identity: self._label_of(edit) for edit in edits}
+        labels = {
+            edit.identity: edit.label or f"{edit.number} {render_clip(edit.request.video)}"
+            for edit in edits
+        }
         names = {edit.identity: edit.name for edit in edits}
         self._context.board.expect(len(edits), labels, names)
         if not edits and is_shard:
@@ -123,13 +126,11 @@ class BatchReport:
     def add(self, outcome: "EditOutcome") -> None:
         """Add the outcome of an edit."""
         number, record = outcome.edit.number, outcome.record
-        self._ended.add(number)
+        self._outcomes[number] = outcome.error
         if record is not None and record.task is None:
             self._attempted_at[number] = record.created_at
         elif record is not None:
             self._context.board.add(record)
-        if outcome.error is not None:
-            self._failures[number] = outcome.error
 
     def add_all(self, session: "Session", outcomes: "Iterable[EditOutcome]") -> None:
         """Add every outcome, and print the report at the end, whatever ended the run."""
@@ -150,31 +151,27 @@ class BatchReport:
         Args:
             unknown_outcomes: The submissions that had no reply yet when the run ended.
         """
-        from omniedit.edits.batch import EditOutcome
-
         outstanding = {record.identity: (record, error) for record, error in unknown_outcomes}
         for edit in self._edits:
-            if edit.number not in self._ended and edit.identity in outstanding:
+            if edit.number not in self._outcomes and edit.identity in outstanding:
                 record, error = outstanding[edit.identity]
                 self.add(EditOutcome(edit=edit, record=record, error=error))
         self._print_failures()
         if not self._edits:
             return
-        records = self._records()
-        found = [(edit, self._record_of(edit, records.get(edit.identity))) for edit in self._edits]
-        counts = Counter(self._state_of(edit, record) for edit, record in found)
+        counts = Counter(self._state_of(edit, record) for edit, record in self._records())
         spent, is_charged = self._context.board.spent_credits
         parts = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
         verb = "charged" if is_charged else "charged or reserved"
         cost = f"; {render_credits(spent)} {verb}" if spent else ""
         self._context.printer.note(f"{', '.join(parts)}{cost}")
+        errors = self.errors
         self._print_recovery_command(
             unstarted=counts[_UNSTARTED],
             submitted=counts[_RUNNING] + counts[_UNSAVED],
-            unknown=counts[_UNKNOWN]
-            - sum(isinstance(error, NotReplayedError) for error in self._failures.values()),
+            unknown=counts[_UNKNOWN] - sum(isinstance(each, NotReplayedError) for each in errors),
         )
-        for error in self._failures.values():
+        for error in errors:
             if isinstance(error, NotFinishedError):
                 error.hint = self.recovery_hint
 
@@ -186,18 +183,12 @@ class BatchReport:
 
     def documents(self) -> "list[Document]":
         """Return a task document for each line of this run, in the manifest's order."""
-        from omniedit.terminal.documents import task_document
-
-        records = self._records()
         shown: list[Document] = list(self._faulty)
-        for edit in self._edits:
-            number = edit.number
-            error = self._failures.get(number)
-            record = self._record_of(edit, records.get(edit.identity))
-            if error is not None and record.error is None:
-                shown_error = TaskError.of(error, suggestion=self._hint_for(error))
-                record = record._replace(error=shown_error)
-            shown.append(task_document(record) | self._fields(edit))
+        for edit, record in self._records():
+            cause, error = record.error, self._outcomes.get(edit.number)
+            if cause is None and error is not None:
+                cause = TaskError.of(error, suggestion=self._hint_for(error))
+            shown.append(task_document(record._replace(error=cause)) | self._fields(edit))
         return shown
 
     def _print_recovery_command(self, *, unstarted: int, submitted: int, unknown: int) -> None:
@@ -217,38 +208,30 @@ class BatchReport:
             words = " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
             self.print_recovery_hint(f"{command} {words}; nothing is paid for twice")
 
-    def _label_of(self, edit: "PlannedEdit") -> str:
-        """Return an edit's label: the line's number and clip, or the name of the piece."""
-        if self._manifest is None:
-            return edit.name
-        return f"{edit.number} {render_clip(edit.request.video)}"
-
     def _print_failures(self) -> None:
         # Here rather than at the boundary, so that an interrupted batch reports them too, and
         # the totals come last.
         last_hint: str | None = None
-        names = {edit.number: edit.name for edit in self._edits}
-        for number in sorted(self._failures):
-            error = self._failures[number]
-            hint = self._hint_for(error)
-            where = f"{self._manifest}:{number}" if self._manifest else names[number]
-            message = f"{where}: {error.message}"
-            self._context.printer.error(message, hint if hint != last_hint else None)
-            last_hint = hint
+        for edit in self._edits:
+            if error := self._outcomes.get(edit.number):
+                hint = self._hint_for(error)
+                message = f"{edit.name}: {error.message}"
+                self._context.printer.error(message, hint if hint != last_hint else None)
+                last_hint = hint
 
     def _hint_for(self, error: OmniEditError) -> str | None:
         if isinstance(error, NotFinishedError):
             return "it continues on the service"
         return self._context.render_hint(hint_for(error, command=self._context.command))
 
-    def _records(self) -> dict[str | None, Record]:
-        """Return the record of each edit that has a task, even if it is unfinished, by identity."""
-        return {record.identity: record for record in self._context.board.records if record.task}
+    def _records(self) -> "Iterator[tuple[PlannedEdit, Record]]":
+        """Yield each edit with its record, which has a task if one is known, even an unfinished one."""
+        known = {record.identity: record for record in self._context.board.records if record.task}
+        for edit in self._edits:
+            yield edit, known.get(edit.identity) or self._record_without_task(edit)
 
-    def _record_of(self, edit: "PlannedEdit", known: Record | None) -> Record:
-        if known is not None:
-            return known
-        error = self._failures.get(edit.number)
+    def _record_without_task(self, edit: "PlannedEdit") -> Record:
+        error = self._outcomes.get(edit.number)
         return Record(
             request_id=error.request_id if error else None,
             task=None,
@@ -260,14 +243,18 @@ class BatchReport:
         )
 
     def _state_of(self, edit: "PlannedEdit", record: Record) -> str:
-        error = self._failures.get(edit.number)
-        if error is not None:
-            if isinstance(error, OutcomeUnknownError):
+        match self._outcomes.get(edit.number):
+            case OutcomeUnknownError():
                 return _UNKNOWN
-            return _RUNNING if isinstance(error, NotFinishedError) else _FAILED
+            case NotFinishedError():
+                return _RUNNING
+            case OmniEditError():
+                return _FAILED
+            case None:
+                pass
         if record.task is None:
             return _UNSTARTED
-        if edit.number not in self._ended:
+        if edit.number not in self._outcomes:
             return _UNSAVED if record.task.is_terminal else _RUNNING
         return _SKIPPED if record.task_id in self._context.board.skipped else _DONE
 
@@ -280,8 +267,6 @@ def _status_of(error: OmniEditError | None) -> str:
 
 
 def _fault_document(number: int, fault: TaskError, line: "Line | None") -> "Document":
-    from omniedit.terminal.documents import task_document
-
     record = Record(
         request_id=None,
         task=None,

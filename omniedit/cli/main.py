@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
-REMIND_WITHIN_S: Final = 3 * 3600
+_REMIND_WITHIN_S: Final = 3 * 3600
 
 _NOT_REMINDING: Final = frozenset({"", "config", "help", "journal", "list", "sandbox"})
 """`list` shows what expires, and the others do without the tasks."""
@@ -107,22 +107,19 @@ def _outcome_of(context: Context) -> Outcome:
             obj=context,
             terminal_width=width,
         )
-    except _UsageError as error:
-        _read_output_options(context)
-        return Outcome(errors=[usage_error(error, context.argv, command=context.command)])
     except SystemExit:
         # Typer exits if the pipe is closed while it writes help.
         return Outcome()
-    except OSError as error:
-        if context.params is not None:
-            return Outcome(ended_by=error)
-        # Before that, only help and the version are written.
-        msg = f"cannot write to standard output: {error_reason(error)}"
-        return Outcome(errors=[LocalError(msg)])
     except (Exception, Interrupted) as error:  # noqa: BLE001 - the boundary
+        ended_by: BaseException = error
         if context.params is None:
             _read_output_options(context)
-        return Outcome(ended_by=error)
+        if isinstance(error, _UsageError):
+            ended_by = usage_error(error, context.argv, command=context.command)
+        elif isinstance(error, OSError) and context.params is None:
+            # Before that, only help and the version are written.
+            ended_by = LocalError(_unwritable(error))
+        return Outcome(ended_by=ended_by)
     return outcome if isinstance(outcome, Outcome) else Outcome()
 
 
@@ -148,29 +145,16 @@ def _end(context: Context, outcome: Outcome) -> int:
             _print_errors(context, () if outcome.has_shown_errors else outcome.errors)
         case OmniEditError() as error:
             status = exit_status(error)
-            context.board.attach(error)
+            if error.task_id:
+                context.board.attach(error)
             _print_errors(context, [error])
         case Interrupted() as interrupted:
             status = exit_status_of_signal(interrupted.signal_number)
-            error = _interruption(
-                interrupted,
-                status,
-                recovery_hint=outcome.recovery_hint or _unbegun_hint(context),
-            )
-            if context.command != _SERVER:
-                context.printer.error(error.message)
-            if error.hint and interrupted.unknown_outcome is None:  # it has been warned of
-                context.printer.hint(error.hint)
-            _print_recovery_commands(context, error)
+            error = _print_interruption(context, interrupted, status, outcome.recovery_hint)
         case cause:
-            message = f"a bug in omniedit: {type(cause).__name__}: {cause}"
-            hint = f"report it: {ISSUES_PAGE} (`-v` shows where it is)"
             status = ExitStatus.BUG
-            error = OmniEditError(_redacted(context, message), code="bug", hint=hint)
-            context.printer.error(error.message, error.hint)
-            _print_recovery_commands(context, error)
-            _print_trace(context, cause)
-    _note_sandbox(context, status, error)
+            error = _print_bug(context, cause)
+    _note_sandbox(context, error)
     _print_documents(context, outcome, status, error)
     if status is ExitStatus.DONE:
         remind(context)
@@ -188,22 +172,34 @@ def _interrupt_in(error: BaseException | None) -> BaseException | None:
     return found if isinstance(found, Interrupted) else error
 
 
-def _interruption(
-    interrupted: Interrupted, status: ExitStatus, *, recovery_hint: str | None
+def _print_interruption(
+    context: Context, interrupted: Interrupted, status: ExitStatus, recovery_hint: str | None
 ) -> OmniEditError:
-    """Return the error of a command that a signal ended."""
+    """Print that a signal ended the command and how to continue it, and return that as an error."""
     words = {ExitStatus.TERMINATED: "terminated", ExitStatus.HUNG_UP: "hung up"}
-    hint = recovery_hint or interrupted.hint
-    error = OmniEditError(words.get(status, "interrupted"), code="interrupted", hint=hint)
-    if (unknown := interrupted.unknown_outcome) is not None:
+    error = OmniEditError(words.get(status, "interrupted"), code="interrupted")
+    error.hint = recovery_hint or interrupted.hint
+    if not context.has_session and not SUBMITTING.isdisjoint(context.argv):
+        error.hint = error.hint or NOTHING_SUBMITTED
+    if context.command != _SERVER:
+        context.printer.error(error.message)
+    if (unknown := interrupted.unknown_outcome) is not None:  # it has been warned of
         error.hint, error.request_id = recovery_hint or unknown.hint, unknown.request_id
+    elif error.hint:
+        context.printer.hint(error.hint)
+    _print_recovery_commands(context, error)
     return error
 
 
-def _unbegun_hint(context: Context) -> str | None:
-    """Return the hint of a command that would have submitted, but did not get that far."""
-    is_unbegun = not context.has_session and not SUBMITTING.isdisjoint(context.argv)
-    return NOTHING_SUBMITTED if is_unbegun else None
+def _print_bug(context: Context, cause: BaseException) -> OmniEditError:
+    """Print an unexpected exception, and return it as an error."""
+    message = _redacted(context, f"a bug in omniedit: {type(cause).__name__}: {cause}")
+    hint = f"report it: {ISSUES_PAGE} (`-v` shows where it is)"
+    error = OmniEditError(message, code="bug", hint=hint)
+    context.printer.error(error.message, error.hint)
+    _print_recovery_commands(context, error)
+    _print_trace(context, cause)
+    return error
 
 
 def _end_at_once(context: Context, interrupted: Interrupted) -> None:
@@ -264,55 +260,38 @@ def _recovery_hint(context: Context, record: "Record") -> str:
     """Return what became of a task, and the command that continues it."""
     from omniedit.models import task_name
 
-    is_finished = record.task is not None and record.task.is_terminal
-    what = "is finished but not saved" if is_finished else "continues on the service"
+    what, command, option = "continues on the service", "wait", "--download"
+    if record.task is not None and record.task.is_terminal:
+        what, command, option = "is finished but not saved", "download", "--output"
     what = f"{task_name(record.task_id)} {what}"
     if _changes_result(context):
         return f"{what}: {context.same_command()}"
+    command = f"{command} {record.task_id}"
     destination = _destination_of(context, record.task_id)
-    command = f"wait {record.task_id} --download {quoted_destination(destination)}"
-    if is_finished:
-        command = f"download {record.task_id}"
-        if destination is not None:
-            command += f" --output {quoted_destination(destination)}"
+    if destination is not None or option == "--download":
+        command += f" {option} {quoted_destination(destination)}"
     return Hint(f"{what}: {{}}", command)
 
 
-def _note_sandbox(context: Context, status: ExitStatus, error: OmniEditError | None) -> None:
+def _note_sandbox(context: Context, error: OmniEditError | None) -> None:
     """Name the same command with `--sandbox`, if it found nothing because no edit is known here."""
-    params = context.params
-    is_misused = error is not None and error.code == "usage"
+    params, is_misused = context.params, error is not None and error.code == "usage"
     if context.command not in _LOOKING or params is None or is_misused:
         return
-    is_list, is_compare = context.command == "list", context.command == "compare"
+    is_list = context.command == "list"
     if is_list and any(params.get(name) for name in ("remote", "everything", "forget")):
         return
-    if is_compare and (status is ExitStatus.DONE or len(params.get("videos") or ()) > 1):
+    if len(params.get("videos") or ()) > 1:  # `compare` of files
         return
     settings = context.readable_settings
     if settings is None or settings.is_sandbox:
         return
     from omniedit.journal import JOURNAL_FILE
 
-    if not os.path.lexists(settings.sandbox_journal_folder / JOURNAL_FILE):
-        return
-    if not context.board.records and _is_journal_empty(settings):
+    has_sandbox = os.path.lexists(settings.sandbox_journal_folder / JOURNAL_FILE)
+    if has_sandbox and not context.board.records and _known_here(settings, limit=1) == []:
         command = quoted("--sandbox", *context.argv)
         context.printer.note(Hint("no edit is known here; {} asks the sandbox", command))
-
-
-def _is_journal_empty(settings: "Settings") -> bool:
-    """Return whether the journal holds no edit; False if it cannot be read."""
-    from omniedit.journal import JOURNAL_FILE, Journal
-
-    folder = settings.journal_folder
-    if not os.path.lexists(folder / JOURNAL_FILE):
-        return True
-    try:
-        with Journal(folder, enclosing=settings.enclosing_folder) as journal:
-            return journal.count(skips_unsent=True) == 0
-    except OmniEditError:
-        return False
 
 
 def remind(context: Context) -> None:
@@ -322,35 +301,41 @@ def remind(context: Context) -> None:
     if not context.printer.stderr.is_terminal or context.printer.quiet:
         return
     from omniedit.edits.records import is_unsaved
-    from omniedit.journal import JOURNAL_FILE, Journal
     from omniedit.models import render_count
     from omniedit.terminal.human import render_duration
 
-    folder, enclosing = context.settings.journal_folder, context.settings.enclosing_folder
-    if not os.path.lexists(folder / JOURNAL_FILE):
-        return
     now = context.clock.now()
     shown = {record.task_id for record in context.board.records}
-    try:
-        # Nobody waits for a reminder.
-        with Journal(folder, enclosing=enclosing, timeout_s=0.1) as journal:
-            ends = [
-                end
-                for record in journal.recent()
-                # `download --all` passes over results of other origins.
-                if record.origin == context.settings.origin
-                and is_unsaved(record)
-                and record.task_id not in shown
-                and (end := record.link_valid_until) is not None
-                and now < end < now + REMIND_WITHIN_S
-            ]
-    except OmniEditError:
-        return
+    ends = [
+        end
+        for record in _known_here(context.settings) or ()
+        # `download --all` passes over results of other origins.
+        if record.origin == context.settings.origin
+        and is_unsaved(record)
+        and record.task_id not in shown
+        and (end := record.link_valid_until) is not None
+        and now < end < now + _REMIND_WITHIN_S
+    ]
     if ends:
         verb = "expires" if len(ends) == 1 else "expire"
         what = f"{render_count(len(ends), 'unsaved result')} {verb}"
         left = render_duration(min(ends) - now)
         context.printer.note(Hint(f"{what} in {left}: {{}}", "download --all"))
+
+
+def _known_here(settings: "Settings", *, limit: int | None = None) -> "list[Record] | None":
+    """Return the newest edits in the journal; None if it cannot be read at once."""
+    from omniedit.journal import JOURNAL_FILE, Journal
+
+    folder = settings.journal_folder
+    if not os.path.lexists(folder / JOURNAL_FILE):
+        return []
+    try:
+        # Nobody waits for a note.
+        with Journal(folder, enclosing=settings.enclosing_folder, timeout_s=0.1) as journal:
+            return journal.recent(limit=limit, skips_unsent=True)
+    except OmniEditError:
+        return None
 
 
 def _print_documents(
@@ -466,6 +451,10 @@ def _flush(context: Context, status: ExitStatus) -> int:
     context.printer.stdout.flush()
     failure = context.printer.stdout.failure
     if failure is not None and status is ExitStatus.DONE:
-        context.printer.error(f"cannot write to standard output: {error_reason(failure)}")
+        context.printer.error(_unwritable(failure))
         return ExitStatus.LOCAL
     return status
+
+
+def _unwritable(failure: OSError) -> str:
+    return f"cannot write to standard output: {error_reason(failure)}"

@@ -81,7 +81,7 @@ class ReportedBatch:
 def edit(number: int) -> PlannedEdit:
     return PlannedEdit(
         number=number,
-        label=f"line {number}",
+        manifest="m",
         request=EditRequest(video=CLIP_URL, prompt=str(number)),
         identity=f"identity-{number}",
         output=f"{number}.mp4",
