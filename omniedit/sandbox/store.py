@@ -97,14 +97,6 @@ class RequestKeys(StrEnum):
     REFUSED = "refused"  # answers 409, even if the body is the same
 
 
-class NotAcceptedError(Exception):
-    """The account does not accept an edit; the service must answer with this status."""
-
-    def __init__(self, status: HTTPStatus) -> None:
-        super().__init__(status)
-        self.status = status
-
-
 _EDIT = ", ".join(Edit._fields)
 _UPLOAD = ", ".join(Upload._fields)
 _SCHEMA = f"""
@@ -223,11 +215,11 @@ class Store:
         request_keys: RequestKeys,
         body_digest: str,
         is_cut: bool,
-    ) -> Edit:
-        """Record an edit once per request key, and return it, or the earlier one of a replay.
+    ) -> Edit | HTTPStatus:
+        """Record an edit once per request key.
 
-        Raises:
-            NotAcceptedError: If the key belongs to another submission, or credits are short.
+        Returns:
+            The edit, the earlier one of a replay, or the status with which it is refused.
         """
         due_at = edit.settles_at if edit.callback_url and edit.final_status else None
         with self.writing() as database:
@@ -237,11 +229,11 @@ class Store:
             ).fetchone()
             if known and request_keys is not RequestKeys.IGNORED:
                 if request_keys is RequestKeys.REFUSED or known[0] != body_digest:
-                    raise NotAcceptedError(HTTPStatus.CONFLICT)
+                    return HTTPStatus.CONFLICT
                 return Edit._make(known[1:])
             (taken,) = database.execute(_CREDITS_TAKEN, [edit.created_at]).fetchone()
             if CREDITS_AT_START - taken < edit.credits_reserved:
-                raise NotAcceptedError(HTTPStatus.PAYMENT_REQUIRED)
+                return HTTPStatus.PAYMENT_REQUIRED
             row = (*edit, edit.settles_at, request_key, body_digest, is_cut, due_at)
             database.execute(f"insert into task values ({_places(row)})", row)  # noqa: S608 - question marks
         return edit

@@ -23,7 +23,7 @@ from omniedit.sandbox.exchange import (
     parse_web_url,
     refuse,
 )
-from omniedit.sandbox.store import Edit, NotAcceptedError, Status, Upload, remove_files
+from omniedit.sandbox.store import Edit, Status, Upload, remove_files
 from omniedit.sandbox.tasks import task_object
 
 CALLBACK_LIMIT_CHARS = 2048
@@ -78,10 +78,6 @@ _ENDS = {
     "stall": None,
     "empty": Status.COMPLETED,
 }
-
-
-class MarkerError(ValueError):
-    """A marker is unknown, malformed, given twice, or contradicts another."""
 
 
 class Submission(NamedTuple):
@@ -140,16 +136,12 @@ def parse_submission(body: Mapping[str, object]) -> Submission:
     prompt = body["prompt"]
     if not isinstance(prompt, str) or not prompt.strip():
         refuse("prompt", "`prompt` must be a non-empty string")
-    try:
-        faults = parse_markers(prompt)
-    except MarkerError as error:
-        refuse("prompt", str(error))
     return Submission(
         model=_parse_model(body["model"]),
         prompt=prompt,
         video_url=_parse_video_urls(body["video_urls"]),
         callback_url=_parse_callback(body["callback_url"]) if "callback_url" in body else None,
-        faults=faults,
+        faults=parse_markers(prompt),
     )
 
 
@@ -157,7 +149,7 @@ def parse_markers(prompt: str) -> Faults:
     """Return the faults that the markers in `prompt` ask for.
 
     Raises:
-        MarkerError: If a marker is invalid; the message lists the known ones.
+        Refusal: If a marker is unknown, malformed, given twice, or contradicts another.
     """
     faults: dict[str, str] = {}
     for found in _MARKER.finditer(prompt):
@@ -165,28 +157,16 @@ def parse_markers(prompt: str) -> Faults:
         marker = _KNOWN.get(name) if found[2] else None
         if marker is None or bool(equals) == (marker.value is None):
             usages = ", ".join(marker.usage for marker in MARKERS)
-            message = f"unknown marker `{found[0][:60]}`; known: {usages}"
-            raise MarkerError(message)
+            refuse("prompt", f"unknown marker `{found[0][:60]}`; known: {usages}")
         if marker.value is not None and not re.fullmatch(marker.value, value):
-            message = f"invalid value in `{found[0][:60]}`; write {marker.usage}"
-            raise MarkerError(message)
+            refuse("prompt", f"invalid value in `{found[0][:60]}`; write {marker.usage}")
         if name in faults:
-            message = f"marker `{name}` is given twice"
-            raise MarkerError(message)
+            refuse("prompt", f"marker `{name}` is given twice")
         faults[name] = value
     ends = [f"`{name}`" for name in _ENDS if name in faults]
     if len(ends) > 1:
-        message = f"markers {', '.join(ends)} exclude each other"
-        raise MarkerError(message)
+        refuse("prompt", f"markers {', '.join(ends)} exclude each other")
     return faults
-
-
-def refused_status(faults: Faults, *, attempt: int) -> int | None:
-    """Return the status with which `http` refuses this attempt (from 1), or None."""
-    if "http" not in faults:
-        return None
-    status, _, times = faults["http"].partition("*")
-    return int(status) if not times or attempt <= int(times) else None
 
 
 def _parse_model(value: object) -> str:
@@ -220,10 +200,10 @@ def _parse_callback(value: object) -> str:
 
 
 def _refuse_as_asked(submission: Submission, *, attempt: int) -> None:
-    status = refused_status(submission.faults, attempt=attempt)
-    if status is not None:
-        is_rate_limit = status == HTTPStatus.TOO_MANY_REQUESTS
-        raise Refusal(status, None, {"Retry-After": "1"} if is_rate_limit else {})
+    status, _, times = submission.faults.get("http", "").partition("*")
+    if status and (not times or attempt <= int(times)):
+        is_rate_limit = int(status) == HTTPStatus.TOO_MANY_REQUESTS
+        raise Refusal(int(status), None, {"Retry-After": "1"} if is_rate_limit else {})
     if "retired" in submission.faults:
         message = f"The model `{submission.model}` was retired"
         other = next(model for model in MODELS if model != submission.model)
@@ -233,20 +213,17 @@ def _refuse_as_asked(submission: Submission, *, attempt: int) -> None:
 def _accept(
     service: Service, edit: Edit, *, request_key: str | None, digest: str, is_cut: bool
 ) -> Edit:
-    accepted: Edit | None = None
-    try:
-        accepted = service.store.accept(
-            edit,
-            request_key=request_key,
-            request_keys=service.request_keys,
-            body_digest=digest,
-            is_cut=is_cut,
-        )
-    except NotAcceptedError as error:
-        raise Refusal(error.status) from error
-    finally:
-        if accepted is not edit:
-            remove_files([service.store.result_path(edit.task_id)])
+    accepted = service.store.accept(
+        edit,
+        request_key=request_key,
+        request_keys=service.request_keys,
+        body_digest=digest,
+        is_cut=is_cut,
+    )
+    if accepted is not edit:
+        remove_files([service.store.result_path(edit.task_id)])
+    if isinstance(accepted, HTTPStatus):
+        raise Refusal(accepted)
     return accepted
 
 

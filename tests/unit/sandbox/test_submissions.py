@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from omniedit.sandbox.exchange import BrokenConnectionError
+from omniedit.sandbox.exchange import BrokenConnectionError, Refusal
 from omniedit.sandbox.store import CREDITS_AT_START, RequestKeys
 from omniedit.sandbox.submissions import (
     MARKERS,
     Faults,
     Marker,
-    MarkerError,
     parse_markers,
-    refused_status,
 )
 from tests.unit.sandbox.boxes import mp4
 
@@ -394,20 +392,6 @@ def test_markers_are_parsed(prompt: str, expected: Faults) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "refusals"),
-    [
-        pytest.param("warmer", [None, None, None], id="no-marker"),
-        pytest.param("[sandbox:http=429]", [429, 429, 429], id="no-count-refuses-always"),
-        pytest.param("[sandbox:http=503*2]", [503, 503, None], id="count-of-two"),
-    ],
-)
-def test_the_http_marker_refuses_by_attempt(prompt: str, refusals: list[int | None]) -> None:
-    faults = parse_markers(prompt)
-
-    assert [refused_status(faults, attempt=attempt) for attempt in (1, 2, 3)] == refusals
-
-
-@pytest.mark.parametrize(
     ("prompt", "message"),
     [
         pytest.param("[sandbox:boom]", "unknown marker `[sandbox:boom]`", id="unknown"),
@@ -429,14 +413,14 @@ def test_the_http_marker_refuses_by_attempt(prompt: str, refusals: list[int | No
     ],
 )
 def test_an_invalid_marker_is_named(prompt: str, message: str) -> None:
-    with pytest.raises(MarkerError) as caught:
+    with pytest.raises(Refusal) as caught:
         parse_markers(prompt)
 
     assert message in str(caught.value)
 
 
 def test_the_error_for_an_unknown_marker_lists_the_known_ones() -> None:
-    with pytest.raises(MarkerError) as caught:
+    with pytest.raises(Refusal) as caught:
         parse_markers("[sandbox:boom]")
 
     assert all(marker.usage in str(caught.value) for marker in MARKERS)
