@@ -27,32 +27,21 @@ _REPLICA_LAG_S: Final = 60.0
 """How long after its submission a task may be unknown to a replica of the service."""
 
 
-def read_task(
-    session: Session,
-    task_id: str,
-    *,
-    known: Record | None = None,
-    deadline: float | None = None,
-) -> Task:
-    """Return the task as the service now reports it, and update its record in the journal, if any.
-
-    Args:
-        task_id: The ID of the task.
-        known: The task's record, if there is one.
-        deadline: A monotonic instant.
+def read_task(session: Session, record: Record, *, deadline: float | None = None) -> Task:
+    """Return a record's task as the service now reports it, and update it in the journal.
 
     Raises:
         ResultGoneError: If the task was completed and the service no longer knows it.
         TaskNotFoundError: If the service does not know the task.
         UnavailableError: If the service does not answer, or does not know the task yet.
-        ServiceError: If the service refuses.
     """
+    task_id = str(record.task_id)
 
     def read() -> Task:
         try:
             return session.service.get_task(task_id, deadline=deadline)
         except TaskNotFoundError as error:
-            if known is None or not may_lag(session, known):
+            if not may_lag(session, record):
                 raise
             msg = f"{task_name(task_id)} was just submitted, and the service does not know it yet"
             raise UnavailableError(msg, task_id=task_id) from error
@@ -61,9 +50,9 @@ def read_task(
         task = session.with_retries(read, deadline=deadline, task_id=task_id)
     except (TaskNotFoundError, UnavailableError) as error:
         missing = error if isinstance(error, TaskNotFoundError) else error.__cause__
-        if known is None or not isinstance(missing, TaskNotFoundError):
+        if not isinstance(missing, TaskNotFoundError):
             raise
-        ended = record_forgotten(session, known, missing)
+        ended = record_forgotten(session, record, missing)
         raise (error if ended is missing else ended) from None
     record_seen(session, [task])
     return task
@@ -109,13 +98,10 @@ def refresh(session: Session, record: Record, *, deadline: float | None = None) 
     If the service is unavailable, return the record unchanged: its known link may still work.
 
     Raises:
-        ResultGoneError: If the task was completed and the service no longer knows it.
-        OmniEditError: If the service refuses, or is unavailable and no link is known.
+        OmniEditError: As `read_task`, but `UnavailableError` only if no link is known.
     """
     try:
-        return record.with_task(
-            read_task(session, str(record.task_id), known=record, deadline=deadline)
-        )
+        return record.with_task(read_task(session, record, deadline=deadline))
     except UnavailableError as error:
         if error.code == OFFLINE_CODE or record.task is None or not record.task.result_urls:
             raise
@@ -144,9 +130,7 @@ def read_all(session: Session, records: Sequence[Record]) -> Iterator[TaskOutcom
             latest = max(deadline, _a_moment_from_now(session))
             try:
                 # A task missing from the batch reply is read alone before it counts as unknown.
-                task = found.get(task_id) or read_task(
-                    session, task_id, known=record, deadline=latest
-                )
+                task = found.get(task_id) or read_task(session, record, deadline=latest)
             except OmniEditError as error:
                 yield record, error.about(task_id=task_id)
             else:
@@ -212,14 +196,11 @@ def account_tasks(
     Raises:
         EndpointMissingError: If the service does not offer the list.
         UnavailableError: If there are more pages than the policy's limits allow.
-        ServiceError: If the list cannot be read.
     """
     # Yield each task once, even if the service ignores the model filter.
     seen: set[str] = set()
-    lists = [
-        _tasks_of_model(session, model, seen, on_missing or session.warn, budget_s=budget_s)
-        for model in models
-    ]
+    warn = on_missing or session.warn
+    lists = [_tasks_of_model(session, model, seen, warn, budget_s) for model in models]
     # A task without a creation time may be new: sort it first.
     yield from heapq.merge(*lists, key=lambda task: -(task.created_at or math.inf))
 
@@ -229,7 +210,6 @@ def _tasks_of_model(
     model: str,
     seen: set[str],
     on_missing: Callable[[str], object],
-    *,
     budget_s: float | None,
 ) -> Iterator[Task]:
     policy = session.policy

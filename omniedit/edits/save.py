@@ -170,7 +170,7 @@ def with_links(session: Session, record: Record, *, deadline: float | None) -> R
     task = completed_task(record)
     if not task.result_urls:
         # Links may appear a moment after the task is completed.
-        task = read_task(session, task.task_id, known=record, deadline=deadline)
+        task = read_task(session, record, deadline=deadline)
     if task.result_urls:
         return record.with_task(task)
     name = task_name(task.task_id)
@@ -345,7 +345,7 @@ def _with_fresh_link(
     try:
         return fetch(task.result_urls[index])
     except ResultGoneError:
-        fresh = read_task(session, task.task_id, known=record, deadline=deadline)
+        fresh = read_task(session, record, deadline=deadline)
     try:
         return fetch(_url_of(fresh, index))
     except ResultGoneError as error:

@@ -80,7 +80,7 @@ def settle_as(session: Session, request_id: str, reference: str) -> Record:
     with session.sending_lock(request_id, pays=False):
         record = _known_attempt(session, request_id)
         _check_origin(session, record)
-        task = _possible_task(session, record, str(found.task_id))
+        task = _possible_task(session, record, found)
         session.journal.record_accepted(request_id, task, origin=session.origin)
         record_call(session, request_id)
         settled = record.with_task(task)
@@ -89,9 +89,9 @@ def settle_as(session: Session, request_id: str, reference: str) -> Record:
         return settled
 
 
-def _possible_task(session: Session, record: Record, task_id: str) -> Task:
+def _possible_task(session: Session, record: Record, found: Record) -> Task:
     """Return a task as the service now reports it, if the submission may have become this task."""
-    request_id = record.request_id
+    request_id, task_id = record.request_id, str(found.task_id)
     if not record.is_unsettled:
         what = task_name(record.task_id) if record.task else "refused"
         msg = f"submission {request_id} is already settled: {what}"
@@ -100,7 +100,7 @@ def _possible_task(session: Session, record: Record, task_id: str) -> Task:
     if known is not None and known.request_id is not None:
         msg = f"{task_name(task_id)} is the task of submission {known.request_id}"
         raise InvalidInputError(msg, code="other_submission", request_id=request_id)
-    task = read_task(session, task_id)
+    task = read_task(session, found)
     if task.model not in {None, record.model}:
         msg = f"{task_name(task_id)} was made with another model: {task.model}"
         raise InvalidInputError(msg, code="other_model", request_id=request_id)

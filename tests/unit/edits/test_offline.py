@@ -14,7 +14,7 @@ from omniedit.edits.targets import Destination
 from omniedit.errors import NotConnectedError
 from omniedit.http.connections import OFFLINE
 from omniedit.models import AttemptState, EditRequest
-from tests.unit.edits.bench import CLIP_URL, BenchSession, completed, record_of
+from tests.unit.edits.bench import CLIP_URL, BenchSession, completed, record_of, running
 
 REQUEST = EditRequest(video=CLIP_URL, prompt="warmer")
 COMMANDS = {
@@ -22,7 +22,7 @@ COMMANDS = {
     "edit": lambda session: edit(
         session, REQUEST, EditOptions(destination=Destination("out.mp4"), timeout_s=1800.0)
     ),
-    "status": lambda session: read_task(session, "task-1"),
+    "status": lambda session: read_task(session, record_of(running("task-1"))),
     "download": lambda session: refresh(session, record_of(completed("task-1"))),
 }
 
@@ -60,7 +60,7 @@ def test_a_network_that_has_worked_is_retried_for_longer(tmp_path: Path) -> None
 
     session = BenchSession(folder=tmp_path / "private", transport=flaky)
     with pytest.raises(NotConnectedError):
-        read_task(session, "task-1")
+        read_task(session, record_of(running("task-1")))
 
     assert session.time.now > 10
     session.close()
