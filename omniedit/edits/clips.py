@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from omniedit.edits.session import Session
 from omniedit.errors import (
@@ -49,6 +49,10 @@ from omniedit.models import (
 )
 from omniedit.system import error_reason
 from omniedit.system.files import absolute_path, is_file, is_folder
+
+RAISE_OR_CUT: Final = "raise the limit, or cut the clip with `--start T --end T`"
+_KNOWN_MODEL: Final = "leave `--max-credits` out, or choose a known model"
+_LOCAL_FILE: Final = "leave `--max-credits` out, or give a local file"
 
 
 class Findings(NamedTuple):
@@ -145,11 +149,7 @@ def _is_video(path: Path) -> bool:
 
 
 def file_facts(session: Session, path: Path, *, name: str | None = None) -> ClipFacts:
-    """Probe a local clip, once until it changes.
-
-    Args:
-        path: The path of the clip.
-        name: The name in messages, if it is not the path.
+    """Probe a local clip, once until it changes; `name` is its name in messages.
 
     Raises:
         InvalidInputError: If the content is certainly not a clip.
@@ -161,15 +161,7 @@ def file_facts(session: Session, path: Path, *, name: str | None = None) -> Clip
 
 
 def _read_facts(session: Session, video: str, *, path: str | None = None) -> ClipFacts | Incomplete:
-    """Probe a clip; of one behind a URL, little more than the header is read.
-
-    Args:
-        video: The path or URL of the clip, as in messages.
-        path: The path of the file, if it is not `video`.
-
-    Raises:
-        InvalidInputError: If the content is certainly not a clip.
-    """
+    """Probe a clip, whose file may be at another path; of a URL, little more than the header."""
     from omniedit.media.probing import probe_remote  # noqa: PLC0415 - brings PyAV
 
     if path is not None or is_local(video):
@@ -247,17 +239,15 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
     end_s = None if request.end is None else parse_time(request.end, name="--end")
     check_cut(start_s, end_s, name=request.video)
     model = find_model(request.model)
-    if request.max_credits is not None and not model.is_known:
-        msg = (
-            f"the cost of the edit cannot be estimated: the prices of {model.model_id} are unknown"
-        )
-        raise TooExpensiveError(msg, hint="leave `--max-credits` out, or choose a known model")
+    if not model.is_known:
+        _refuse_unpriced(request, f"the prices of {model.model_id} are unknown", hint=_KNOWN_MODEL)
     if not is_available():
         _handle_missing_extra(session, request)
         return ClipPlan()
     facts = _read_facts(session, request.video, path=request.clip_path)
     if isinstance(facts, Incomplete):
-        _handle_unread_clip(session, facts, request)
+        _refuse_unpriced(request, facts.reason)
+        session.warn(f"the clip could not be inspected: {facts.reason}")
         return ClipPlan(start_s=start_s, end_s=end_s, is_reencoded=request.is_cut)
     length_s = _marked_length(facts, start_s, end_s)
     sent = replace(facts, duration_s=length_s)
@@ -278,11 +268,15 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
         and request.is_checked
         and needs_conversion(facts, longest_s=model.longest_clip_s, keeps_hdr=request.keeps_hdr)
     )
+    estimate = model.estimated_credits(length_s)
+    if estimate is None:
+        _refuse_unpriced(request, f"the length of {facts.name} is unknown")
+    check_price("the edit", estimate, max_credits=request.max_credits, hint=RAISE_OR_CUT)
     return ClipPlan(
         start_s=start_s,
         end_s=end_s,
         is_reencoded=request.is_cut or is_converted,
-        estimated_credits=_affordable_estimate(facts, length_s, request),
+        estimated_credits=estimate,
         sent=sent.video_facts,
     )
 
@@ -299,15 +293,12 @@ def digest_of_clip(session: Session, path: Path, *, check: bool = False) -> Clip
 
 def is_whole(session: Session, file: SavedFile) -> bool:
     """Return whether a saved file still has its recorded size and digest."""
-    path = Path(file.path)
-
-    def has_digest() -> bool:
-        return digest_clip(path).sha256 == file.sha256
-
+    path, kind = Path(file.path), f"is {file.sha256}"
     try:
-        has_size = path.stat().st_size == file.size_bytes
         # Not by `digest_of_clip`: what it remembers tells whether a clip has changed.
-        return has_size and session.remember(f"is {file.sha256}", path, has_digest)
+        return path.stat().st_size == file.size_bytes and session.remember(
+            kind, path, lambda: digest_clip(path).sha256 == file.sha256
+        )
     except (OSError, ValueError, OmniEditError):
         return False
 
@@ -356,18 +347,12 @@ def local_clip(
 
 
 def _handle_missing_extra(session: Session, request: EditRequest) -> None:
-    """Refuse a request that needs the extra `media`; of any other, note what is not checked.
-
-    Raises:
-        MissingExtraError: If the clip has to be inspected or cut.
-        TooExpensiveError: If there is a limit, because the cost cannot be estimated.
-    """
+    """Refuse a request that needs the extra `media`; of any other, note what is not checked."""
     if request.is_cut or (request.check and not is_local(request.video)):
         msg = "inspecting and cutting clips needs the extra `media`"
         raise MissingExtraError(msg, hint=install_command("media"))
-    if request.max_credits is not None:
-        msg = "the cost of the edit cannot be estimated without the extra `media`"
-        raise TooExpensiveError(msg, hint=install_command("media"))
+    reason = "clips are not inspected without the extra `media`"
+    _refuse_unpriced(request, reason, hint=install_command("media"))
     session.note(
         "only the clip's first bytes were checked, not its length and codecs:"
         f" `{install_command('media')}` adds that",
@@ -375,44 +360,53 @@ def _handle_missing_extra(session: Session, request: EditRequest) -> None:
     )
 
 
-def _handle_unread_clip(session: Session, incomplete: Incomplete, request: EditRequest) -> None:
-    """Warn that a clip was not inspected.
-
-    Raises:
-        TooExpensiveError: If there is a limit, because the cost cannot be estimated.
-    """
+def _refuse_unpriced(request: EditRequest, reason: str, *, hint: str = _LOCAL_FILE) -> None:
+    """Refuse an edit without an estimate if it has a limit."""
     if request.max_credits is not None:
-        msg = f"the cost of the edit cannot be estimated: {incomplete.reason}"
-        raise TooExpensiveError(msg, hint="leave `--max-credits` out, or give a local file")
-    session.warn(f"the clip could not be inspected: {incomplete.reason}")
+        msg = f"the cost of the edit cannot be estimated: {reason}"
+        raise TooExpensiveError(msg, hint=hint)
+
+
+def check_price(what: str, estimate: float | None, *, max_credits: float | None, hint: str) -> None:
+    """Refuse edits whose estimate exceeds the limit.
+
+    Args:
+        what: What the edits are called in the message, such as `3 pieces`.
+        estimate: The total estimate in credits; None if the prices of the model are unknown.
+        max_credits: The limit in credits; None for no limit.
+        hint: What to do about it.
+    """
+    if max_credits is None:
+        return
+    if estimate is None:
+        msg = f"the cost of {what} cannot be estimated: the prices of the model are unknown"
+        raise TooExpensiveError(msg, hint=_KNOWN_MODEL)
+    if estimate > max_credits:
+        msg = (
+            f"the estimate for {what} is {estimate:.1f} credits,"
+            f" above --max-credits {max_credits:g}; nothing was sent"
+        )
+        raise TooExpensiveError(msg, hint=hint)
 
 
 def progress_of(
     session: Session, name: str, direction: str, *, task_id: str | None = None
 ) -> Callable[[int, int | None], None]:
     """Return a callback that reports the bytes of a transfer, done and in total."""
-
-    def report(done_bytes: int, total_bytes: int | None) -> None:
-        session.report(
-            Working(
-                name=name,
-                what=f"{direction}ing",
-                done=done_bytes,
-                total=total_bytes,
-                is_transfer=True,
-                task_id=task_id,
-            )
+    return lambda done_bytes, total_bytes: session.report(
+        Working(
+            name=name,
+            what=f"{direction}ing",
+            done=done_bytes,
+            total=total_bytes,
+            is_transfer=True,
+            task_id=task_id,
         )
-
-    return report
+    )
 
 
 def _marked_length(facts: ClipFacts, start_s: float | None, end_s: float | None) -> float | None:
-    """Return the length of the part that a cut leaves; None if the clip's length is unknown.
-
-    Raises:
-        InvalidInputError: If the cut leaves nothing, or lies beyond the clip.
-    """
+    """Return the length of the part that a cut leaves; None if the clip's length is unknown."""
     if facts.duration_s is None:
         return None
     check_cut(start_s, end_s, name=facts.name, duration_s=facts.duration_s, frame_s=facts.frame_s)
@@ -430,28 +424,3 @@ def _refuse_unfit(facts: ClipFacts, request: EditRequest) -> None:
             text = f"{problem.fix.text}; `--no-check` sends it as it is"
             hint = Hint(text, *problem.fix.commands)
             raise InvalidInputError(msg, code=problem.code, hint=hint)
-
-
-def _affordable_estimate(
-    facts: ClipFacts, length_s: float | None, request: EditRequest
-) -> float | None:
-    """Return the estimated cost; None if unknown.
-
-    Raises:
-        TooExpensiveError: If there is a limit, and the estimate exceeds it or is unknown.
-    """
-    max_credits = request.max_credits
-    estimate = find_model(request.model).estimated_credits(length_s)
-    if max_credits is None:
-        return estimate
-    if estimate is None:
-        msg = f"the cost of the edit cannot be estimated: the length of {facts.name} is unknown"
-        raise TooExpensiveError(msg, hint="leave `--max-credits` out, or give a local file")
-    if estimate > max_credits:
-        msg = (
-            f"the edit is estimated at about {estimate:.1f} credits, above --max-credits"
-            f" {max_credits:g}; nothing was sent"
-        )
-        hint = "raise the limit, or cut the clip with `--start T --end T`"
-        raise TooExpensiveError(msg, hint=hint)
-    return estimate

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
+from omniedit.edits.clips import check_price
 from omniedit.edits.edit import EditOptions
 from omniedit.edits.manifest import Line, Manifest, name_of_edit
 from omniedit.edits.requests import PreparedEdit, prepare
@@ -324,32 +325,6 @@ class Planner:
             return str(Path(self._folder) / output)
         # The same as joining with `Path`, which is slower and interns every name.
         return output if self._folder == "." else f"{self._folder}{os.sep}{output}"
-
-
-def check_price(what: str, estimate: float | None, *, max_credits: float | None, hint: str) -> None:
-    """Refuse several edits whose total estimate exceeds the limit.
-
-    Args:
-        what: What the edits are called in the message, such as `3 pieces`.
-        estimate: The total estimate in credits; None if unknown.
-        max_credits: The limit in credits; None for no limit.
-        hint: What to do about it.
-
-    Raises:
-        TooExpensiveError: If the estimate exceeds the limit or is unknown.
-    """
-    if max_credits is None:
-        return
-    if estimate is None:
-        msg = f"the cost of {what} cannot be estimated: the prices of the model are unknown"
-        raise TooExpensiveError(msg, hint="leave `--max-credits` out, or choose a known model")
-    if estimate <= max_credits:
-        return
-    msg = (
-        f"the estimate for {what} is {estimate:.1f} credits,"
-        f" above --max-credits {max_credits:g}; nothing was sent"
-    )
-    raise TooExpensiveError(msg, hint=hint)
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Final
 
 from omniedit.downloads.placement import check_writable, remove_leftover_part, saved_file
 from omniedit.edits.batch import BatchRun, EditOutcome
-from omniedit.edits.clips import file_facts, is_whole, local_clip, probe_result
+from omniedit.edits.clips import (
+    RAISE_OR_CUT,
+    check_price,
+    file_facts,
+    is_whole,
+    local_clip,
+    probe_result,
+)
 from omniedit.edits.edit import EditOptions, known_edit
-from omniedit.edits.planner import PlannedEdit, check_price
+from omniedit.edits.planner import PlannedEdit
 from omniedit.edits.requests import PreparedEdit, digest_of, prepare, with_parent_result
 from omniedit.edits.save import copy_recorded
 from omniedit.edits.session import Session
@@ -257,7 +264,7 @@ def _plan(
         render_count(plan.due_count, "piece"),
         plan.due_credits,
         max_credits=plan.max_credits,
-        hint="raise the limit, or cut the clip with `--start T --end T`",
+        hint=RAISE_OR_CUT,
     )
     _check_target(session, whole, plan)
     return plan
