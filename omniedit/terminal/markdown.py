@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from omniedit.terminal.streams import Colour, Line, Span, cell_width
+from omniedit.terminal.streams import Colour, Line, Span, cell_width, narrowed
 
 _WIDEST: Final = 100  # longer lines are hard to read
 _CELL_PADDING: Final = 2
@@ -107,16 +107,7 @@ def _whole_widths(columns: Sequence[Sequence[Text]], width: int) -> list[int] | 
         max(cell_width(word) for cell in column for word in cell.plain.split() or [""])
         for column in columns
     ]
-    if sum(least) > width:
-        return None
-    widths = [max(cell.cell_len for cell in column) for column in columns]
-    while sum(widths) > width:
-        widest = max(
-            (index for index in range(len(widths)) if widths[index] > least[index]),
-            key=lambda index: widths[index],
-        )
-        widths[widest] -= 1
-    return widths
+    return narrowed([max(cell.cell_len for cell in column) for column in columns], least, width)
 
 
 def _line(segments: Iterable[Segment]) -> Line:

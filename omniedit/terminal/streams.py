@@ -337,6 +337,20 @@ def truncate(text: str, width: int, *, keeps_end: bool = False, head: int = 0) -
     return f"{start}{_ELLIPSIS}{end}"
 
 
+def narrowed(widths: Sequence[int], least: Sequence[int], room: int) -> list[int] | None:
+    """Return column widths of at most `room` cells, the widest column narrowed first.
+
+    None if `room` is too small for the `least` widths.
+    """
+    narrow = [*widths]
+    while sum(narrow) > room:
+        wider = [index for index, width in enumerate(narrow) if width > least[index]]
+        if not wider:
+            return None
+        narrow[max(wider, key=narrow.__getitem__)] -= 1
+    return narrow
+
+
 def wrapped(spans: Sequence[Span], width: int) -> list[list[Span]]:
     """Return a line wrapped between words into lines of `width` cells."""
     lines: list[list[Span]] = [[]]

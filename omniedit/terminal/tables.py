@@ -1,11 +1,10 @@
-"""The table of `omniedit list`, laid out for any width.
+"""The tables of `omniedit list` and `omniedit usage`, laid out for any width.
 
-It is laid out by hand because importing Rich's tables would take longer than the whole command.
+They are laid out by hand because importing Rich's tables would take longer than the whole command.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import tzinfo
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from omniedit.models import DEFAULT_MODEL, AttemptState, Record, SavedFile, TaskStatus
 from omniedit.sanitize import sanitize
@@ -23,13 +22,12 @@ from omniedit.terminal.human import (
     shown_file,
     submitted_at,
 )
-from omniedit.terminal.streams import Colour, Line, Span, cell_width, truncate
+from omniedit.terminal.streams import Colour, Line, Span, cell_width, narrowed, truncate
 
 _NONE: Final = "-"
 _GAP: Final = "  "
 _SOON_S: Final = 6 * 3600
 _VERY_SOON_S: Final = 3 * 3600
-_LEAST_NAME: Final = 8
 _LONGEST_PROMPT: Final = 200
 _LEAST_VALUE: Final = 8
 _RUNNING: Final = frozenset({TaskStatus.PENDING, TaskStatus.PROCESSING})
@@ -48,26 +46,29 @@ class _Column(NamedTuple):
     """A column, and how it shrinks when space is short."""
 
     name: str
-    least: int
-    """The smallest useful width in cells."""
+    least: int | None = None
+    """The smallest useful width in cells; None if it is never shortened."""
     rank: int = 0
     """The lowest rank is dropped first; a column without a rank is always kept."""
     keeps_end: bool = False
+    is_path: bool = False
+    is_number: bool = False
 
 
 _COLUMNS: Final = (
-    _Column("TASK", least=6, keeps_end=True),
+    _Column("TASK", keeps_end=True),
     _Column("CLIP", least=8, keeps_end=True),
     _Column("PROMPT", least=10, rank=2),
-    _Column("WHEN", least=6, rank=3),
-    _Column("STATE", least=9),
-    _Column("CREDITS", least=7),
-    _Column("FILE", least=9, rank=4, keeps_end=True),
-    _Column("LINK", least=5),
-    _Column("MODEL", least=28, rank=1),
+    _Column("WHEN", rank=3),
+    _Column("STATE"),
+    _Column("CREDITS"),
+    _Column("FILE", least=9, rank=4, keeps_end=True, is_path=True),
+    _Column("LINK"),
+    _Column("MODEL", rank=1),
 )
-_STRETCHING: Final = ("PROMPT", "FILE", "CLIP")
-"""Columns that are shortened before any column is dropped, the widest first."""
+
+_Row: TypeAlias = Mapping[str, Span]
+"""The sanitized cell of each column."""
 
 
 def render_table(
@@ -78,7 +79,6 @@ def render_table(
     known_ids: Collection[str] = (),
     lost_files: Mapping[str, str] | None = None,
     is_tree: bool = False,
-    zone: tzinfo | None = None,
 ) -> list[Line]:
     """Return a header and a line per edit, or a few lines per edit if `width` is short.
 
@@ -89,77 +89,124 @@ def render_table(
         known_ids: Further IDs from which the shortened ones must differ.
         lost_files: By path, what happened to saved files that are gone or changed.
         is_tree: Whether to place edits of a result below the edit that made it.
-        zone: The time zone of times on a terminal; None for that of this machine.
     """
-    id_length = None if width is None else _id_length([*map(name_of, records), *known_ids])
+    is_terminal = width is not None
+    id_length = _id_length([*map(name_of, records), *known_ids]) if is_terminal else None
     placed = _tree(records) if is_tree else [("", record) for record in records]
-    rows = [_cells(record, now, id_length, branch, lost_files or {}) for branch, record in placed]
-    for cells, (_, record) in zip(rows, placed, strict=True):
-        moment = submitted_at(record)
-        cells["WHEN"] = Span(render_when(moment, None if width is None else now, zone=zone))
-    titles = {column.name: Span(column.name, Colour.BOLD) for column in _COLUMNS}
-    table = [titles, *rows]
-    if width is not None and {record.shown_model for record in records} <= {None, DEFAULT_MODEL}:
+    rows = [
+        {
+            "TASK": _id(record, id_length, branch),
+            "WHEN": Span(render_when(submitted_at(record), now if is_terminal else None)),
+            **_cells(record, now, lost_files or {}),
+        }
+        for branch, record in placed
+    ]
+    columns: Sequence[_Column] = _COLUMNS
+    if is_terminal and {record.shown_model for record in records} <= {None, DEFAULT_MODEL}:
         # A column with the same value everywhere only takes space from the others.
-        table = [{name: span for name, span in row.items() if name != "MODEL"} for row in table]
-    widths = _natural_widths(table)
-    if width is not None and _total(widths) > width:
-        table = [row | {"FILE": _without_folder(row["FILE"])} for row in table]
-        fitted = _fitted(_natural_widths(table), width)
-        if fitted is None:
-            return _as_records(table[1:], width)
-        widths = fitted
-    return [_laid_out(row, widths) for row in table]
+        columns = columns[:-1]
+    return _laid_out(columns, rows, width)
 
 
 def render_columns(rows: Sequence[Sequence[str]], width: int | None) -> list[Line]:
-    """Return a line per row: a name with numbers to its right; the first row is the header.
+    """Return a line per row: a name with numbers to its right, which are never truncated.
 
     Args:
-        rows: Rows of equal length.
-        width: The terminal's width; None for a script. When space is short, columns without any
-            number are dropped, then names are truncated, and finally the numbers are put below
-            their name.
+        rows: Rows of equal length; the first one is the header.
+        width: The terminal's width; None for a script.
     """
-    name, *columns = zip(*rows, strict=True)
-    if width is not None and _width_of(name) + _room_for(columns) > width:
-        columns = [column for column in columns if {*column[1:]} != {_NONE}]
-    name_width = _width_of(name)
-    if width is not None and name_width + _room_for(columns) > width:
-        name_width = max(_LEAST_NAME, width - _room_for(columns))
-        if name_width + _room_for(columns) > width:
-            return _stacked(name, columns)
-    lines: list[Line] = []
-    for number, (first, *cells) in enumerate(zip(name, *columns, strict=True)):
-        shown = truncate(sanitize(first), name_width, keeps_end=True)
-        text = shown + " " * (name_width - cell_width(shown))
-        text += "".join(
-            _GAP + cell.rjust(_width_of(column))
-            for cell, column in zip(cells, columns, strict=True)
-        )
-        lines.append([Span(text, Colour.BOLD)] if number == 0 else text)
-    return lines
+    name, *numbers = rows[0]
+    columns = [
+        _Column(name, least=_LEAST_VALUE, keeps_end=True),
+        *(_Column(number, is_number=True) for number in numbers),
+    ]
+    cells = [map(Span, map(sanitize, row)) for row in rows[1:]]
+    return _laid_out(columns, [dict(zip(rows[0], row, strict=True)) for row in cells], width)
 
 
-def _width_of(column: Sequence[str]) -> int:
-    return max(map(cell_width, column))
+def _laid_out(columns: Sequence[_Column], rows: Sequence[_Row], width: int | None) -> list[Line]:
+    """Return a table; when space is short, columns are shortened or dropped, then stacked."""
+    rows = [{column.name: Span(column.name, Colour.BOLD) for column in columns}, *rows]
+    widths = _natural_widths(columns, rows)
+    if width is not None and _total(widths) > width:
+        columns = [columns[0], *(column for column in columns[1:] if _has_values(column, rows))]
+        rows = [{c.name: _without_folder(row[c.name], c) for c in columns} for row in rows]
+        fitted = _fitted(columns, _natural_widths(columns, rows), width)
+        if fitted is None:
+            return _stacked(columns, rows[1:], width)
+        columns, widths = fitted
+    return [_line(row, columns, widths) for row in rows]
 
 
-def _room_for(columns: Sequence[Sequence[str]]) -> int:
-    return sum(len(_GAP) + _width_of(column) for column in columns)
+def _natural_widths(columns: Sequence[_Column], rows: Sequence[_Row]) -> list[int]:
+    return [max(cell_width(row[column.name].text) for row in rows) for column in columns]
 
 
-def _stacked(name: Sequence[str], columns: Sequence[Sequence[str]]) -> list[Line]:
-    width = max(len(column[0]) for column in columns)
-    lines: list[Line] = []
-    for number, first in enumerate(name[1:], 1):
-        lines.append([Span(first, Colour.BOLD)])
-        lines += [
-            f"{_GAP}{column[0].lower():{width}}{_GAP}{column[number]}"
-            for column in columns
-            if column[number] != _NONE
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _has_values(column: _Column, rows: Sequence[_Row]) -> bool:
+    return {row[column.name].text for row in rows[1:]} != {_NONE}
+
+
+def _without_folder(span: Span, column: _Column) -> Span:
+    if not column.is_path:
+        return span
+    return span._replace(text=span.text.replace("\\", "/").rpartition("/")[2])
+
+
+def _fitted(
+    columns: Sequence[_Column], natural: Sequence[int], width: int
+) -> tuple[list[_Column], list[int]] | None:
+    """Return the columns that fit, the lowest ranks dropped, and their widths.
+
+    None if the columns that are always kept do not fit.
+    """
+    for dropped in range(max(column.rank for column in columns) + 1):
+        kept = [
+            (column, wide)
+            for column, wide in zip(columns, natural, strict=True)
+            if not 0 < column.rank <= dropped
         ]
+        least = [column.least or wide for column, wide in kept]
+        room = width - len(_GAP) * (len(kept) - 1)
+        widths = narrowed([wide for _, wide in kept], least, room)
+        if widths is not None:
+            return [column for column, _ in kept], widths
+    return None
+
+
+def _stacked(columns: Sequence[_Column], rows: Sequence[_Row], width: int) -> list[Line]:
+    """Return each row as its first cell with the others below it, named and without gaps."""
+    first, *others = columns
+    label_width = max(len(column.name) for column in others)
+    has_labels = width - label_width - 2 * len(_GAP) >= _LEAST_VALUE
+    lines: list[Line] = []
+    for row in rows:
+        lines.append([Span(truncate(row[first.name].text, width, keeps_end=True), Colour.BOLD)])
+        for column in others:
+            span = row[column.name]
+            if span.text == _NONE:
+                continue
+            label = f"{_GAP}{column.name.lower():{label_width}}{_GAP}" if has_labels else _GAP
+            if not column.is_number:
+                text = truncate(span.text, width - len(label), keeps_end=column.keeps_end)
+                span = span._replace(text=text)
+            lines.append([Span(label), span])
     return lines
+
+
+def _line(row: _Row, columns: Sequence[_Column], widths: Sequence[int]) -> Line:
+    """Return one line of a table, without padding after the last column."""
+    spans: list[Span] = []
+    for column, width in zip(columns, widths, strict=True):
+        span = row[column.name]
+        span = span._replace(text=truncate(span.text, width, keeps_end=column.keeps_end))
+        padding = Span(" " * (width - cell_width(span.text)))
+        spans += [padding, span] if column.is_number else [span, padding]
+        spans.append(Span(_GAP))
+    return spans[:-1] if columns[-1].is_number else spans[:-2]
 
 
 def _tree(records: Sequence[Record]) -> list[tuple[str, Record]]:
@@ -187,15 +234,16 @@ def _tree(records: Sequence[Record]) -> list[tuple[str, Record]]:
     return placed + [("", record) for records in below.values() for record in records]
 
 
-def _cells(
-    record: Record, now: float, id_length: int | None, branch: str, lost_files: Mapping[str, str]
-) -> dict[str, Span]:
-    task = record.task
+def _id(record: Record, length: int | None, branch: str) -> Span:
     name = sanitize(name_of(record))
+    return Span(branch + (name if length is None else name[-length:]))
+
+
+def _cells(record: Record, now: float, lost_files: Mapping[str, str]) -> dict[str, Span]:
+    task = record.task
     left_s, file = link_left_s(record, now), shown_file(record, lost_files)
     fate = None if file is None else lost_files.get(file.path)
     cells = {
-        "TASK": Span(branch + (name if id_length is None else name[-id_length:])),
         "CLIP": Span(render_clip(record.video) or _NONE),
         "PROMPT": Span((record.prompt or _NONE)[:_LONGEST_PROMPT]),
         "STATE": _state(record, now),
@@ -261,74 +309,3 @@ def _id_length(names: Collection[str]) -> int:
     while len({name[-length:] for name in different}) < len(different):
         length += 1
     return length
-
-
-def _without_folder(file: Span) -> Span:
-    return file._replace(text=file.text.replace("\\", "/").rpartition("/")[2])
-
-
-def _natural_widths(table: Sequence[Mapping[str, Span]]) -> dict[str, int]:
-    return {name: max(cell_width(row[name].text) for row in table) for name in table[0]}
-
-
-def _total(widths: Mapping[str, int]) -> int:
-    return sum(widths.values()) + len(_GAP) * (len(widths) - 1)
-
-
-def _fitted(natural: Mapping[str, int], width: int) -> dict[str, int] | None:
-    """Return the widths of the columns that fit, with the lowest ranks dropped.
-
-    None if the columns that are always kept do not fit.
-    """
-    columns = [column for column in _COLUMNS if column.name in natural]
-    least = {column.name: min(column.least, natural[column.name]) for column in columns}
-    for dropped in range(max(column.rank for column in _COLUMNS) + 1):
-        kept = [column.name for column in columns if not 0 < column.rank <= dropped]
-        widths = {name: natural[name] for name in kept}
-        excess = _total(widths) - width
-        while excess > 0:
-            longest = max(
-                (name for name in _STRETCHING if widths.get(name, 0) > least[name]),
-                key=lambda name: widths[name],
-                default=None,
-            )
-            if longest is None:
-                break
-            widths[longest] -= 1
-            excess -= 1
-        if excess <= 0:
-            return widths
-    return None
-
-
-def _as_records(rows: Sequence[Mapping[str, Span]], width: int) -> list[Line]:
-    """Return each row as its task with the other columns below it, named and without gaps."""
-    label_width = max(len(column.name) for column in _COLUMNS)
-    room = width - label_width - 2 * len(_GAP)
-    has_labels = room >= _LEAST_VALUE
-    lines: list[Line] = []
-    for row in rows:
-        task = row["TASK"].text
-        lines.append([Span(truncate(task, width, keeps_end=True), Colour.BOLD)])
-        for column in _COLUMNS[1:]:
-            span = row.get(column.name)
-            if span is None or span.text == _NONE:
-                continue
-            label = f"{_GAP}{column.name.lower():{label_width}}{_GAP}" if has_labels else _GAP
-            text = truncate(span.text, width - len(label), keeps_end=column.keeps_end)
-            lines.append([Span(label), span._replace(text=text)])
-    return lines
-
-
-def _laid_out(row: Mapping[str, Span], widths: Mapping[str, int]) -> Line:
-    """Return one line of the table, without padding after the last column."""
-    spans: list[Span] = []
-    for column in _COLUMNS:
-        if column.name not in widths:
-            continue
-        width, span = widths[column.name], row[column.name]
-        text = span.text
-        if cell_width(text) > width:
-            text = truncate(text, width, keeps_end=column.keeps_end)
-        spans += [span._replace(text=text), Span(" " * (width - cell_width(text)) + _GAP)]
-    return spans[:-1]
