@@ -30,9 +30,6 @@ _FLAGS: Final = (
     | getattr(os, "O_BINARY", 0)
 )
 _BLOCK_BYTES: Final = 1024 * 1024
-_ELSEWHERE: Final = "choose another place for it"
-# NFS without its lock daemon, Lustre without `flock`, FUSE without the operation.
-_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 
 def check_writable(target: Path, *, overwrite: bool = False, system: System = THIS_SYSTEM) -> bool:
@@ -49,24 +46,13 @@ def check_writable(target: Path, *, overwrite: bool = False, system: System = TH
         LocalError: If it is not a regular file, or its folder cannot be created or written to.
     """
     target = absolute_path(stable_path(target))
-    if fault := system.path_fault(target):
-        msg = f"cannot write {target}: {fault}"
-        raise LocalError(msg, hint=_ELSEWHERE)
     try:
-        found = _lstat(target)
-        if target.name in {"", ".."} or target.is_dir():
-            msg = f"{target} is a folder"
-            raise LocalError(msg, hint=_ELSEWHERE)
+        _check_kind(target, system)
         has_locks = _check_folder(target, system)
     except (OSError, ValueError) as error:  # ValueError: a null character
         msg = f"cannot write {str(target)!r}: {error_reason(error)}"
-        raise LocalError(msg, hint=_ELSEWHERE) from error
-    if found is None:
-        return has_locks
-    if not stat.S_ISREG(found.st_mode) and not stat.S_ISLNK(found.st_mode):
-        msg = f"{target} is not a regular file"
-        raise LocalError(msg, hint=_ELSEWHERE)
-    if not overwrite:
+        raise LocalError(msg, hint="choose another place for it") from error
+    if not overwrite and os.path.lexists(target):
         msg = f"{target} exists"
         raise TargetExistsError(msg)
     return has_locks
@@ -377,11 +363,21 @@ def _is_same_file(path: Path, other: Path) -> bool:
         return False
 
 
-def _lstat(path: Path) -> os.stat_result | None:
-    try:
-        return path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+def _check_kind(target: Path, system: System) -> None:
+    """Refuse a path that no file can have, or that something other than a file has.
+
+    Raises:
+        OSError: If it is refused.
+    """
+    fault = system.path_fault(target)
+    if target.name in {"", ".."} or target.is_dir():
+        fault = "it is a folder"
+    with suppress(FileNotFoundError, NotADirectoryError):
+        mode = target.lstat().st_mode
+        if not fault and not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+            fault = "it is not a regular file"
+    if fault:
+        raise OSError(errno.EINVAL, fault)
 
 
 def _check_folder(target: Path, system: System) -> bool:
@@ -405,7 +401,6 @@ def _check_folder(target: Path, system: System) -> bool:
     with tempfile.TemporaryFile(dir=folder) as file:
         try:
             return system.try_lock(file.fileno())
-        except OSError as error:
-            if error.errno in _NO_LOCKS:
-                return False
-            raise
+        except OSError:
+            # NFS without its lock daemon, Lustre without `flock`, FUSE without the operation.
+            return False
