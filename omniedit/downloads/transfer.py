@@ -1,8 +1,7 @@
 """The download of a file from its link to its final name: requests, ranges and retries."""
 
 import re
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import chain
@@ -28,11 +27,10 @@ from omniedit.http.links import Link
 from omniedit.http.urls import INTERNAL_NAME_CODE
 from omniedit.models import SavedFile
 from omniedit.policy import Retry
-from omniedit.system.folders import private_folder
 from omniedit.system.mp4 import MP4_HEAD_BYTES, is_mp4
 
 if TYPE_CHECKING:
-    from omniedit.http.client import HttpClient, StreamedReply
+    from omniedit.http.client import StreamedReply
 
 PROGRESS_INTERVAL_S: Final = 0.1
 
@@ -42,123 +40,49 @@ _STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e]*"')
 
 OnProgress = Callable[[int, int | None], None]
 """Takes the bytes so far and, if known, the total."""
-OnRetry = Callable[[str, float, int], None]
-"""Takes the failure, the seconds until the next attempt, and the number of the failed one."""
 
 
-class Downloader:
-    """Downloads results and clips, completely or not at all.
+def download(
+    link: Link,
+    target: Path,
+    *,
+    placement: Placement,
+    retry: Retry,
+    task_id: str | None = None,
+    overwrite: bool = False,
+    on_progress: OnProgress,
+    on_verified: Callable[[SavedFile], None] | None = None,
+) -> SavedFile:
+    """Save the file behind a link as `target`, continuing where an earlier run stopped.
 
     Args:
-        http: Sends the requests, never with a key; its policy and clock apply here too.
-        sleep: Sleeps between two attempts.
-        jitter: Returns a number in [0, 1).
-        placement: Gives the files their names.
-        allow_internal: Allow addresses of this machine and its network.
+        link: The link; a fresh one to the same path continues the same part file.
+        target: The final path; missing folders are created.
+        placement: Gives the file its name.
+        retry: Rests after failed attempts.
+        task_id: The task it is the result of.
+        overwrite: Replace an existing file.
+        on_progress: Called at most ten times a second.
+        on_verified: Called with the complete, synced file before it is placed.
+
+    Raises:
+        TargetExistsError: If another file has that name.
+        TargetBusyError: If another process is still downloading it.
+        LocalError: If the disk, the folder or the name does not allow it.
+        ResultGoneError: If the link is dead or does not deliver a video; a fresh one may help.
+        UnavailableError: If the attempts are used up; the bytes so far are kept for the next run.
     """
 
-    def __init__(
-        self,
-        http: "HttpClient",
-        *,
-        sleep: Callable[[float], object],
-        jitter: Callable[[], float],
-        placement: Placement,
-        allow_internal: bool = True,
-    ) -> None:
-        self._http = http
-        self._sleep = sleep
-        self._jitter = jitter
-        self._placement = placement
-        self._allow_internal = allow_internal
+    def fill(part: PartFile) -> None:
+        part.resume()
+        try:
+            _Transfer(link, part, retry, on_progress).complete()
+        except OmniEditError as error:
+            raise error.about(task_id=task_id) from error.__cause__
 
-    def download(
-        self,
-        url: str,
-        target: Path,
-        *,
-        what: str = "result",
-        task_id: str | None = None,
-        overwrite: bool = False,
-        deadline: float | None = None,
-        on_progress: OnProgress,
-        on_retry: OnRetry,
-        on_verified: Callable[[SavedFile], None] | None = None,
-    ) -> SavedFile:
-        """Save the file at `url` as `target`, continuing where an earlier run stopped.
-
-        Args:
-            url: The link; a fresh one to the same path continues the same part file.
-            target: The final path; missing folders are created.
-            what: What the file is, as messages name it: "result" or "clip".
-            task_id: The task it is the result of.
-            overwrite: Replace an existing file.
-            deadline: A monotonic instant that the download does not outlive.
-            on_progress: Called at most ten times a second.
-            on_retry: Called before each pause.
-            on_verified: Called with the complete, synced file before it is placed.
-
-        Raises:
-            TargetExistsError: If another file has that name.
-            TargetBusyError: If another process is still downloading it at the deadline.
-            LocalError: If the disk, the folder or the name does not allow it.
-            ResultGoneError: If the link is dead or does not deliver a video; a fresh one may help.
-            UnavailableError: If the attempts are used up; the bytes so far are kept for the next run.
-        """
-        link = Link(self._http, url, what, deadline, self._allow_internal)
-        retry = Retry(
-            sleep=self._sleep,
-            clock=self._http.clock,
-            jitter=self._jitter,
-            policy=self._http.policy,
-            deadline=deadline,
-            on_retry=on_retry,
-        )
-
-        def fill(part: PartFile) -> None:
-            part.resume()
-            try:
-                _Transfer(link, part, retry, on_progress).complete()
-            except OmniEditError as error:
-                raise error.about(task_id=task_id) from error.__cause__
-
-        placement = self._placement
-        if deadline is not None:
-            placement = placement.within(deadline - self._http.clock())
-        return placement.write(
-            target, task_id or what, fill, overwrite=overwrite, on_verified=on_verified
-        )
-
-    @contextmanager
-    def fetch(
-        self,
-        url: str,
-        *,
-        folder: Path,
-        what: str = "result",
-        task_id: str | None = None,
-        deadline: float | None = None,
-        on_progress: OnProgress,
-        on_retry: OnRetry,
-    ) -> Generator[Path]:
-        """Download the file at `url` to a private folder below `folder` for a block.
-
-        Raises:
-            LocalError: If the disk or the folder does not allow it.
-            ResultGoneError: If the link is dead or does not deliver a video; a fresh one may help.
-            UnavailableError: If the attempts are used up.
-        """
-        with private_folder(folder) as private:
-            saved = self.download(
-                url,
-                private / f"{what}.mp4",
-                what=what,
-                task_id=task_id,
-                deadline=deadline,
-                on_progress=on_progress,
-                on_retry=on_retry,
-            )
-            yield Path(saved.path)
+    return placement.write(
+        target, task_id or link.what, fill, overwrite=overwrite, on_verified=on_verified
+    )
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,7 +20,7 @@ from omniedit.errors import (
 )
 from omniedit.events import Working
 from omniedit.evolink.uploads import ClipDigest, digest_clip
-from omniedit.http.links import Incomplete, look_at_url
+from omniedit.http.links import Incomplete, Link, look_at_url
 from omniedit.http.urls import check_no_video_page
 from omniedit.media import check_available, is_available
 from omniedit.media.facts import (
@@ -49,6 +48,7 @@ from omniedit.models import (
 )
 from omniedit.system import error_reason
 from omniedit.system.files import absolute_path, is_file, is_folder
+from omniedit.system.folders import private_folder
 
 RAISE_OR_CUT: Final = "raise the limit, or cut the clip with `--start T --end T`"
 _KNOWN_MODEL: Final = "leave `--max-credits` out, or choose a known model"
@@ -328,14 +328,7 @@ def local_clip(
     with ExitStack() as stack:
         try:
             path = stack.enter_context(
-                session.downloader.fetch(
-                    request.video,
-                    what="clip",
-                    folder=session.private_folder,
-                    deadline=deadline,
-                    on_progress=progress_of(session, "clip", "download"),
-                    on_retry=partial(session.report_retry, None),
-                )
+                fetched_file(session, request.video, name="clip", what="clip", deadline=deadline)
             )
         except ResultGoneError as error:
             msg = f"the clip cannot be fetched: {error.message}"
@@ -387,6 +380,50 @@ def check_price(what: str, estimate: float | None, *, max_credits: float | None,
             f" above --max-credits {max_credits:g}; nothing was sent"
         )
         raise TooExpensiveError(msg, hint=hint)
+
+
+def fetch_file(
+    session: Session,
+    url: str,
+    target: Path,
+    *,
+    name: str,
+    what: str = "result",
+    task_id: str | None = None,
+    overwrite: bool = False,
+    deadline: float | None = None,
+    on_verified: Callable[[SavedFile], None] | None = None,
+) -> SavedFile:
+    """Save the file at `url` as `target`; progress shows `name`. See `downloads.transfer.download`."""
+    from omniedit.downloads.transfer import download  # noqa: PLC0415 - few commands fetch a file
+
+    return download(
+        Link(session.http, url, what, deadline, session.allows_internal_clips),
+        target,
+        placement=session.placement(deadline),
+        retry=session.retry(budget_s=None, deadline=deadline, task_id=task_id),
+        task_id=task_id,
+        overwrite=overwrite,
+        on_progress=progress_of(session, name, "download", task_id=task_id),
+        on_verified=on_verified,
+    )
+
+
+@contextmanager
+def fetched_file(
+    session: Session,
+    url: str,
+    *,
+    name: str,
+    what: str = "result",
+    task_id: str | None = None,
+    deadline: float | None,
+) -> Generator[Path]:
+    """Yield the file at `url`, in a private folder that lasts for the block; see `fetch_file`."""
+    with private_folder(session.private_folder) as folder:
+        path = folder / f"{what}.mp4"
+        fetch_file(session, url, path, name=name, what=what, task_id=task_id, deadline=deadline)
+        yield path
 
 
 def progress_of(

@@ -3,12 +3,11 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.downloads.placement import saved_file
-from omniedit.edits.clips import is_whole, progress_of
+from omniedit.edits.clips import fetch_file, is_whole
 from omniedit.edits.records import KNOWN_TASKS_HINT, find_records, has_file, parents_of
 from omniedit.edits.save import whole_result
 from omniedit.edits.session import Session
@@ -226,13 +225,7 @@ class _Finder:
             return _file_at(target)
         try:
             check_clip_url(url, allow_internal=session.allows_internal_clips)
-            return session.downloader.download(
-                url,
-                target,
-                what="clip",
-                on_progress=progress_of(session, clip_name(url), "download"),
-                on_retry=partial(session.report_retry, None),
-            )
+            return fetch_file(session, url, target, name=clip_name(url), what="clip")
         except OmniEditError as error:
             error.message = f"the clip {without_secrets(url)} cannot be fetched: {error.message}"
             raise

@@ -1,13 +1,20 @@
 """Saving results: from the service or a whole copy here, as they are or with another sound."""
 
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from omniedit.downloads.placement import remove_leftover_part, saved_file
-from omniedit.edits.clips import file_facts, is_whole, local_clip, probe_result, progress_of
+from omniedit.edits.clips import (
+    fetch_file,
+    fetched_file,
+    file_facts,
+    is_whole,
+    local_clip,
+    probe_result,
+)
 from omniedit.edits.reads import read_task, refresh
 from omniedit.edits.requests import PreparedEdit
 from omniedit.edits.session import Session
@@ -124,10 +131,11 @@ def result_file(session: Session, record: Record, *, deadline: float | None = No
     if task_id not in session.fetched:
         record = refresh(session, record, deadline=deadline)
         record = with_links(session, record, deadline=deadline)
+        name = task_name(task_id)
 
         def fetch(url: str) -> Path:
             return session.fetched_files.enter_context(
-                _fetched(session, url, task_id, task_name(task_id), deadline)
+                fetched_file(session, url, name=name, task_id=task_id, deadline=deadline)
             )
 
         session.fetched[task_id] = _with_fresh_link(session, record, 0, fetch, deadline)
@@ -241,14 +249,14 @@ def _download(
     task_id = str(record.task_id)
 
     def fetch(url: str) -> SavedFile:
-        return session.downloader.download(
+        return fetch_file(
+            session,
             url,
             target.path,
+            name=target.shown,
             task_id=task_id,
             overwrite=target.overwrite,
             deadline=deadline,
-            on_progress=progress_of(session, target.shown, "download", task_id=task_id),
-            on_retry=partial(session.report_retry, task_id),
             # Record the file before it is placed: a kill must not leave a file unknown here.
             on_verified=partial(_record_saved, session, task_id),
         )
@@ -317,24 +325,11 @@ def _stream(
         raise InvalidInputError(msg, code="needs_folder", hint="name a folder: `out/`")
 
     def fetch(url: str) -> None:
-        with _fetched(session, url, task.task_id, "standard output", deadline) as path:
+        name, task_id = "standard output", task.task_id
+        with fetched_file(session, url, name=name, task_id=task_id, deadline=deadline) as path:
             stream_out(path)
 
     _with_fresh_link(session, record, 0, fetch, deadline)
-
-
-def _fetched(
-    session: Session, url: str, task_id: str, name: str, deadline: float | None
-) -> AbstractContextManager[Path]:
-    """Return a context manager that yields a result in a private file; progress shows `name`."""
-    return session.downloader.fetch(
-        url,
-        task_id=task_id,
-        folder=session.private_folder,
-        deadline=deadline,
-        on_progress=progress_of(session, name, "download", task_id=task_id),
-        on_retry=partial(session.report_retry, task_id),
-    )
 
 
 def _with_fresh_link(

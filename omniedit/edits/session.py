@@ -25,7 +25,6 @@ from omniedit.system.files import absolute_path
 
 if TYPE_CHECKING:
     from omniedit.downloads.placement import Placement
-    from omniedit.downloads.transfer import Downloader
     from omniedit.events import Event, Observer
     from omniedit.evolink.api import EvoLinkClient
     from omniedit.http.client import HttpClient
@@ -142,19 +141,6 @@ class Session:
         left_s = self.left_s(deadline)
         return placement if left_s is None else placement.within(left_s)
 
-    @property
-    def downloader(self) -> "Downloader":
-        """A downloader for results and clips."""
-        from omniedit.downloads.transfer import Downloader  # noqa: PLC0415 - as above
-
-        return Downloader(
-            self.http,
-            sleep=self.sleep,
-            jitter=self.jitter,
-            placement=self.placement(),
-            allow_internal=self.allows_internal_clips,
-        )
-
     def report(self, event: "Event") -> None:
         """Report an event to the observers."""
         for observe in self.observers:
@@ -236,18 +222,24 @@ class Session:
             deadline: A monotonic instant that no rest may overrun.
             task_id: The task that the call concerns, for the observers.
         """
-        retry = Retry(
+        budget_s = self.policy.read_budget_s if budget_s is None else budget_s
+        return self.retry(budget_s=budget_s, deadline=deadline, task_id=task_id).call(call)
+
+    def retry(
+        self, *, budget_s: float | None, deadline: float | None, task_id: str | None = None
+    ) -> Retry:
+        """Return the retries of one operation; `task_id` is the task it concerns, for observers."""
+        return Retry(
             sleep=self.sleep,
             clock=self.monotonic,
             jitter=self.jitter,
             policy=self.policy,
-            budget_s=self.policy.read_budget_s if budget_s is None else budget_s,
+            budget_s=budget_s,
             deadline=deadline,
-            on_retry=partial(self.report_retry, task_id),
+            on_retry=partial(self._report_retry, task_id),
         )
-        return retry.call(call)
 
-    def report_retry(self, task_id: str | None, message: str, rest_s: float, attempt: int) -> None:
+    def _report_retry(self, task_id: str | None, message: str, rest_s: float, attempt: int) -> None:
         """Report the pause before a failed call is repeated."""
         from omniedit.events import Retrying  # noqa: PLC0415 - mostly nothing is retried
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 from typing import Final
 
 from omniedit.edits.requests import PreparedEdit, command_line, digest_of_key, prepare
@@ -208,15 +207,7 @@ class Sending:
             budget_s = session.policy.submit_budget_s
             latest = session.monotonic() + budget_s
             latest = latest if deadline is None else min(deadline + waited_s, latest)
-            retry = Retry(
-                sleep=session.sleep,
-                clock=session.monotonic,
-                jitter=session.jitter,
-                policy=session.policy,
-                budget_s=budget_s,
-                deadline=latest,
-                on_retry=partial(session.report_retry, None),
-            )
+            retry = session.retry(budget_s=budget_s, deadline=latest)
             while True:
                 self._check_time()
                 try:

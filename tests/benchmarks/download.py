@@ -44,16 +44,15 @@ while True:
     threading.Thread(target=answer, args=(connection,), daemon=True).start()
 """
 _CLIENT: Final = """
-import json, os, pty, random, sys, threading, time
+import json, os, pty, sys, threading, time
 from tests.benchmarks.memory import peak_kib
 from pathlib import Path
-from omniedit.downloads.placement import Placement
-from omniedit.downloads.transfer import Downloader
 from omniedit.events import Working
 from omniedit.http.client import HttpClient
 from omniedit.terminal.board import Board
 from omniedit.terminal.printer import Printer
 from omniedit.terminal.progress import watch
+from tests.unit.downloads.saving import save
 
 url, target = sys.argv[1], Path(sys.argv[2])
 terminal, far_end = os.openpty()
@@ -72,8 +71,8 @@ with HttpClient() as http, watch(printer, board, sandbox=False) as observe:
         observe(event)
 
     began = time.perf_counter()
-    Downloader(http, placement=Placement(sleep=time.sleep), sleep=time.sleep, jitter=random.random).download(
-        url, target, task_id="task-1", overwrite=True, on_retry=lambda *_: None,
+    save(
+        http, url, target, sleep=time.sleep, task_id="task-1", overwrite=True,
         on_progress=lambda done, total: report(Working(
             name=target.name, what="downloading", done=done, total=total, is_transfer=True,
         )),

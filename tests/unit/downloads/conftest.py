@@ -1,4 +1,4 @@
-"""A result host whose every reply can be scripted, and a downloader that uses it."""
+"""A result host whose every reply can be scripted, and downloads from it."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from omniedit.downloads.placement import Placement
-from omniedit.downloads.transfer import Downloader
 from omniedit.http.client import HttpClient
 from omniedit.models import SavedFile
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system import THIS_SYSTEM, System
+from tests.unit.downloads.saving import save
 from tests.unit.http.hostile import Answer, HostileServer
 
 TASK_ID = "task-unified-1700000000-abcd1234"
@@ -102,7 +102,7 @@ class Origin:
 
 
 class Bench:
-    """A downloader for an origin, with a record of its waits and reports."""
+    """Downloads from an origin, with a record of their waits and reports."""
 
     TASK_ID: ClassVar[str] = TASK_ID
     URL: ClassVar[str] = URL
@@ -131,9 +131,6 @@ class Bench:
         self.placement = Placement(
             sleep=self.slept.append, budget_s=policy.busy_budget_s, system=system
         )
-        self.downloader = Downloader(
-            self.http, placement=self.placement, sleep=self.slept.append, jitter=lambda: 0.0
-        )
 
     def clock(self) -> float:
         self.now += self.tick_s
@@ -148,9 +145,13 @@ class Bench:
         on_progress: Callable[[int, int | None], None] | None = None,
         on_verified: Callable[[SavedFile], None] | None = None,
     ) -> SavedFile:
-        return self.downloader.download(
+        return save(
+            self.http,
             url,
             target or self.target,
+            placement=self.placement,
+            sleep=self.slept.append,
+            jitter=lambda: 0.0,
             task_id=TASK_ID,
             overwrite=overwrite,
             on_progress=on_progress or (lambda *done: self.progress.append(done)),
@@ -162,11 +163,12 @@ class Bench:
         """Leave the files of a run that was interrupted after `size_bytes`."""
         self.origin.script = [self.origin.cut(size_bytes)]
         try:
-            self.downloader.download(
+            save(
+                self.http,
                 URL,
                 self.target,
+                placement=self.placement,
                 task_id=TASK_ID,
-                on_progress=lambda *_: None,
                 on_retry=_interrupt,
             )
         except KeyboardInterrupt:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -15,9 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from omniedit.downloads.placement import Placement
-from omniedit.downloads.transfer import Downloader
 from omniedit.http.client import HttpClient
+from tests.unit.downloads.saving import save
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,19 +29,16 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks")
 
 _STEPS = ("open", "os.")
 _SCRIPT = """
-import random, sys, time
+import sys, time
 from pathlib import Path
-from omniedit.downloads.placement import Placement
-from omniedit.downloads.transfer import Downloader
 from omniedit.errors import TargetExistsError
 from omniedit.http.client import HttpClient
+from tests.unit.downloads.saving import save
+from tests.unit.downloads.saving import save
 
 with HttpClient() as http:
     try:
-        saved = Downloader(http, placement=Placement(sleep=time.sleep), sleep=time.sleep, jitter=random.random).download(
-            sys.argv[1], Path(sys.argv[2]), task_id="task-1-abcdef",
-            on_progress=lambda *_: None, on_retry=lambda *_: None,
-        )
+        saved = save(http, sys.argv[1], Path(sys.argv[2]), sleep=time.sleep, task_id="task-1-abcdef")
     except TargetExistsError:
         sys.exit()  # this process came after the others had finished
 print(saved.sha256)
@@ -149,20 +144,12 @@ def test_concurrent_threads_saving_one_target_all_succeed(
             are_all_waiting.set()
         threading.Event().wait(0.01)
 
-    def save() -> SavedFile:
+    def save_here() -> SavedFile:
         with HttpClient() as http:
-            return Downloader(
-                http, placement=Placement(sleep=sleep), sleep=sleep, jitter=random.random
-            ).download(
-                url,
-                tmp_path / "out.mp4",
-                task_id="task-1-abcdef",
-                on_progress=lambda *_: None,
-                on_retry=lambda *_: None,
-            )
+            return save(http, url, tmp_path / "out.mp4", sleep=sleep, task_id="task-1-abcdef")
 
     with ThreadPoolExecutor(4) as pool:
-        saved = {future.result() for future in [pool.submit(save) for _ in range(4)]}
+        saved = {future.result() for future in [pool.submit(save_here) for _ in range(4)]}
 
     assert len(requests) == 1
     assert [file.sha256 for file in saved] == [hashlib.sha256(content).hexdigest()]

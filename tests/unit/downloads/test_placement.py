@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import random
 import shutil
 import socket
 from dataclasses import replace
@@ -22,11 +21,11 @@ from omniedit.downloads.part import (
     part_path,
 )
 from omniedit.downloads.placement import Placement, check_writable, make_folder, verify
-from omniedit.downloads.transfer import Downloader
 from omniedit.errors import LocalError, TargetBusyError, TargetExistsError
 from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM
 from tests.systems import linux
+from tests.unit.downloads.saving import save
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -375,16 +374,13 @@ def test_waiting_for_another_download_of_the_target_succeeds(
                 other.append(origin.content)
                 bench.placement.place(other, bench.target, overwrite=overwrite)
 
-    downloader = Downloader(
-        bench.http, placement=Placement(sleep=sleep), sleep=sleep, jitter=random.random
-    )
-    saved = downloader.download(
+    saved = save(
+        bench.http,
         bench.URL,
         bench.target,
+        sleep=sleep,
         task_id=bench.TASK_ID,
         overwrite=overwrite,
-        on_progress=lambda *_: None,
-        on_retry=lambda *_: None,
     )
 
     assert origin.requests == []
@@ -395,19 +391,13 @@ def test_waiting_for_another_download_of_the_target_succeeds(
 def test_the_part_of_a_process_that_died_is_resumed(bench: Bench, origin: Origin) -> None:
     other = _part_held_elsewhere(bench)
     other.append(origin.content[:2000])
-    downloader = Downloader(
-        bench.http,
-        placement=Placement(sleep=lambda _: other.close()),
-        sleep=lambda _: other.close(),
-        jitter=random.random,
-    )
 
-    downloader.download(
+    save(
+        bench.http,
         bench.URL,
         bench.target,
+        sleep=lambda _: other.close(),
         task_id=bench.TASK_ID,
-        on_progress=lambda *_: None,
-        on_retry=lambda *_: None,
     )
 
     assert origin.ranges == ["bytes=2000-"]

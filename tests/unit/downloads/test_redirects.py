@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
 import pytest
 
-from omniedit.downloads.placement import Placement
-from omniedit.downloads.transfer import Downloader
 from omniedit.errors import InvalidInputError, NotConnectedError, ResultGoneError
 from omniedit.http.client import HttpClient
 from omniedit.policy import DEFAULT
+from tests.unit.downloads.saving import save
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,21 +55,8 @@ def test_an_unusable_link_is_a_gone_result(bench: Bench, origin: Origin, url: st
 def test_a_link_to_an_internal_address_is_not_fetched(
     bench: Bench, origin: Origin, host: str
 ) -> None:
-    downloader = Downloader(
-        bench.http,
-        placement=Placement(sleep=bench.slept.append),
-        sleep=bench.slept.append,
-        jitter=random.random,
-        allow_internal=False,
-    )
-
     with pytest.raises(ResultGoneError, match="which omniedit does not contact") as caught:
-        downloader.download(
-            f"http://{host}/a.mp4",
-            bench.target,
-            on_progress=lambda *_: None,
-            on_retry=lambda *_: None,
-        )
+        save(bench.http, f"http://{host}/a.mp4", bench.target, allow_internal=False)
 
     assert caught.value.code == "internal_address"
     assert origin.requests == []
@@ -84,18 +69,7 @@ def test_a_name_with_an_internal_address_is_not_a_gone_result(tmp_path: Path) ->
         HttpClient(policy=policy, resolve=lambda *_: ["127.0.0.1"]) as http,
         pytest.raises(NotConnectedError, match="leads to an address of this machine") as caught,
     ):
-        Downloader(
-            http,
-            placement=Placement(sleep=lambda _: None),
-            sleep=lambda _: None,
-            jitter=random.random,
-            allow_internal=False,
-        ).download(
-            "http://cdn.example/a.mp4",
-            tmp_path / "out.mp4",
-            on_progress=lambda *_: None,
-            on_retry=lambda *_: None,
-        )
+        save(http, "http://cdn.example/a.mp4", tmp_path / "out.mp4", allow_internal=False)
 
     assert "try from another network" in str(caught.value.hint)
 
@@ -129,14 +103,4 @@ def test_an_unusable_proxy_is_not_a_gone_result(
     monkeypatch.setenv("HTTP_PROXY", "socks9://proxy")
 
     with HttpClient() as http, pytest.raises(InvalidInputError, match="HTTP_PROXY"):
-        Downloader(
-            http,
-            placement=Placement(sleep=lambda _: None),
-            sleep=lambda _: None,
-            jitter=random.random,
-        ).download(
-            "http://cdn.example/a.mp4",
-            tmp_path / "out.mp4",
-            on_progress=lambda *_: None,
-            on_retry=lambda *_: None,
-        )
+        save(http, "http://cdn.example/a.mp4", tmp_path / "out.mp4")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import random
 import re
 from typing import TYPE_CHECKING
 
 import pytest
 
-from omniedit.downloads.placement import Placement
-from omniedit.downloads.transfer import Downloader
 from omniedit.errors import BrokenDownloadError, NetworkError, NotAVideoError, ServerError
 from omniedit.http.client import HttpClient
 from omniedit.policy import DEFAULT, Policy
+from tests.unit.downloads.saving import save
 from tests.unit.http.hostile import ENDLESS, TINY
 
 if TYPE_CHECKING:
@@ -34,18 +32,7 @@ def content(make_bench: Callable[[], Bench]) -> bytes:
 
 def _save(url: str, target: Path, policy: Policy = DEFAULT) -> SavedFile:
     with HttpClient(policy=policy) as http:
-        return Downloader(
-            http,
-            placement=Placement(sleep=lambda _: None),
-            sleep=lambda _: None,
-            jitter=random.random,
-        ).download(
-            url,
-            target,
-            task_id="task-1-abcdef",
-            on_progress=lambda *_: None,
-            on_retry=lambda *_: None,
-        )
+        return save(http, url, target, task_id="task-1-abcdef")
 
 
 def _length(size_bytes: int) -> bytes:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from omniedit.downloads.placement import BUSY_PAUSE_S, Placement, saved_file
+from omniedit.edits.clips import fetched_file
 from omniedit.edits.edit import EditOptions, edit
 from omniedit.edits.save import save, with_links
 from omniedit.edits.targets import Destination, Target
@@ -172,3 +173,29 @@ def test_waiting_for_another_download_keeps_to_the_deadline(tmp_path: Path) -> N
 
     assert session.time.now == pytest.approx(20.0, abs=BUSY_PAUSE_S + 0.01)
     assert messages(session) == ["waiting for another process, which is saving the same file"]
+
+
+def test_a_fetched_file_is_private_and_lasts_for_its_block(tmp_path: Path) -> None:
+    folder = tmp_path / "private"
+    session = BenchSession(folder=folder)
+    url = completed("task-1").result_urls[0]
+
+    with fetched_file(session, url, name="task-1", task_id="task-1", deadline=None) as path:
+        content, mode = path.read_bytes(), path.parent.stat().st_mode & 0o777
+
+    assert content == video_of("task-1")
+    assert mode == 0o700
+    assert list(folder.iterdir()) == []
+
+
+def test_a_failed_fetch_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "private"
+    session = BenchSession(folder=folder, transport=lambda _: httpx.Response(404))
+
+    with (
+        pytest.raises(ResultGoneError),
+        fetched_file(session, "https://results.example.com/a.mp4", name="a", deadline=None),
+    ):
+        pass
+
+    assert list(folder.iterdir()) == []

@@ -22,10 +22,10 @@ from omniedit.errors import (
 )
 from omniedit.models import SavedFile
 from omniedit.policy import DEFAULT
+from tests.unit.downloads.saving import save
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.unit.downloads.conftest import Bench, Origin, Step
 
@@ -443,12 +443,14 @@ def test_a_deadline_ends_the_attempts(bench: Bench, origin: Origin) -> None:
     origin.script = [origin.cut(3000)] + [origin.reply(503)] * 9
 
     with pytest.raises(ServerError):
-        bench.downloader.download(
+        save(
+            bench.http,
             bench.URL,
             bench.target,
+            placement=bench.placement,
+            sleep=bench.slept.append,
+            jitter=lambda: 0.0,
             deadline=bench.now + 2,
-            on_progress=lambda *_: None,
-            on_retry=lambda *_: None,
         )
 
     assert len(origin.requests) < DEFAULT.attempts_without_progress
@@ -473,21 +475,12 @@ def test_a_deadline_ends_the_attempts(bench: Bench, origin: Origin) -> None:
     ],
 )  # fmt: skip
 def test_errors_name_what_is_fetched(
-    bench: Bench, origin: Origin, tmp_path: Path, *, step: Callable[[Origin], Step], message: str
+    bench: Bench, origin: Origin, *, step: Callable[[Origin], Step], message: str
 ) -> None:
     origin.script = [step(origin)]
 
-    with (
-        pytest.raises(ResultGoneError) as caught,
-        bench.downloader.fetch(
-            bench.URL,
-            what="clip",
-            folder=tmp_path / "private",
-            on_progress=lambda *_: None,
-            on_retry=lambda *_: None,
-        ),
-    ):
-        pass
+    with pytest.raises(ResultGoneError) as caught:
+        save(bench.http, bench.URL, bench.target, what="clip")
 
     assert (caught.value.message, caught.value.task_id) == (message, None)
 
@@ -699,41 +692,3 @@ def test_a_retry_after_of_an_hour_fails_at_once(bench: Bench, origin: Origin) ->
 
     assert caught.value.retry_after_s == 3600
     assert bench.slept == []
-
-
-def test_fetch_provides_a_private_file_within_its_block(
-    bench: Bench, origin: Origin, tmp_path: Path
-) -> None:
-    folder = tmp_path / "private"
-
-    with bench.downloader.fetch(
-        bench.URL,
-        task_id=bench.TASK_ID,
-        folder=folder,
-        on_progress=lambda *_: None,
-        on_retry=lambda *_: None,
-    ) as path:
-        content, mode = path.read_bytes(), path.parent.stat().st_mode & 0o777
-
-    assert content == origin.content
-    assert mode == 0o700
-    assert list(folder.iterdir()) == []
-
-
-def test_fetch_leaves_nothing_when_it_fails(bench: Bench, origin: Origin, tmp_path: Path) -> None:
-    origin.script = [origin.reply(404)]
-    folder = tmp_path / "private"
-
-    with (
-        pytest.raises(ResultGoneError),
-        bench.downloader.fetch(
-            bench.URL,
-            task_id=bench.TASK_ID,
-            folder=folder,
-            on_progress=lambda *_: None,
-            on_retry=lambda *_: None,
-        ),
-    ):
-        pass
-
-    assert list(folder.iterdir()) == []
