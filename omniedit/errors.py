@@ -46,7 +46,7 @@ OmniEditError
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, NoReturn, Self
 
 _SOURCE: Final = "git+https://github.com/omniedit/omniedit"
 """The source for pipx and uv, because omniedit is not in a package index yet."""
@@ -176,6 +176,11 @@ class InvalidInputError(OmniEditError):
     """The usage or the input is invalid; nothing was sent."""
 
     kind = "invalid_input"
+
+
+def refuse(message: str, *, hint: str | None = None) -> NoReturn:
+    """Refuse a call that contradicts itself, or asks for what the command does not do."""
+    raise InvalidInputError(message, code="usage", hint=hint)
 
 
 class MissingFileError(InvalidInputError):

@@ -9,7 +9,7 @@ import typer
 from omniedit.cli import options
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.parser import COST, OUTPUT, SCRIPTS, WAITING, option
-from omniedit.errors import Hint, Interrupted, InvalidInputError, OmniEditError
+from omniedit.errors import Hint, Interrupted, OmniEditError, refuse
 from omniedit.journal import JournalUse
 from omniedit.models import Sound, render_count
 from omniedit.sanitize import quoted
@@ -161,11 +161,7 @@ def _read(
     *,
     takes: int | None,
 ) -> "Manifest":
-    """Return the lines of a manifest, or the lines made from clips and prompts.
-
-    Raises:
-        InvalidInputError: If the sources are neither one manifest nor clips with prompts.
-    """
+    """Return the lines of a manifest, or the lines made from clips and prompts."""
     from omniedit.edits.clips import clips_of
     from omniedit.edits.manifest import lines_of, parse_manifest
 
@@ -173,8 +169,7 @@ def _read(
         if name := next(
             (name for name in sources if Path(name).suffix in {".jsonl", ".csv"}), None
         ):
-            msg = f"{name} is a manifest, which has its own prompts"
-            raise InvalidInputError(msg, code="usage", hint="leave `--prompt` out")
+            refuse(f"{name} is a manifest, which has its own prompts", hint="leave `--prompt` out")
         for prompt in prompts:
             advice = '`--prompt "$(cat {})"` sends its text instead'
             options.note_named_file(context, prompt, advice=advice)
@@ -182,12 +177,11 @@ def _read(
         return lines_of(clips_of(session, sources), texts, takes=takes or 1)
     name = sources[0]
     if len(sources) > 1 or is_folder(name) or "://" in name:
-        msg = "without --prompt, SOURCE is one manifest"
         command = f'batch {quoted(name) if len(sources) == 1 else "SOURCE…"} --prompt "PROMPT"'
-        raise InvalidInputError(msg, code="usage", hint=Hint("{} edits clips and folders", command))
+        edits = Hint("{} edits clips and folders", command)
+        refuse("without --prompt, SOURCE is one manifest", hint=edits)
     if takes is not None:
-        msg = "--takes requires --prompt; a manifest has a field `take`"
-        raise InvalidInputError(msg, code="usage")
+        refuse("--takes requires --prompt; a manifest has a field `take`")
     hint = "a manifest is a file of JSON lines or CSV, or `-` for standard input"
     max_bytes = context.policy.max_manifest_bytes
     content = options.read_source(context, name, what="manifest", max_bytes=max_bytes, hint=hint)
@@ -200,11 +194,7 @@ def _read(
 def _confirm(
     context: Context, session: "Session", edits: "Sequence[PlannedEdit]", *, has_consent: bool
 ) -> None:
-    """Note on a terminal what is to be paid, and ask for consent if it is more than one edit.
-
-    Raises:
-        InvalidInputError: If the answer is no.
-    """
+    """Note on a terminal what is to be paid, and ask for consent if it is more than one edit."""
     from omniedit.terminal.human import render_estimate, render_price
 
     due = [edit for edit in edits if edit.is_due]

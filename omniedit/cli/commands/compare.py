@@ -10,7 +10,7 @@ import typer
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Force, can_ask
 from omniedit.cli.parser import OUTPUT, option
-from omniedit.errors import InvalidInputError, TargetExistsError
+from omniedit.errors import InvalidInputError, TargetExistsError, refuse
 from omniedit.journal import JournalUse
 from omniedit.settings import KEY_VARIABLES
 from omniedit.system.files import absolute_path
@@ -72,8 +72,7 @@ def compare(
     target = None if output is None else _checked(output, overwrite=force)
     is_sheet = target is not None and target.suffix.lower() == _SHEET
     if is_sheet and embed:
-        msg = "--embed puts videos into a page, not into a picture"
-        raise InvalidInputError(msg, code="usage")
+        refuse("--embed puts videos into a page, not into a picture")
     if shows:
         _require_screen(context)
     with context.session(JournalUse.OPTIONAL) as session:
@@ -99,14 +98,8 @@ def compare(
 
 
 def _require_screen(context: Context) -> None:
-    """Refuse `--show` if there is no terminal to draw on.
-
-    Raises:
-        InvalidInputError: If there is no terminal.
-    """
     if not (can_ask(context) and context.printer.stdout_width):
-        msg = "--show requires a terminal to draw on"
-        raise InvalidInputError(msg, code="usage", hint="`-o SHEET.png` writes the picture")
+        refuse("--show requires a terminal to draw on", hint="`-o SHEET.png` writes the picture")
 
 
 def _show(context: Context, sheet: bytes) -> None:
@@ -119,18 +112,14 @@ def _show(context: Context, sheet: bytes) -> None:
 
 
 def _checked(output: str, *, overwrite: bool) -> Path:
-    """Return the target's path, after checking that it can be written.
-
-    Raises:
-        InvalidInputError: If its suffix is neither a page's nor a picture's.
-        TargetExistsError: If it exists.
-        LocalError: If it cannot be written.
-    """
+    """Return the target's path, after checking that it can be written."""
     from omniedit.downloads.placement import check_writable
 
     if Path(output).suffix.lower() not in {_PAGE, _SHEET}:
-        msg = f"{output} is neither a page nor a picture"
-        raise InvalidInputError(msg, code="usage", hint="a page ends in .html, a picture in .png")
+        refuse(
+            f"{output} is neither a page nor a picture",
+            hint="a page ends in .html, a picture in .png",
+        )
     try:
         check_writable(Path(output), overwrite=overwrite)
     except TargetExistsError as error:

@@ -8,7 +8,7 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import saving_options
 from omniedit.cli.options import Expiring, Force, Sidecar, Tasks, refuse_sidecar
 from omniedit.cli.parser import OUTPUT, option
-from omniedit.errors import InvalidInputError, OmniEditError
+from omniedit.errors import OmniEditError, refuse
 from omniedit.journal import JournalUse
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def download(
     context: Context = ctx.obj
     takes_all = everything or expiring is not None
     if takes_all and tasks:
-        msg = "TASK cannot be used with --all or --expiring"
-        raise InvalidInputError(msg, code="usage")
+        refuse("TASK cannot be used with --all or --expiring")
     if takes_all and output not in {None, STDOUT}:
         # One result today, several tomorrow: a folder in any case.
         output = f"{output}/"

@@ -8,7 +8,7 @@ from omniedit.cli import options
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import read_request
 from omniedit.cli.parser import CLIP, COST, OUTPUT, option
-from omniedit.errors import InvalidInputError
+from omniedit.errors import refuse
 from omniedit.journal import JournalUse
 from omniedit.models import EditRequest, Sound
 
@@ -65,8 +65,7 @@ def edit(
         context.require_free_stdout("--output -")
         options.refuse_sidecar(sidecar)
     if yes and not split:
-        msg = "`--yes` requires --split"
-        raise InvalidInputError(msg, code="usage")
+        refuse("`--yes` requires --split")
     chosen = context.model(model)
     request = EditRequest(
         video=video,

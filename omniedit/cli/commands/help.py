@@ -11,7 +11,7 @@ import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.parser import COMMANDS
-from omniedit.errors import Hint, InvalidInputError
+from omniedit.errors import Hint, InvalidInputError, refuse
 from omniedit.terminal.printer import Printer
 from omniedit.terminal.streams import Line, Span, labelled
 
@@ -70,11 +70,7 @@ def help_(
 
 
 def _text(ctx: typer.Context, topic: str, document: str | None) -> str:
-    """Return a page of the manual as Markdown, a JSON Schema, or the help of a command.
-
-    Raises:
-        InvalidInputError: If there is no such topic, command or document.
-    """
+    """Return a page of the manual as Markdown, a JSON Schema, or the help of a command."""
     if document is not None:
         return _schema(document) if topic == "json" else _command(ctx, topic, document)
     if topic in TOPICS:
@@ -100,39 +96,27 @@ def _page(text: str, printer: Printer) -> list[Line]:
 
 
 def _command(ctx: typer.Context, *names: str) -> str:
-    """Return the `--help` text of a command.
-
-    Args:
-        ctx: The context of `help`.
-        names: The name of the command, or of a group and a command in it.
-
-    Raises:
-        InvalidInputError: If there is no such command or topic.
-    """
+    """Return the `--help` text of a command, or of a command in a group."""
     parent: Any = ctx.find_root()
     for name in names:
         find: Any = getattr(parent.command, "get_command", None)
         command = find(parent, name) if find else None
         if command is None:
-            msg = f"there is no help on `{' '.join(names)}`"
             near = get_close_matches(name, [*TOPICS, *COMMANDS]) if len(names) == 1 else []
             meant = Hint("did you mean {}?", f"help {near[0]}") if near else None
             hint = meant or f"topics: {', '.join(TOPICS)}"
-            raise InvalidInputError(msg, code="usage", hint=hint)
+            refuse(f"there is no help on `{' '.join(names)}`", hint=hint)
         parent = typer.Context(command, info_name=name, parent=parent, color=False)
     text: str = parent.command.get_help(parent)
     return text
 
 
 def _schema(document: str) -> str:
-    """Return the text of a JSON Schema.
-
-    Raises:
-        InvalidInputError: If there is no such document.
-    """
     from omniedit.schemas import document_names, load_whole_schema
 
     if document not in document_names():
-        msg = f"there is no help on `json {document}`"
-        raise InvalidInputError(msg, code="usage", hint=Hint("{} lists the documents", "help json"))
+        refuse(
+            f"there is no help on `json {document}`",
+            hint=Hint("{} lists the documents", "help json"),
+        )
     return json.dumps(load_whole_schema(document), indent=2)

@@ -7,7 +7,7 @@ import typer
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Expiring, Remote, Since, parse_since, parse_text
 from omniedit.cli.parser import option
-from omniedit.errors import InvalidInputError
+from omniedit.errors import refuse
 from omniedit.journal import JournalUse
 from omniedit.models import MODELS
 
@@ -140,11 +140,8 @@ def _show(
 
 def _check_combination(*, remote: bool, adopt: bool, forgets: bool, is_filtered: bool) -> None:
     if forgets and (remote or is_filtered):
-        msg = "--forget drops one edit and cannot be combined with other options of `list`"
-        raise InvalidInputError(msg, code="usage")
+        refuse("--forget drops one edit and cannot be combined with other options of `list`")
     if adopt and not remote:
-        msg = "--adopt requires --remote"
-        raise InvalidInputError(msg, code="usage")
+        refuse("--adopt requires --remote")
     if remote and is_filtered:
-        msg = "--remote can only be combined with --limit and --adopt"
-        raise InvalidInputError(msg, code="usage")
+        refuse("--remote can only be combined with --limit and --adopt")

@@ -8,7 +8,7 @@ import typer
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import ModelID, Video
 from omniedit.cli.parser import OUTPUT, option
-from omniedit.errors import Interrupted, InvalidInputError, OmniEditError, TargetExistsError
+from omniedit.errors import Interrupted, OmniEditError, TargetExistsError, refuse
 from omniedit.journal import JournalUse
 from omniedit.models import TASK_PREFIX, find_model
 
@@ -78,22 +78,17 @@ def _print_findings(context: Context, video: str, found: "Findings") -> "Documen
 
 
 def _check_target(video: str, file: str) -> None:
-    """Refuse a file that cannot be written, or a clip that is not prepared here.
-
-    Raises:
-        InvalidInputError: If the clip is a URL, which the service fetches itself, or FILE is `-`.
-        TargetExistsError: If the file exists.
-        LocalError: If it cannot be written.
-    """
+    """Refuse a file that cannot be written, or a clip that the service fetches itself."""
     from omniedit.downloads.placement import check_writable
     from omniedit.models import is_local
 
     if not is_local(video):
-        msg = "`--save-prepared` needs a local clip: one behind a URL is not prepared here"
-        raise InvalidInputError(msg, code="usage", hint="give a local copy of it")
+        refuse(
+            "`--save-prepared` needs a local clip: one behind a URL is not prepared here",
+            hint="give a local copy of it",
+        )
     if file == "-":
-        msg = "`--save-prepared` writes to a file: the findings go to stdout"
-        raise InvalidInputError(msg, code="usage", hint="name a file")
+        refuse("`--save-prepared` writes to a file: the findings go to stdout", hint="name a file")
     try:
         check_writable(Path(file))
     except TargetExistsError as error:

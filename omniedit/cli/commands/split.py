@@ -19,11 +19,11 @@ from omniedit.edits.targets import write_joined_sidecar
 from omniedit.errors import (
     Hint,
     Interrupted,
-    InvalidInputError,
     LocalError,
     NotFinishedError,
     OmniEditError,
     TargetExistsError,
+    refuse,
 )
 from omniedit.events import Saved
 from omniedit.journal import JournalUse
@@ -51,16 +51,16 @@ def edit_in_pieces(
 
     Args:
         request: The request, still without its prompt.
-        options: The options of the whole edit.
         has_consent: Whether the price was accepted by `--yes`.
-        sidecars: Whether to write one for each saved file.
 
     Raises:
         OmniEditError: If nothing was sent.
     """
     if request.request_id is not None:
-        msg = "--request-id identifies one submission, and --split makes several"
-        raise InvalidInputError(msg, code="usage", hint="leave `--request-id` out")
+        refuse(
+            "--request-id identifies one submission, and --split makes several",
+            hint="leave `--request-id` out",
+        )
     ended_by: BaseException | None = None
     joined: SavedFile | None = None
     with ExitStack() as held:

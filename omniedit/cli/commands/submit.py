@@ -10,7 +10,7 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import quoted_destination
 from omniedit.cli.options import read_prompt, read_request
 from omniedit.cli.parser import COST, SCRIPTS, option
-from omniedit.errors import Hint, InvalidInputError
+from omniedit.errors import Hint, refuse
 from omniedit.journal import JournalUse
 from omniedit.models import TASK_PREFIX, EditRequest
 from omniedit.sanitize import quoted
@@ -71,18 +71,18 @@ def submit(
     if resume is not None:
         given = (video, prompt, prompt_file, callback_url, request_id, start, end, max_credits)
         if dry_run or keep_hdr or any(each is not None for each in (*given, check, model)):
-            msg = (
+            refuse(
                 "--resume cannot be used with VIDEO, PROMPT or options of a new edit:"
                 " it sends the same request again"
             )
-            raise InvalidInputError(msg, code="usage")
         return _resume(context, resume, as_task=as_task, accepts_old=yes)
     if as_task is not None:
-        msg = "--as requires --resume"
-        raise InvalidInputError(msg, code="usage")
+        refuse("--as requires --resume")
     if video is None:
-        msg = "VIDEO is missing: the URL or path of the clip to edit"
-        raise InvalidInputError(msg, code="usage", hint=Hint("{}", 'submit VIDEO "PROMPT"'))
+        refuse(
+            "VIDEO is missing: the URL or path of the clip to edit",
+            hint=Hint("{}", 'submit VIDEO "PROMPT"'),
+        )
     chosen = context.model(model)
     request = EditRequest(
         video=video,

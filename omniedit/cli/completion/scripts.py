@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from omniedit.cli.commands.help import TOPICS
 from omniedit.cli.context import Context
 from omniedit.cli.parser import COMMANDS, ROOT
-from omniedit.errors import InvalidInputError, LocalError
+from omniedit.errors import LocalError, refuse
 from omniedit.models import MODELS, AttemptState, TaskStatus
 from omniedit.schemas import document_names
 from omniedit.system import error_reason
@@ -119,9 +119,8 @@ def install(context: Context) -> None:
     """
     name = _shell_name(context.environ)
     if name not in _SHELLS:
-        msg = f"no completion for {name or 'an unknown shell'} (from SHELL)"
         hint = "for bash, zsh, fish or pwsh: `SHELL=bash omniedit --install-completion`"
-        raise InvalidInputError(msg, code="usage", hint=hint)
+        refuse(f"no completion for {name or 'an unknown shell'} (from SHELL)", hint=hint)
     shell = _SHELLS[name]
     named = context.environ.get(shell.variable, "").strip()
     try:
