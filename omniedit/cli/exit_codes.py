@@ -226,40 +226,33 @@ def _later_hint(error: OmniEditError, command: str) -> str:
     return f"{prefix}check the network and the proxy variables, then try again"
 
 
+# Our commands, and what other tools call them.
+_THEIR_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "--install-completion": ("completion",),
+    "--version": ("version",),
+    "compare --open": ("open",),
+    "config set-key": ("auth", "config set", "init", "login", "set-key", "setup"),
+    "config show": ("config get",),
+    "config unset-key": ("logout", "unset-key"),
+    "credits": ("balance", "quota"),
+    "download": ("get",),
+    "edit": ("create", "generate"),
+    "help agents": ("skills",),
+    "list": ("history", "tasks"),
+    "probe": ("estimate",),
+    "sandbox serve": ("sandbox start",),
+    "status": ("show", "tasks batch", "tasks get"),
+    "wait": ("tasks wait",),
+}
+_OUR_NAMES: Final = {theirs: ours for ours, names in _THEIR_NAMES.items() for theirs in names}
 _RETRY: Final = Hint("run the same {} again: it continues where it stopped", "edit")
-# What other tools call a command, and our name for it or what replaces it.
-_COMMANDS: Final[Mapping[str, str | Hint]] = {
-    "auth": "config set-key",
-    "balance": "credits",
+# What replaces a command that only other tools have.
+_REPLACEMENTS: Final[Mapping[str, Hint]] = {
     "cancel": Hint("the service cannot cancel a task; one that fails is not charged"),
-    "completion": "--install-completion",
-    "config get": "config show",
-    "config set": "config set-key",
-    "create": "edit",
-    "estimate": "probe",
-    "generate": "edit",
-    "get": "download",
-    "history": "list",
-    "init": "config set-key",
-    "login": "config set-key",
-    "logout": "config unset-key",
     "models": Hint("`--model ID` chooses a model; {} shows which is set", "config show"),
-    "open": "compare --open",
-    "quota": "credits",
     "resume": _RETRY,
     "retry": _RETRY,
-    "sandbox start": "sandbox serve",
-    "set-key": "config set-key",
-    "setup": "config set-key",
-    "show": "status",
-    "skills": "help agents",
-    "tasks": "list",
-    "tasks batch": "status",
-    "tasks get": "status",
-    "tasks wait": "wait",
-    "unset-key": "config unset-key",
     "upload": Hint("{} uploads a local clip itself", 'edit VIDEO "PROMPT"'),
-    "version": "--version",
 }
 # What other tools and commands call an option, and our names for it.
 _OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -362,9 +355,9 @@ def _words_hint(ctx: typer.Context, rest: str, command: str, argv: Sequence[str]
         return Hint("options go before `--`: what follows it is VIDEO and PROMPT")
     # The command in a hint has no options: if any were typed, only name the words.
     has_options = any(word.startswith("-") and word != "--sandbox" for word in argv)
-    words = " ".join(filter(None, [params["video"], params.get("prompt"), rest]))
-    for blank in [*re.finditer(" ", f"{words} ")][1:]:
-        name, prompt = words[: blank.start()], words[blank.end() :]
+    words = " ".join(filter(None, [params["video"], params.get("prompt"), rest])).split(" ")
+    for end in range(2, len(words) + 1):
+        name, prompt = " ".join(words[:end]), " ".join(words[end:])
         is_name = is_video_name(name) and not is_video_name(params["video"])
         if is_name or os.path.isfile(name):  # noqa: PTH113 - Path raises if a name is too long
             if has_options:
@@ -410,11 +403,11 @@ def _edit_hint(name: str, argv: Sequence[str]) -> Hint | None:
 
 def _command_hint(name: str, similar: str | None, command: str, argv: Sequence[str]) -> Hint | None:
     """Return which command was probably meant; None if unknown."""
+    if name in _REPLACEMENTS:
+        return _REPLACEMENTS[name]
     group = f"{command} ".lstrip()
     after = next((word for before, word in pairwise(argv) if before == name), "")
-    meant = _COMMANDS.get(f"{group}{name} {after}") or _COMMANDS.get(f"{group}{name}")
-    if isinstance(meant, Hint):
-        return meant
+    meant = _OUR_NAMES.get(f"{group}{name} {after}") or _OUR_NAMES.get(f"{group}{name}")
     if command == "sandbox" and name in COMMANDS:
         meant = name if "--sandbox" in argv else f"--sandbox {name}"
     meant = meant or (similar and f"{group}{similar}")

@@ -1,7 +1,7 @@
 """The commands, loaded on demand, with the options they share and their help pages."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any, Final
 
@@ -23,25 +23,10 @@ EVERYWHERE: Final = "Everywhere"
 _SECTIONS: Final = ("Arguments", "Options", OUTPUT, COST, CLIP, WAITING, SCRIPTS, EVERYWHERE)
 """The sections of a help page, in their order."""
 
-COMMANDS: Final[Mapping[str, str]] = {
-    "edit": "edit",
-    "submit": "submit",
-    "wait": "wait",
-    "status": "status",
-    "download": "download",
-    "batch": "batch",
-    "compare": "compare",
-    "probe": "probe",
-    "list": "list_",
-    "usage": "usage",
-    "credits": "credits_",
-    "doctor": "doctor",
-    "config": "app",
-    "journal": "app",
-    "sandbox": "app",
-    "help": "help_",
-}
-"""The function or group of each command, in the module of the same name."""
+_OF_EDITS: Final = ("edit", "submit", "wait", "status", "download", "batch", "compare", "probe")
+_OF_ALL_ELSE: Final = ("list", "usage", "credits", "doctor", "config", "journal", "sandbox", "help")
+COMMANDS: Final = _OF_EDITS + _OF_ALL_ELSE
+"""The commands in the order of the help page; each has the module of its name."""
 COMMANDS_WITH_PROMPT: Final = frozenset({"edit", "submit"})
 """Those with a PROMPT argument."""
 SUBMITTING: Final = COMMANDS_WITH_PROMPT | {"batch"}
@@ -176,8 +161,7 @@ def _write_sections(self: Any, ctx: Any, formatter: Any) -> None:
             sections[section].append((_names_of(param), param.help or ""))
     for name, rows in sections.items():
         if rows:
-            with formatter.section(_painted(ctx, name, Colour.BOLD)):
-                _write_rows(rows, ctx, formatter)
+            _write_section(name, rows, ctx, formatter)
 
 
 def _names_of(param: Any) -> str:
@@ -188,10 +172,11 @@ def _names_of(param: Any) -> str:
     return names if param.is_flag else f"{names} {param.metavar}"
 
 
-def _write_rows(rows: Iterable[tuple[str, str]], ctx: Any, formatter: Any) -> None:
+def _write_section(title: str, rows: Iterable[tuple[str, str]], ctx: Any, formatter: Any) -> None:
     shown = [(_painted(ctx, name, Colour.CYAN), text) for name, text in rows]
-    # A narrow column of names leaves room for the descriptions.
-    formatter.write_dl(shown, col_max=min(_NAME_WIDTH, (formatter.width + 2) // 4))
+    with formatter.section(_painted(ctx, title, Colour.BOLD)):
+        # A narrow column of names leaves room for the descriptions.
+        formatter.write_dl(shown, col_max=min(_NAME_WIDTH, (formatter.width + 2) // 4))
 
 
 def _write_examples(self: Any, ctx: Any, formatter: Any) -> None:
@@ -278,15 +263,12 @@ class Group(TyperGroup):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, then the options in sections."""
-        with formatter.section(_painted(ctx, "Commands", Colour.BOLD)):
-            commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-            # The whole first sentence, wrapped: Typer would truncate it.
-            rows = [
-                (name, command.get_short_help_str(_SUMMARY_LIMIT))
-                for name, command in commands
-                if command
-            ]
-            _write_rows(rows, ctx, formatter)
+        commands: dict[str, Any] = {
+            name: self.get_command(ctx, name) for name in self.list_commands(ctx)
+        }
+        # The whole first sentence, wrapped: Typer would truncate it.
+        rows = [(name, each.get_short_help_str(_SUMMARY_LIMIT)) for name, each in commands.items()]
+        _write_section("Commands", rows, ctx, formatter)
         _write_sections(self, ctx, formatter)
 
     format_epilog = _write_examples
@@ -354,9 +336,11 @@ def new_group(name: str, help: str) -> typer.Typer:  # noqa: A002 - Typer's own 
 
 
 def _load(name: str) -> Any:
+    """Return the command in a module: a group `app`, or a function (`list_`: `list` is Python's)."""
     module: Any = import_module(f"omniedit.cli.commands.{name}")
-    found = getattr(module, COMMANDS[name])
-    if not isinstance(found, typer.Typer):
-        function, found = found, typer.Typer(add_completion=False, rich_markup_mode=None)
-        found.command(name, cls=Command, epilog=module.EXAMPLES)(function)
-    return get_command(found)
+    app = getattr(module, "app", None)
+    if app is None:
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        function = getattr(module, name, None) or getattr(module, f"{name}_")
+        app.command(name, cls=Command, epilog=module.EXAMPLES)(function)
+    return get_command(app)
