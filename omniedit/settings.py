@@ -21,8 +21,12 @@ from omniedit.models import DEFAULT_MODEL
 from omniedit.policy import DEFAULT
 from omniedit.sanitize import is_valid_unicode
 from omniedit.system import THIS_SYSTEM, System, error_reason
-from omniedit.system.files import absolute_path, decode_text, read_own_file
-from omniedit.system.folders import make_private_folder
+from omniedit.system.files import (
+    absolute_path,
+    decode_text,
+    make_private_folder,
+    read_own_file,
+)
 from omniedit.system.locks import hold
 
 DEFAULT_BASE_URL: Final = "https://api.evolink.ai"

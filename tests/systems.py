@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from omniedit.system import BOOT_ID_FILE, THIS_SYSTEM, MacOS, Stopping, System
-from omniedit.system.windows import Windows
+from omniedit.system import BOOT_ID_FILE, THIS_SYSTEM, MacOS, Stopping, System, Windows
 
 _DESCRIPTORS: Final = range(1024)
 

@@ -48,7 +48,7 @@ from omniedit.models import (
 )
 from omniedit.system import error_reason
 from omniedit.system.files import absolute_path, is_file, is_folder
-from omniedit.system.folders import private_folder
+from omniedit.system.locks import private_folder
 
 RAISE_OR_CUT: Final = "raise the limit, or cut the clip with `--start T --end T`"
 _KNOWN_MODEL: Final = "leave `--max-credits` out, or choose a known model"

@@ -41,7 +41,7 @@ from omniedit.media import is_available
 from omniedit.models import Record, SavedFile, Sound, Task, TaskStatus, clip_name, task_name
 from omniedit.sanitize import quoted
 from omniedit.system import error_reason
-from omniedit.system.folders import private_folder
+from omniedit.system.locks import private_folder
 
 _T = TypeVar("_T")
 _INAUDIBLE_S: Final = 0.05

@@ -53,7 +53,7 @@ from omniedit.models import (
     task_name,
 )
 from omniedit.system.files import absolute_path, stable_path
-from omniedit.system.folders import private_folder
+from omniedit.system.locks import private_folder
 
 if TYPE_CHECKING:
     from omniedit.media.pieces import Piece

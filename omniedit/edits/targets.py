@@ -26,6 +26,7 @@ from omniedit.journal.reading import is_present
 from omniedit.media import is_available
 from omniedit.models import TASK_PREFIX, Record, SavedFile, Sound, clip_name, known_sum, numbered
 from omniedit.schemas import instant, video_fields
+from omniedit.system import is_reserved_name
 from omniedit.system.files import (
     file_name,
     is_file,
@@ -34,7 +35,6 @@ from omniedit.system.files import (
     real_path,
     stable_path,
 )
-from omniedit.system.windows import is_reserved_name
 
 STDOUT: Final = "-"
 _END_OF_ID: Final = 8

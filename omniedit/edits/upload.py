@@ -24,7 +24,7 @@ from omniedit.models import (
     is_local,
     render_count,
 )
-from omniedit.system.folders import private_folder
+from omniedit.system.locks import private_folder
 
 if TYPE_CHECKING:
     from omniedit.media.mux import Progress

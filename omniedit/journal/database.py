@@ -21,8 +21,12 @@ from omniedit.errors import (
 )
 from omniedit.policy import DEFAULT
 from omniedit.system import error_reason
-from omniedit.system.files import check_own_path, open_own_file
-from omniedit.system.folders import make_private_folder, refuse_dangling_link
+from omniedit.system.files import (
+    check_own_paths,
+    make_private_folder,
+    open_own_file,
+    refuse_dangling_link,
+)
 from omniedit.system.locks import hold
 
 JOURNAL_FILE: Final = "journal.db"
@@ -333,13 +337,11 @@ def check_version(folder: Path) -> None:
 def _check_files(path: Path, shown_path: Path, enclosing: Path | None) -> None:
     """Create missing files and folders as private, and refuse any that others may have written."""
     make_private_folder(path.parent)
-    check_own_path(path.parent, is_folder=True)
+    check_own_paths(path.parent, is_folder=True)
     # In a sticky folder, such as /tmp, others cannot replace what is ours.
     if enclosing is not None and not enclosing.stat().st_mode & stat.S_ISVTX:
-        check_own_path(enclosing, is_folder=True)
-    check_own_path(path)
-    for companion in companions(path):
-        check_own_path(companion)
+        check_own_paths(enclosing, is_folder=True)
+    check_own_paths(path, *companions(path))
     if not path.exists():
         refuse_dangling_link(path)
         _create(path)

@@ -23,7 +23,7 @@ from omniedit.journal.database import (
 from omniedit.journal.reading import Reader, is_present, parse_row, saved_file
 from omniedit.policy import DEFAULT
 from omniedit.system.files import check_kind
-from omniedit.system.folders import private_folder
+from omniedit.system.locks import private_folder
 
 _TASKS: Final = f"""
     insert into tasks select * from other.tasks where true

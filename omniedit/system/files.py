@@ -1,4 +1,4 @@
-"""Files of this machine; only regular ones are read, so that opening one never blocks."""
+"""Files and folders; only regular files are read, so that opening one never blocks."""
 
 import codecs
 import os
@@ -18,6 +18,7 @@ from omniedit.errors import (
 from omniedit.system import THIS_SYSTEM, System, error_reason
 
 _KINDS: Final = (
+    (stat.S_ISREG, "a file"),
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -36,12 +37,7 @@ _FLAGS: Final = (
 
 
 class _IrregularFileError(Exception):
-    """A path names something other than a regular file."""
-
-    def __init__(self, mode: int) -> None:
-        super().__init__(mode)
-        self.is_folder = stat.S_ISDIR(mode)
-        self.kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "a special file")
+    """A path leads to something other than a regular file, which the message names."""
 
 
 def file_name(text: str) -> str:
@@ -108,9 +104,9 @@ def open_file(path: Path) -> BufferedReader:
         hint = "VIDEO is an http(s) URL or the path of a local clip"
         raise MissingFileError(msg, hint=hint) from None
     except _IrregularFileError as error:
-        msg = f"{path} is {error.kind}, not a clip"
+        msg = f"{path} is {error}, not a clip"
         hint = "save it to a file first"
-        if error.is_folder:
+        if is_folder(path):
             hint = Hint("VIDEO is one file; {} edits many", "batch")
         raise InvalidInputError(msg, code="invalid_clip", hint=hint) from None
     except (OSError, ValueError) as error:
@@ -137,7 +133,7 @@ def open_own_file(
     except FileNotFoundError:
         return None
     except _IrregularFileError as error:
-        msg = f"{path} is {error.kind}, not a regular file"
+        msg = f"{path} is {error}, not a regular file"
         raise LocalError(msg, hint=_MOVE_IT) from None
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
@@ -172,19 +168,20 @@ def read_own_file(
     return content
 
 
-def check_own_path(path: Path, *, is_folder: bool = False) -> None:
-    """Refuse an existing path that is of the wrong kind or that others may have written.
+def check_own_paths(*paths: Path, is_folder: bool = False) -> None:
+    """Refuse existing paths that are of the wrong kind or that others may have written.
 
-    Unlike `open_own_file`, this does not open the file: closing it would drop the locks that SQLite
-    holds on it in this process (POSIX).
+    Unlike `open_own_file`, this opens no file: closing it would drop the locks that SQLite holds on
+    it in this process (POSIX).
 
     Raises:
-        LocalError: If the path is refused.
+        LocalError: If a path is refused.
     """
-    found = check_kind(path, is_folder=is_folder)
-    if found is not None:
-        # Root may work in folders of other users.
-        _check_owner(path, found, folder_owner=found.st_uid if is_folder else None)
+    for path in paths:
+        found = check_kind(path, is_folder=is_folder)
+        if found is not None:
+            # Root may work in folders of other users.
+            _check_owner(path, found, folder_owner=found.st_uid if is_folder else None)
 
 
 def check_kind(path: Path, *, is_folder: bool = False) -> os.stat_result | None:
@@ -200,10 +197,37 @@ def check_kind(path: Path, *, is_folder: bool = False) -> os.stat_result | None:
     except OSError as error:
         raise _unreadable(path, error) from error
     if not (stat.S_ISDIR if is_folder else stat.S_ISREG)(found.st_mode):
-        kind = "a file" if stat.S_ISREG(found.st_mode) else _IrregularFileError(found.st_mode).kind
-        msg = f"{path} is {kind}, not {'a folder' if is_folder else 'a regular file'}"
+        msg = (
+            f"{path} is {_kind(found.st_mode)}, not {'a folder' if is_folder else 'a regular file'}"
+        )
         raise LocalError(msg, hint=_MOVE_IT)
     return found
+
+
+def make_private_folder(folder: Path) -> None:
+    """Create a folder and its missing parents, accessible to this user alone.
+
+    They are created one by one, because `Path.mkdir` applies its mode only to the last.
+
+    Raises:
+        LocalError: If one of them is a dangling link.
+        OSError: If one of them cannot be created.
+    """
+    for path in reversed((folder, *folder.parents)):
+        if not path.exists():
+            refuse_dangling_link(path)
+            path.mkdir(mode=0o700, exist_ok=True)
+
+
+def refuse_dangling_link(path: Path) -> None:
+    """Refuse a dangling link: someone else may create a file of any mode at its target.
+
+    Raises:
+        LocalError: If `path` is a dangling link.
+    """
+    if path.is_symlink() and not path.exists():
+        msg = f"{path} links to {path.readlink()}, which does not exist"
+        raise LocalError(msg)
 
 
 def read_at_most(file: BinaryIO, *, max_bytes: int, what: str) -> bytes:
@@ -239,19 +263,23 @@ def decode_text(content: bytes) -> str:
 
 def _open_regular(path: Path) -> BufferedReader:
     # Check the kind before opening: merely opening some devices has an effect.
-    _check_kind(path.stat().st_mode)
+    _check_mode(path.stat().st_mode)
     file = os.fdopen(os.open(path, _FLAGS), "rb")
     try:
-        _check_kind(os.fstat(file.fileno()).st_mode)
+        _check_mode(os.fstat(file.fileno()).st_mode)
     except _IrregularFileError:
         file.close()
         raise
     return file
 
 
-def _check_kind(mode: int) -> None:
+def _check_mode(mode: int) -> None:
     if not stat.S_ISREG(mode):
-        raise _IrregularFileError(mode)
+        raise _IrregularFileError(_kind(mode))
+
+
+def _kind(mode: int) -> str:
+    return next((name for is_kind, name in _KINDS if is_kind(mode)), "a special file")
 
 
 def _check_owner(

@@ -12,7 +12,7 @@ from omniedit.cli.parser import Command, new_group
 from omniedit.errors import LocalError, OmniEditError
 from omniedit.journal import JOURNAL_FILE, Journal, JournalUse, Recovery
 from omniedit.journal.recovery import recover as recover_journal
-from omniedit.system.files import check_own_path
+from omniedit.system.files import check_own_paths
 
 if TYPE_CHECKING:
     from omniedit.journal.merging import Merged
@@ -78,7 +78,7 @@ def recover(ctx: typer.Context) -> Outcome:
     folder, enclosing = context.settings.journal_folder, context.settings.enclosing_folder
     recoveries: list[Recovery] = []
     # A journal that cannot be examined must not be called sound.
-    check_own_path(folder / JOURNAL_FILE)
+    check_own_paths(folder / JOURNAL_FILE)
     if os.path.lexists(folder / JOURNAL_FILE):
         timeout_s = context.policy.journal_timeout_s
         found = recover_journal(folder, enclosing=enclosing, timeout_s=timeout_s)

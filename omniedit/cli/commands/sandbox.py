@@ -13,7 +13,7 @@ from omniedit.errors import Interrupted
 from omniedit.journal import Journal
 from omniedit.models import render_count
 from omniedit.system import THIS_SYSTEM
-from omniedit.system.folders import make_private_folder
+from omniedit.system.files import make_private_folder
 from omniedit.terminal.documents import envelope
 
 app = new_group("sandbox", "Run or reset the local stand-in for the service.")

@@ -11,7 +11,7 @@ import pytest
 from omniedit.downloads.part import PartFile, Version
 from omniedit.downloads.placement import Placement, check_writable, saved_file
 from omniedit.errors import LocalError, TargetExistsError
-from omniedit.system.windows import PATIENCE_S
+from omniedit.system import PATIENCE_S
 from tests.systems import windows
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path, PosixPath
 import pytest
 
 from omniedit.errors import CredentialsError, InvalidInputError, LocalError, MissingFileError
-from omniedit.system.files import check_own_path, open_file, read_at_most, read_own_file
+from omniedit.system.files import check_own_paths, open_file, read_at_most, read_own_file
 from tests.systems import linux, windows
 
 
@@ -119,7 +119,7 @@ def test_an_obstacle_in_place_of_an_own_file_is_refused(tmp_path: Path, kind: st
     with pytest.raises(LocalError, match=rf"config\.toml is {kind}"):
         read_own_file(path, max_bytes=100)
     with pytest.raises(LocalError, match=rf"config\.toml is {kind}"):
-        check_own_path(path)
+        check_own_paths(path)
 
 
 @pytest.mark.posix
@@ -136,16 +136,16 @@ def test_a_file_writable_by_others_is_refused(own_file: Path) -> None:
 def test_a_folder_writable_by_others_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     folder.mkdir()
-    check_own_path(folder, is_folder=True)
+    check_own_paths(folder, is_folder=True)
     folder.chmod(0o777)
 
     with pytest.raises(LocalError, match="other users may write"):
-        check_own_path(folder, is_folder=True)
+        check_own_paths(folder, is_folder=True)
 
 
 def test_a_file_in_place_of_a_folder_is_refused(own_file: Path) -> None:
     with pytest.raises(LocalError, match="is a file, not a folder"):
-        check_own_path(own_file, is_folder=True)
+        check_own_paths(own_file, is_folder=True)
 
 
 @pytest.mark.posix

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from omniedit.errors import LocalError
-from omniedit.system.folders import ABANDONED_AFTER_S, private_folder
+from omniedit.system.locks import ABANDONED_AFTER_S, private_folder
 
 NOW = 1_800_000_000.0
 
 _HOLDER = """
 import pathlib, sys
-from omniedit.system.folders import private_folder
+from omniedit.system.locks import private_folder
 with private_folder(pathlib.Path(sys.argv[1])) as folder:
     (folder / "clip.mp4").write_bytes(b"secret")
     print(folder, flush=True)
@@ -121,7 +121,7 @@ def test_a_folder_that_cannot_be_created_is_a_local_error(parent: Path) -> None:
 _THREAD = """
 import contextlib, pathlib, sys, threading
 from omniedit.errors import LocalError
-from omniedit.system.folders import private_folder
+from omniedit.system.locks import private_folder
 
 leaving = threading.Event()
 

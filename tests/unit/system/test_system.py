@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omniedit.system import THIS_SYSTEM, System
-from omniedit.system.windows import PATIENCE_S, is_reserved_name
+from omniedit.system import PATIENCE_S, THIS_SYSTEM, System, is_reserved_name
 from tests.systems import linux, macos, windows
 
 
