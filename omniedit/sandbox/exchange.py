@@ -77,18 +77,6 @@ class Refusal(Exception):  # noqa: N818 - an answer of the service, not a failur
         self.envelope = {"error": {"code": code, "message": message, "type": kind} | details}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    """The state and the settings that all endpoints use."""
-
-    store: Store
-    clock: Callable[[], float]
-    link_ttl_s: float
-    time_scale: float
-    edit_seconds: float
-    request_keys: RequestKeys
-
-
 class Exchange(Request):
     """A request, with the details of its handling that the log and the record show."""
 
@@ -206,6 +194,20 @@ class Traffic:
                 os.write(descriptor, line.encode())
             finally:
                 os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """The state and the settings that all endpoints use."""
+
+    store: Store
+    traffic: Traffic
+    clock: Callable[[], float]
+    link_ttl_s: float
+    time_scale: float
+    edit_seconds: float
+    request_keys: RequestKeys
+    rate_limit_per_min: int | None
 
 
 def mask_keys(text: str) -> str:

@@ -54,11 +54,8 @@ Connection = Any  # a socket or a datagram in `socketserver`
 class SandboxApp:
     """Answers requests as the service would."""
 
-    def __init__(
-        self, service: Service, *, traffic: Traffic, rate_limit_per_min: int | None = None
-    ) -> None:
-        self.service, self.traffic = service, traffic
-        self._rate_limit_per_min = rate_limit_per_min
+    def __init__(self, service: Service) -> None:
+        self.service = service
         self._answered_at = list[float]()
         self._lock = threading.Lock()
 
@@ -81,7 +78,9 @@ class SandboxApp:
             response.headers["x-request-id"] = f"req_{secrets.token_hex(8)}"
             status = response.status_code
         finally:
-            self.traffic.note(exchange, status=status, elapsed_s=time.perf_counter() - started)
+            self.service.traffic.note(
+                exchange, status=status, elapsed_s=time.perf_counter() - started
+            )
         return response
 
     def _reply(self, exchange: Exchange) -> Response:
@@ -94,7 +93,7 @@ class SandboxApp:
         except HTTPException as error:
             refusal = Refusal(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
         except Exception:  # noqa: BLE001 - the boundary: a bug in the sandbox is the service's 500
-            self.traffic.note_text(traceback.format_exc())
+            self.service.traffic.note_text(traceback.format_exc())
             refusal = Refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
         return json_reply(refusal.envelope, status=refusal.status, headers=refusal.headers)
 
@@ -110,12 +109,12 @@ class SandboxApp:
         return route.endpoint(self.service, exchange, *segments)
 
     def _check_rate(self) -> None:
-        if self._rate_limit_per_min is None:
+        limit, now = self.service.rate_limit_per_min, self.service.clock()
+        if limit is None:
             return
-        now = self.service.clock()
         with self._lock:
             self._answered_at = [at for at in self._answered_at if at > now - _RATE_WINDOW_S]
-            if len(self._answered_at) < self._rate_limit_per_min:
+            if len(self._answered_at) < limit:
                 self._answered_at.append(now)
                 return
             wait_s = max(int(self._answered_at[0] + _RATE_WINDOW_S - now) + 1, 1)
@@ -168,7 +167,7 @@ class RunningSandbox(ThreadedWSGIServer):
         """Take over a listening socket and start answering."""
         self.store, self.clock = app.service.store, app.service.clock
         self.stopped = threading.Event()
-        self._log = app.traffic.note_text
+        self._log = app.service.traffic.note_text
         self._connections = set[Connection]()
         self._connection_closed = threading.Condition()
         super().__init__(_HOST, 0, app, Handler, fd=listener.fileno())
@@ -442,18 +441,17 @@ def serve(
         raise
     service = Service(
         store=store,
+        traffic=traffic,
         clock=clock,
         link_ttl_s=link_ttl_s,
         time_scale=time_scale,
         edit_seconds=edit_seconds,
-        request_keys=RequestKeys(request_keys),
+        request_keys=request_keys,
+        rate_limit_per_min=rate_limit_per_min,
     )
-    app = SandboxApp(service, traffic=traffic, rate_limit_per_min=rate_limit_per_min)
-    running = RunningSandbox(listener, app)
+    running = RunningSandbox(listener, SandboxApp(service))
     if allow_local_callbacks:
-        CallbackSender(
-            service=service, origin=running.url, stopped=running.stopped, log=traffic.note_text
-        ).start()
+        CallbackSender(service=service, origin=running.url, stopped=running.stopped).start()
     return running
 
 

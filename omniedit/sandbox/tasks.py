@@ -7,7 +7,6 @@ import math
 import re
 import sqlite3
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import cast
@@ -187,7 +186,6 @@ class CallbackSender:
     service: Service
     origin: str
     stopped: threading.Event
-    log: Callable[[str], None]
 
     def start(self) -> None:
         """Start to look for due callbacks, in a daemon thread."""
@@ -216,7 +214,9 @@ class CallbackSender:
         # An address, never a name: nothing is resolved, nothing leaves this machine.
         address = loopback_address(parts.hostname or "")
         if address is None:
-            self.log(f"callback of {edit.task_id} not delivered: its host is not this machine")
+            self.service.traffic.note_text(
+                f"callback of {edit.task_id} not delivered: its host is not this machine"
+            )
             return True
         body = json.dumps(task_object(self.service, edit, origin=self.origin))
         host = parts.netloc.rpartition("@")[2]
@@ -230,5 +230,5 @@ class CallbackSender:
         with contextlib.closing(connection), contextlib.suppress(*failures):
             connection.request("POST", target, body, headers)
             status = connection.getresponse().status
-        self.log(f"callback of {edit.task_id} {status or 'not answered'}")
+        self.service.traffic.note_text(f"callback of {edit.task_id} {status or 'not answered'}")
         return status is not None and status // 100 == HTTPStatus.OK // 100

@@ -113,17 +113,18 @@ def make_bench(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[..., Bench
         folder = tmp_path / "sandbox"
         store = Store(folder)
         stores.append(store)
+        lines: list[str] = []
         service = Service(
             store=store,
+            traffic=Traffic(log=lines.append, record=record, clock=clock),
             clock=clock,
             link_ttl_s=86_400,
             time_scale=1.0,
             edit_seconds=5.0,
             request_keys=request_keys,
+            rate_limit_per_min=rate_limit_per_min,
         )
-        lines: list[str] = []
-        traffic = Traffic(log=lines.append, record=record, clock=clock)
-        app = SandboxApp(service, traffic=traffic, rate_limit_per_min=rate_limit_per_min)
+        app = SandboxApp(service)
         return Bench(
             folder=folder,
             clock=clock,

@@ -65,7 +65,6 @@ def sender(bench: Bench) -> CallbackSender:
         service=bench.service,
         origin="http://127.0.0.1:1",
         stopped=RecordedWaits(),
-        log=bench.lines.append,
     )
 
 
@@ -143,11 +142,9 @@ def test_the_sender_delivers_due_callbacks(bench: Bench, receiver: str) -> None:
     # given
     Receiver.statuses.append(200)
     delivered = threading.Event()
+    bench.service.traffic._log = lambda line: delivered.set() if "callback" in line else None
     sender = CallbackSender(
-        service=bench.service,
-        origin="http://127.0.0.1:1",
-        stopped=threading.Event(),
-        log=lambda _: delivered.set(),
+        service=bench.service, origin="http://127.0.0.1:1", stopped=threading.Event()
     )
     bench.submit(body={"callback_url": receiver})
     bench.clock.advance(5)

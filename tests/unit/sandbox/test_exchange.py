@@ -121,6 +121,6 @@ def test_a_failing_log_does_not_fail_the_request(bench: Bench) -> None:
     def closed_pipe(line: str) -> None:
         raise BrokenPipeError
 
-    bench.app.traffic._log = closed_pipe
+    bench.service.traffic._log = closed_pipe
 
     assert bench.get("/v1/credits").status_code == 200
