@@ -8,7 +8,8 @@ compares this policy with a fixed interval in a simulation.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 from omniedit.edits.reads import TaskOutcome, may_lag, record_forgotten
@@ -16,7 +17,6 @@ from omniedit.edits.session import Session
 from omniedit.errors import (
     AuthenticationError,
     EndpointMissingError,
-    JournalError,
     NotConnectedError,
     OmniEditError,
     QuotaError,
@@ -59,7 +59,8 @@ class Snapshot(NamedTuple):
 class _Followed:
     """One task that is being followed."""
 
-    record: Record
+    record: Record  # as of the latest poll with a known status
+    latest: Record  # as of the latest poll
     began_at: float  # monotonic, when the task was created
     due_at: float  # monotonic, when the next poll is due
     deadline: float  # monotonic
@@ -68,8 +69,7 @@ class _Followed:
     polled_at: float = -math.inf  # monotonic, when the latest poll ended
     stalls_reported: int = 0
     failures: int = 0  # single reads that failed, in a row
-    unrecognized: list[Record] = field(default_factory=list[Record])
-    """The records from the latest polls in a row that showed an unknown status."""
+    unrecognized: int = 0  # polls that showed an unknown status, in a row
     last_unfinished_at: float | None = None  # Unix time
     trouble: str | None = None  # why the latest poll failed
 
@@ -85,11 +85,6 @@ class _Followed:
         """The task's ID."""
         return self.task.task_id
 
-    @property
-    def latest(self) -> Record:
-        """The record as of the latest poll, even if its status is unknown."""
-        return self.unrecognized[-1] if self.unrecognized else self.record
-
     def snapshot(self, now: float) -> Snapshot:
         """Return the state of the task at a monotonic instant."""
         return Snapshot(
@@ -98,6 +93,24 @@ class _Followed:
             progress=self.task.progress,
             unchanged_s=now - self.moved_at,
         )
+
+    def update(self, task: Task, now: float) -> bool:
+        """Note what a poll showed; return whether the journal needs to record it."""
+        before = self.task
+        if not task.has_known_status:
+            self.latest = self.record.with_task(task)
+            self.unrecognized += 1
+            return False
+        self.unrecognized = 0
+        if (task.status, task.progress) != (before.status, before.progress):
+            self.moved_at, self.stalls_reported = now, 0
+        if not task.has_failed and (before.progress or 0) > (task.progress or 0):
+            task = task._replace(progress=before.progress)
+        record = self.record.with_task(task)
+        if task.is_terminal and self.last_unfinished_at is not None:
+            record = record._replace(completed_after=self.last_unfinished_at)
+        self.record = self.latest = record
+        return task.status != before.status or task.is_terminal
 
 
 class Poller:
@@ -111,7 +124,7 @@ class Poller:
         self._session = session
         self._timeout_s = timeout_s
         self._followed: dict[str, _Followed] = {}
-        self._failures = 0
+        self._failures = 0  # rounds that failed, in a row
         self._has_batch_read = True
         self._quiet_until = 0.0  # monotonic; a rate limit applies to every poll
         self._round_at = 0.0  # monotonic, the earliest time of the next round
@@ -134,19 +147,19 @@ class Poller:
         # The creation time of a task submitted elsewhere is by the service's clock, which may be
         # ahead of this machine's.
         age_s = max(0.0, session.now() - record.created_at)
-        rest_s = 0.0
-        if is_fresh:
-            estimated_s = record.task.estimated_s if record.task else None
-            snapshot = Snapshot(0.0, estimated_s=estimated_s, progress=None, unchanged_s=0.0)
-            rest_s = self._next_poll_s(snapshot)
         followed = _Followed(
             record=record,
+            latest=record,
             began_at=now - age_s,
-            due_at=now + rest_s,
+            due_at=now,
             deadline=now + self._timeout_s if deadline is None else deadline,
             moved_at=now,
-            may_join=rest_s <= self._session.policy.early_poll_s,
         )
+        if is_fresh:
+            estimated_s = followed.task.estimated_s
+            rest_s = self._next_poll_s(Snapshot(0.0, estimated_s, progress=None, unchanged_s=0.0))
+            followed.due_at = now + rest_s
+            followed.may_join = rest_s <= session.policy.early_poll_s
         self._followed.setdefault(followed.task_id, followed)
 
     def rest_s(self) -> float:
@@ -174,12 +187,7 @@ class Poller:
                 yield followed.latest, self._out_of_time(followed)
 
     def to_the_end(self) -> Iterator[TaskOutcome]:
-        """Poll until no task is left; yield each task as it ends or times out.
-
-        Raises:
-            AuthenticationError: If the key is no longer accepted, so that nothing can be read.
-            QuotaError: If the quota of the key no longer allows reads.
-        """
+        """Poll until no task is left; yield each task as it ends or times out; see `poll`."""
         while self._followed:
             if rest_s := self.rest_s():
                 self._session.sleep(rest_s)
@@ -198,50 +206,60 @@ class Poller:
         ]
 
     def _poll(self, due: Sequence[_Followed]) -> Iterator[TaskOutcome]:
-        self._round_at = self._session.monotonic() + len(due) * _ROUND_PER_TASK_S
+        session = self._session
+        self._round_at = session.monotonic() + len(due) * _ROUND_PER_TASK_S
         for start in range(0, len(due), BATCH_SIZE):
             chunk = due[start : start + BATCH_SIZE]
             try:
                 answers = self._read(chunk)
             except OmniEditError as error:
-                self._back_off(error, chunk)
-                if self._session.monotonic() < self._quiet_until:
+                if not is_transient(error):
+                    error.about(task_id=chunk[0].task_id)
+                    raise
+                self._failures += 1
+                self._put_off(error, chunk, self._failures)
+                if session.monotonic() < self._quiet_until:
                     return
                 continue
             finally:
+                now = session.monotonic()
                 for each in chunk:
-                    each.polled_at = self._session.monotonic()
+                    each.polled_at = now
             self._failures = 0
-            seen = list(zip(chunk, answers, strict=True))
+            news = [
+                (followed.task, followed.last_unfinished_at)
+                for followed, answer in answers
+                if isinstance(answer, Task) and followed.update(answer, now)
+            ]
             # Record a reply as a whole, before any of it is reported.
-            self._record_in_journal(
-                [followed for followed, task in seen if self._update(followed, task)]
+            session.write_journal(
+                partial(session.journal.record_tasks, news, origin=session.origin)
             )
-            for followed, answer in seen:
-                if self._report_answer(followed, answer):
-                    continue
-                del self._followed[followed.task_id]
-                reason = answer if isinstance(answer, OmniEditError) else None
-                if isinstance(reason, TaskNotFoundError):
-                    reason = record_forgotten(self._session, followed.record, reason)
-                yield followed.record, reason
+            for followed, answer in answers:
+                outcome = self._report_answer(followed, answer)
+                if outcome is not None:
+                    del self._followed[followed.task_id]
+                    yield outcome
 
-    def _report_answer(self, followed: _Followed, answer: _Answer) -> bool:
-        """Report what a poll showed of one task; return whether to keep following it."""
+    def _report_answer(self, followed: _Followed, answer: _Answer) -> TaskOutcome | None:
+        """Report what a poll showed of one task; return its outcome, or None to keep following."""
+        session, record = self._session, followed.record
         if isinstance(answer, Task):
             self._report(followed)
-            return not followed.task.is_terminal
+            return (record, None) if followed.task.is_terminal else None
         is_missing = isinstance(answer, TaskNotFoundError)
-        if answer is None or (is_missing and may_lag(self._session, followed.record)):
-            followed.due_at = self._session.monotonic() + self._session.policy.shortest_poll_s
-            return True
+        if answer is None or (is_missing and may_lag(session, record)):
+            followed.due_at = session.monotonic() + session.policy.shortest_poll_s
+            return None
+        if isinstance(answer, TaskNotFoundError):
+            return record, record_forgotten(session, record, answer)
         if not is_transient(answer):
-            return False
+            return record, answer
         followed.failures += 1
         self._put_off(answer, [followed], followed.failures)
-        return True
+        return None
 
-    def _read(self, chunk: Sequence[_Followed]) -> list[_Answer]:
+    def _read(self, chunk: Sequence[_Followed]) -> list[tuple[_Followed, _Answer]]:
         """Return the service's answer for each task, through one request for several if possible.
 
         Raises:
@@ -253,7 +271,7 @@ class Poller:
             deadline = now + self._session.policy.last_reply_s
         found: Mapping[str, Task] = self._read_batch(chunk, deadline) if len(chunk) > 1 else {}
         # A task missing from the batch reply is read alone before it counts as unknown.
-        answers: list[_Answer] = []
+        answers: list[tuple[_Followed, _Answer]] = []
         troubles = 0
         for each in chunk:
             answer: _Answer = found.get(each.task_id)
@@ -263,7 +281,7 @@ class Poller:
                 troubles += 1
             elif answer is not None:
                 troubles = 0
-            answers.append(answer)
+            answers.append((each, answer))
         return answers
 
     def _read_batch(self, chunk: Sequence[_Followed], deadline: float) -> Mapping[str, Task]:
@@ -304,54 +322,23 @@ class Poller:
         except OmniEditError as error:
             return error.about(task_id=task_id)
 
-    def _back_off(self, error: OmniEditError, chunk: Sequence[_Followed]) -> None:
-        """Put off the next poll after an error, because transient errors do not end a wait.
-
-        Raises:
-            OmniEditError: If the error is not transient.
-        """
-        if isinstance(error, AuthenticationError | QuotaError) or not is_transient(error):
-            raise error.about(task_id=chunk[0].task_id)
-        self._failures += 1
-        self._put_off(error, chunk, self._failures)
-
     def _put_off(self, error: OmniEditError, chunk: Sequence[_Followed], failures: int) -> None:
         """Put off the next poll of some tasks, for longer the more failures there were in a row."""
+        session = self._session
         rest_s = backoff_s(
             failures,
             retry_after_s=error.retry_after_s,
-            jitter=self._session.jitter,
-            policy=self._session.policy,
+            jitter=session.jitter,
+            policy=session.policy,
         )
-        rest_s = max(rest_s, self._session.policy.shortest_poll_s)
-        due_at = self._session.monotonic() + rest_s
+        rest_s = max(rest_s, session.policy.shortest_poll_s)
+        due_at = session.monotonic() + rest_s
         if isinstance(error, RateLimitedError):
             self._quiet_until = due_at
         for followed in chunk:
             followed.due_at, followed.trouble = due_at, error.message
         task_id = chunk[0].task_id if len(chunk) == 1 else None
-        self._session.report(
-            Retrying(message=error.message, delay_s=rest_s, attempt=failures, task_id=task_id)
-        )
-
-    def _update(self, followed: _Followed, task: _Answer) -> bool:
-        """Note what a poll showed; return whether the journal needs to record it."""
-        if task is None or isinstance(task, OmniEditError):
-            return False
-        before = followed.task
-        if not task.has_known_status:
-            followed.unrecognized.append(followed.record.with_task(task))
-            return False
-        followed.unrecognized.clear()
-        if (task.status, task.progress) != (before.status, before.progress):
-            followed.moved_at, followed.stalls_reported = self._session.monotonic(), 0
-        if not task.has_failed and (before.progress or 0) > (task.progress or 0):
-            task = task._replace(progress=before.progress)
-        record = followed.record.with_task(task)
-        if task.is_terminal and followed.last_unfinished_at is not None:
-            record = record._replace(completed_after=followed.last_unfinished_at)
-        followed.record = record
-        return task.status != before.status or task.is_terminal
+        session.report_retry(task_id, error.message, rest_s, failures)
 
     def _report(self, followed: _Followed) -> None:
         session, task = self._session, followed.task
@@ -360,8 +347,7 @@ class Poller:
         followed.last_unfinished_at = session.now()
         snapshot = followed.snapshot(now)
         rest_s = max(self._next_poll_s(snapshot), len(self._followed) * _ROUND_PER_TASK_S)
-        followed.due_at = now + rest_s
-        followed.may_join = True
+        followed.due_at, followed.may_join = now + rest_s, True
         if followed.unrecognized:
             status = followed.latest.status
             shown = f"an unknown status: {status}" if status else "no status"
@@ -369,18 +355,15 @@ class Poller:
                 Retrying(
                     message=f"the service reports {shown}",
                     delay_s=rest_s,
-                    attempt=len(followed.unrecognized),
+                    attempt=followed.unrecognized,
                     task_id=followed.task_id,
                     record=followed.latest,
                 )
             )
         else:
+            left_s = None if task.is_terminal else remaining_s(snapshot)
             session.report(
-                Progressed(
-                    record=followed.record,
-                    elapsed_s=snapshot.elapsed_s,
-                    remaining_s=None if task.is_terminal else remaining_s(snapshot),
-                )
+                Progressed(record=followed.record, elapsed_s=snapshot.elapsed_s, remaining_s=left_s)
             )
         report_end(session, followed.record)
         if task.is_terminal:
@@ -395,13 +378,6 @@ class Poller:
         return next_poll_s(
             snapshot, session.policy, is_watched=session.is_watched, jitter=session.jitter
         )
-
-    def _record_in_journal(self, followed: Sequence[_Followed]) -> None:
-        news = [(each.task, each.last_unfinished_at) for each in followed]
-        try:
-            self._session.journal.record_tasks(news, origin=self._session.origin)
-        except JournalError as error:
-            self._session.warn(error.message, is_once=True)
 
     def _out_of_time(self, followed: _Followed) -> WaitTimeoutError:
         task = followed.task

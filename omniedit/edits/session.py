@@ -334,11 +334,11 @@ class Session:
         return known is not None and known[0] != _state_of(path)
 
     def write_journal(self, write: Callable[[], None]) -> None:
-        """Write to the journal; a failure is only a warning, because other work can continue."""
+        """Write to the journal; a failure is only warned of, once: other work can continue."""
         try:
             write()
         except JournalError as error:
-            self.warn(error.message)
+            self.warn(error.message, is_once=True)
 
 
 def _state_of(path: Path) -> tuple[int, int] | None:
