@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from omniedit.cli.exit_codes import ExitStatus, exit_status, hint_for
@@ -23,7 +23,7 @@ from omniedit.terminal.human import render_clip, render_credits
 
 if TYPE_CHECKING:
     from omniedit.cli.context import Context
-    from omniedit.edits.manifest import Line
+    from omniedit.edits.manifest import Fault, Line
     from omniedit.edits.planner import PlannedEdit
     from omniedit.edits.session import Session
     from omniedit.terminal.documents import Document
@@ -81,29 +81,16 @@ class BatchReport:
         """The failures, in the manifest's order."""
         return [error for _, error in sorted(self._outcomes.items()) if error is not None]
 
-    def add_faults(
-        self,
-        faults: Sequence[tuple[int, str]],
-        names: Mapping[int, str],
-        causes: Mapping[int, OmniEditError],
-        lines: "Mapping[int, Line]",
-    ) -> list[OmniEditError]:
-        """Add the invalid lines, and return their errors; nothing has been sent.
-
-        Args:
-            faults: The number and the fault of each line.
-            names: The names of lines that are not in a manifest.
-            causes: The errors behind faults that are not the line's own.
-            lines: The lines that could be parsed.
-        """
+    def add_faults(self, faults: "Sequence[Fault]") -> list[OmniEditError]:
+        """Add the invalid lines, and return their errors; nothing has been sent."""
         errors: list[OmniEditError] = []
-        for number, fault in faults:
-            error = causes.get(number) or InvalidInputError(fault, code=_INVALID)
-            self._faulty.append(_fault_document(number, TaskError.of(error), lines.get(number)))
-            name = names.get(number) or f"{self._manifest}:{number}"
+        for number, message, line, cause in faults:
+            error = cause or InvalidInputError(message, code=_INVALID)
+            self._faulty.append(_fault_document(number, TaskError.of(error), line))
+            name = (line and line.label) or f"{self._manifest}:{number}"
             # The fault of a missing clip ends with its path, which names it already.
-            is_named = clip_name(fault.rpartition(": ")[2]) == name
-            error.message = fault if is_named else f"{name}: {fault}"
+            is_named = clip_name(message.rpartition(": ")[2]) == name
+            error.message = message if is_named else f"{name}: {message}"
             errors.append(error)
         if rest := errors[_SHOWN_FAULTS:]:
             rest[0].message = f"{render_count(len(rest), 'invalid line')} not shown"
@@ -272,8 +259,8 @@ def _fault_document(number: int, fault: TaskError, line: "Line | None") -> "Docu
         task=None,
         status=AttemptState.REFUSED,
         created_at=0.0,
-        video=line.video if line else None,
-        prompt=line.prompt if line else None,
+        video=line.request.video if line else None,
+        prompt=line.request.prompt if line else None,
         model=line.model if line else None,
         error=fault,
     )

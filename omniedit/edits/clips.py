@@ -227,6 +227,18 @@ def probe(session: Session, video: str, model: Model) -> Findings:
     return Findings(facts=facts, problems=problems, model=model)
 
 
+def parse_cut(request: EditRequest) -> tuple[float | None, float | None]:
+    """Return the cut marks of a request in seconds.
+
+    Raises:
+        InvalidInputError: If a mark is not a valid time, or the cut leaves nothing.
+    """
+    start_s = None if request.start is None else parse_time(request.start, name="--start")
+    end_s = None if request.end is None else parse_time(request.end, name="--end")
+    check_cut(start_s, end_s, name=request.video)
+    return start_s, end_s
+
+
 def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
     """Probe a clip, refuse an edit that is bound to fail, and plan how to prepare the clip.
 
@@ -235,9 +247,7 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
         MissingExtraError: If the request needs the extra `media`, which is not installed.
         TooExpensiveError: If the estimate exceeds the request's limit, or there is none.
     """
-    start_s = None if request.start is None else parse_time(request.start, name="--start")
-    end_s = None if request.end is None else parse_time(request.end, name="--end")
-    check_cut(start_s, end_s, name=request.video)
+    start_s, end_s = parse_cut(request)
     model = find_model(request.model)
     if not model.is_known:
         _refuse_unpriced(request, f"the prices of {model.model_id} are unknown", hint=_KNOWN_MODEL)

@@ -9,13 +9,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Final
+from itertools import islice, product
+from typing import Any, Final, NamedTuple
 
-from omniedit.errors import InvalidInputError
-from omniedit.media.timeline import check_cut, parse_time
-from omniedit.models import clip_name, compared_prompt, is_local, render_count
+from omniedit.errors import InvalidInputError, OmniEditError
+from omniedit.media.timeline import parse_time
+from omniedit.models import EditRequest, clip_name, compared_prompt, is_local, render_count
 from omniedit.sanitize import is_valid_unicode
+from omniedit.settings import Setting
 from omniedit.system.files import decode_text, file_name
 from omniedit.system.mp4 import is_mp4
 
@@ -35,24 +36,19 @@ class FaultyLineError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One edit, as written in the manifest."""
+    """One edit, as written in a manifest, or made from a clip and a prompt."""
 
     number: int  # the line in the text, from 1
-    video: str
-    prompt: str
+    request: EditRequest
     output: str | None = None
-    callback_url: str | None = None
-    start: str | None = None
-    end: str | None = None
-    take: str | None = None
-    model: str | None = None
-    label: str | None = None
+    model: str | None = None  # as written; the request has one in any case
+    label: str | None = None  # `clip.mp4, take 2`, `piece 2 of 4`
     manifest: str | None = None  # the name of the file that it comes from
 
     @property
     def name(self) -> str:
-        """The name in messages."""
-        return name_of_edit(self.number, label=self.label, manifest=self.manifest)
+        """The name in messages: the label, or `m.jsonl:7`."""
+        return self.label or f"{self.manifest}:{self.number}"
 
     def is_in_shard(self, index: int, count: int) -> bool:
         """Return whether the line belongs to shard `index` (from 1) of `count`.
@@ -62,17 +58,22 @@ class Line:
         """
         if count == 1:
             return True
-        take = None if self.take is None or int(self.take) == 1 else int(self.take)
-        marks = [_normalised(mark) for mark in (self.start, self.end)]
+        request = self.request
+        take = None if request.take == 1 else request.take
+        marks = [_normalised(mark) for mark in (request.start, request.end)]
         model = [self.model] if self.model else []
-        parts = [self.video, compared_prompt(self.prompt), *marks, take, *model]
+        parts = [request.video, compared_prompt(request.prompt), *marks, take, *model]
         digest = hashlib.sha256(json.dumps(parts).encode()).digest()
         return int.from_bytes(digest[:8]) % count == index - 1
 
 
-def name_of_edit(number: int, *, label: str | None, manifest: str | None) -> str:
-    """Return the name of an edit in messages: `m.jsonl:7`, or the label of one without manifest."""
-    return label or f"{manifest}:{number}"
+class Fault(NamedTuple):
+    """Why a line cannot be made."""
+
+    number: int
+    message: str
+    line: Line | None = None  # None if it could not be parsed
+    cause: OmniEditError | None = None  # not the manifest's fault, such as a network failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +81,18 @@ class Manifest:
     """The valid lines of a manifest, with faults and warnings by line number."""
 
     lines: list[Line]
-    faults: tuple[tuple[int, str], ...]
-    warnings: tuple[tuple[int, str], ...]
+    faults: tuple[Fault, ...] = ()
+    warnings: tuple[tuple[int, str], ...] = ()
 
 
-def parse_manifest(content: bytes, *, name: str) -> Manifest:
+def parse_manifest(content: bytes, *, name: str, model: Setting[str]) -> Manifest:
     """Parse a manifest.
 
     Args:
         content: The content of the file, with or without a byte order mark, and any line endings.
         name: The name of the file; its suffix decides between CSV and JSON lines. Without a known
             suffix the first character decides.
+        model: The model for lines without one.
     """
     try:
         # Joined files may have a byte order mark each.
@@ -98,26 +100,26 @@ def parse_manifest(content: bytes, *, name: str) -> Manifest:
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
         is_clip = is_mp4(content)
-        fault = "is a clip: `--prompt TEXT` edits it" if is_clip else "is not valid UTF-8 text"
-        return Manifest([], ((number, fault),), ())
+        message = "is a clip: `--prompt TEXT` edits it" if is_clip else "is not valid UTF-8 text"
+        return Manifest([], (Fault(number, message),))
     is_csv = name.lower().endswith(".csv") or not (
         name.lower().endswith((".jsonl", ".ndjson", ".json")) or text.lstrip()[:1] in {"{", "[", ""}
     )
     lines: list[Line] = []
-    faults: list[tuple[int, str]] = []
+    faults: list[Fault] = []
     unknown: dict[str, int] = {}
     for number, row in _csv_rows(text) if is_csv else _json_rows(text):
         try:
             if isinstance(row, FaultyLineError):
                 raise row
-            lines.append(_parse_line(number, row, manifest=name))
-        except FaultyLineError as fault:
-            faults.append((number, str(fault)[:_LONGEST_FAULT]))
+            lines.append(_parse_line(number, row, manifest=name, model=model))
+        except FaultyLineError as error:
+            faults.append(Fault(number, str(error)[:_LONGEST_FAULT]))
         else:
             for field in row.keys() - set(FIELDS):
                 unknown.setdefault(str(field), number)
     if not lines and not faults:
-        faults.append((1, "the manifest is empty"))
+        faults.append(Fault(1, "the manifest is empty"))
     return Manifest(lines, tuple(faults), tuple(_warnings_of(unknown)))
 
 
@@ -129,19 +131,20 @@ def _warnings_of(unknown: Mapping[str, int]) -> Iterator[tuple[int, str]]:
         yield rest[0], f"{render_count(len(rest), 'more field')} of no meaning to a manifest"
 
 
-def lines_of(clips: Sequence[str], prompts: Sequence[str], *, takes: int) -> Manifest:
+def lines_of(
+    clips: Sequence[str], prompts: Sequence[str], *, takes: int, model: Setting[str]
+) -> Manifest:
     """Return a line for every clip with every prompt, `takes` times each."""
     lines: list[Line] = []
-    for clip in clips:
-        for position, prompt in enumerate(prompts, start=1):
-            for take in range(1, takes + 1):
-                label = clip_name(clip) or clip
-                label += f", prompt {position}" if len(prompts) > 1 else ""
-                label += f", take {take}" if takes > 1 else ""
-                number = len(lines) + 1
-                line = Line(number=number, video=clip, prompt=prompt, take=str(take), label=label)
-                lines.append(line)
-    return Manifest(lines, (), ())
+    for clip, (position, prompt), take in product(
+        clips, enumerate(prompts, start=1), range(1, takes + 1)
+    ):
+        label = clip_name(clip) or clip
+        label += f", prompt {position}" if len(prompts) > 1 else ""
+        label += f", take {take}" if takes > 1 else ""
+        request = EditRequest(clip, prompt, take=take, model=model.value, model_source=model.source)
+        lines.append(Line(number=len(lines) + 1, request=request, label=label))
+    return Manifest(lines)
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineError]]:
@@ -213,29 +216,28 @@ def _header_fault(header: list[str]) -> str | None:
     return f"the header has column `{twice}` twice" if twice else None
 
 
-def _parse_line(number: int, row: Mapping[str, Any], *, manifest: str) -> Line:
+def _parse_line(number: int, row: Mapping[str, Any], *, manifest: str, model: Setting[str]) -> Line:
     values = {field: _parse_field(field, row.get(field)) for field in FIELDS}
     for field in ("video", "prompt"):
         if not values[field]:
             msg = f"`{field}` is missing"
             raise FaultyLineError(msg)
-    take = values["take"]
+    take, own_model = values["take"], values["model"]
     if take is not None and not _TAKE.fullmatch(take):
         msg = f"`take` is not a whole number of at most 9 digits: {take[:20]}"
         raise FaultyLineError(msg)
-    if values["end"] is not None:
-        _check_cut(values["start"], values["end"])
-    video, prompt = values.pop("video"), values.pop("prompt")
-    return Line(number=number, video=video or "", prompt=prompt or "", manifest=manifest, **values)
-
-
-def _check_cut(start: str | None, end: str | None) -> None:
-    marks = (_normalised(start), _normalised(end))
-    start_s, end_s = (mark if isinstance(mark, float) else None for mark in marks)
-    try:
-        check_cut(start_s, end_s, name="the clip")
-    except InvalidInputError as error:
-        raise FaultyLineError(error.message) from None
+    request = EditRequest(
+        video=values["video"] or "",
+        prompt=values["prompt"] or "",
+        callback_url=values["callback_url"],
+        start=values["start"],
+        end=values["end"],
+        take=None if take is None else int(take),
+        model=own_model or model.value,
+        model_source=f"manifest: line {number}" if own_model else model.source,
+    )
+    output = values["output"]
+    return Line(number=number, request=request, output=output, model=own_model, manifest=manifest)
 
 
 def _normalised(mark: str | None) -> float | str | None:

@@ -16,6 +16,7 @@ from omniedit.edits.clips import (
     file_facts,
     is_whole,
     local_clip,
+    parse_cut,
     probe_result,
 )
 from omniedit.edits.edit import EditOptions, known_edit
@@ -35,7 +36,6 @@ from omniedit.errors import (
 )
 from omniedit.http.urls import check_no_video_page
 from omniedit.media import is_available
-from omniedit.media.timeline import parse_time
 from omniedit.models import (
     DEFAULT_MODEL,
     MODELS,
@@ -135,9 +135,7 @@ def planned_split(
         msg = "splitting a clip needs the extra `media`"
         raise MissingExtraError(msg, hint=install_command("media"))
     # Check as much as possible before the clip of a URL is fetched.
-    for name, mark in (("--start", request.start), ("--end", request.end)):
-        if mark is not None:
-            parse_time(mark, name=name)
+    parse_cut(request)
     if request.check is not False and not is_local(request.video):
         check_no_video_page(request.video)
     prepare(session, request._replace(start=None, end=None, check=False, max_credits=None))

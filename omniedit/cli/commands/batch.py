@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from omniedit.edits.manifest import Manifest
     from omniedit.edits.planner import PlannedEdit
     from omniedit.edits.session import Session
+    from omniedit.settings import Setting
 
 _MAX_TAKES: Final = 10_000
 EXAMPLES: Final = """
@@ -118,18 +119,12 @@ def batch(
             sidecars=sidecar,
             submission_interval_s=rate,
         ) as session:
-            parsed = _read(context, session, sources, prompts, takes=takes)
-            planner = Planner(
-                session,
-                wanted,
-                model=context.model(model),
-                shard=index_and_count,
-                max_credits=max_credits,
-            )
-            names = {line.number: line.label for line in parsed.lines if line.label}
+            chosen = context.model(model)
+            parsed = _read(context, session, sources, prompts, takes=takes, model=chosen)
+            planner = Planner(session, wanted, shard=index_and_count, max_credits=max_credits)
             edits = planner.plan(parsed)
             if planner.faults:
-                errors = report.add_faults(planner.faults, names, planner.causes, planner.faulty)
+                errors = report.add_faults(planner.faults)
                 return Outcome(errors=errors, tasks=report.documents)
             _confirm(context, session, edits, has_consent=yes)
             report.begin(edits, is_shard=index_and_count[1] > 1)
@@ -160,6 +155,7 @@ def _read(
     prompts: Sequence[str] | None,
     *,
     takes: int | None,
+    model: "Setting[str]",
 ) -> "Manifest":
     """Return the lines of a manifest, or the lines made from clips and prompts."""
     from omniedit.edits.clips import clips_of
@@ -174,7 +170,7 @@ def _read(
             advice = '`--prompt "$(cat {})"` sends its text instead'
             options.note_named_file(context, prompt, advice=advice)
         texts = [options.decode_argument(prompt) for prompt in prompts]
-        return lines_of(clips_of(session, sources), texts, takes=takes or 1)
+        return lines_of(clips_of(session, sources), texts, takes=takes or 1, model=model)
     name = sources[0]
     if len(sources) > 1 or is_folder(name) or "://" in name:
         command = f'batch {quoted(name) if len(sources) == 1 else "SOURCE…"} --prompt "PROMPT"'
@@ -185,7 +181,7 @@ def _read(
     hint = "a manifest is a file of JSON lines or CSV, or `-` for standard input"
     max_bytes = context.policy.max_manifest_bytes
     content = options.read_source(context, name, what="manifest", max_bytes=max_bytes, hint=hint)
-    parsed = parse_manifest(content, name=name)
+    parsed = parse_manifest(content, name=name, model=model)
     for number, warning in parsed.warnings:
         context.printer.warn(f"{name}:{number}: {warning}")
     return parsed

@@ -7,6 +7,7 @@ import pytest
 from omniedit.cli.batch_report import BatchReport
 from omniedit.cli.context import Context
 from omniedit.edits.batch import EditOutcome
+from omniedit.edits.manifest import Fault
 from omniedit.edits.planner import PlannedEdit
 from omniedit.errors import (
     NotReplayedError,
@@ -250,8 +251,7 @@ def test_the_document_of_a_running_line_has_its_task() -> None:
 def test_every_invalid_line_is_a_document_but_only_50_are_shown(count: int, rest: str) -> None:
     batch = ReportedBatch(0)
 
-    faults = [(number, "is odd") for number in range(1, count + 1)]
-    errors = batch.report.add_faults(faults, {}, {}, {})
+    errors = batch.report.add_faults([Fault(number, "is odd") for number in range(1, count + 1)])
 
     documents = batch.report.documents()
     assert [document["line"] for document in documents] == list(range(1, count + 1))

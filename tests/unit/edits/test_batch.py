@@ -24,9 +24,9 @@ from omniedit.errors import (
     TooExpensiveError,
 )
 from omniedit.events import LineFailed, Warned
-from omniedit.models import Task
+from omniedit.models import EditRequest, Task
 from omniedit.policy import DEFAULT, RateLimiter
-from tests.unit.edits.bench import CLIP_URL, MODEL, BenchSession, completed, failed, running
+from tests.unit.edits.bench import CLIP_URL, BenchSession, completed, failed, running
 
 WAIT_S = 10.0
 OPTIONS = EditOptions(destination=Destination(None), timeout_s=100.0)
@@ -42,11 +42,14 @@ def session(session: BenchSession) -> BenchSession:
 def plan(session: BenchSession, *prompts: str) -> Sequence[PlannedEdit]:
     lines = [
         Line(
-            number=number, video=CLIP_URL, prompt=prompt, output=f"{prompt}.mp4", manifest="m.jsonl"
+            number=number,
+            request=EditRequest(video=CLIP_URL, prompt=prompt),
+            output=f"{prompt}.mp4",
+            manifest="m.jsonl",
         )
         for number, prompt in enumerate(prompts, start=1)
     ]
-    return Planner(session, OPTIONS, model=MODEL).plan(Manifest(lines, (), ()))
+    return Planner(session, OPTIONS).plan(Manifest(lines))
 
 
 def run_batch(

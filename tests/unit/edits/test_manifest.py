@@ -9,14 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omniedit.edits.manifest import FIELDS, Line, Manifest, parse_manifest
+from omniedit.models import EditRequest
 from omniedit.sandbox.clips import BUNDLED_CLIP
+from tests.unit.edits.bench import MODEL
 
 URL = "https://example.com/clip.mp4"
 
 
 def parse(*rows: object, name: str = "m.jsonl") -> Manifest:
     text = "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows)
-    return parse_manifest(text.encode(errors="surrogatepass"), name=name)
+    return parse_bytes(text.encode(errors="surrogatepass"), name=name)
+
+
+def parse_bytes(content: bytes, *, name: str) -> Manifest:
+    return parse_manifest(content, name=name, model=MODEL)
+
+
+def faults_of(manifest: Manifest) -> list[tuple[int, str]]:
+    return [(fault.number, fault.message) for fault in manifest.faults]
 
 
 def row(**fields: object) -> dict[str, object]:
@@ -41,10 +51,10 @@ def row(**fields: object) -> dict[str, object]:
     ],
 )
 def test_every_manifest_format_is_read(content: bytes, name: str) -> None:
-    manifest = parse_manifest(content, name=name)
+    manifest = parse_bytes(content, name=name)
 
-    assert [(line.video, line.prompt) for line in manifest.lines] == [("v", "p")]
-    assert manifest.faults == manifest.warnings == ()
+    assert [(line.request.video, line.request.prompt) for line in manifest.lines] == [("v", "p")]
+    assert (manifest.faults, manifest.warnings) == ((), ())
 
 
 def test_every_field_is_read() -> None:
@@ -55,13 +65,17 @@ def test_every_field_is_read() -> None:
     assert manifest.lines == [
         Line(
             number=1,
-            video=URL,
-            prompt="warmer",
+            request=EditRequest(
+                video=URL,
+                prompt="warmer",
+                callback_url="https://c",
+                start="1.5",
+                end="3",
+                take=2,
+                model=MODEL.value,
+                model_source=MODEL.source,
+            ),
             output="o.mp4",
-            callback_url="https://c",
-            start="1.5",
-            end="3",
-            take="2",
             manifest="m.jsonl",
         ),
     ]
@@ -79,10 +93,10 @@ def test_duplicate_keys_in_unknown_fields_are_ignored() -> None:
 def test_csv_separator_and_header_case_do_not_matter(header: str, separator: str) -> None:
     text = f'\n{header}\n{URL},"darker, and colder; both"\n'.replace(",", separator)
 
-    manifest = parse_manifest(text.encode(), name="m.csv")
+    manifest = parse_bytes(text.encode(), name="m.csv")
 
     [line] = manifest.lines
-    assert (line.video, line.prompt) == (URL, f"darker{separator} and colder; both")
+    assert (line.request.video, line.request.prompt) == (URL, f"darker{separator} and colder; both")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +126,7 @@ def test_csv_separator_and_header_case_do_not_matter(header: str, separator: str
 def test_a_fault_is_reported_with_its_line(line: object, fault: str) -> None:
     manifest = parse(row(), "", line, row(prompt="cooler"))
 
-    [(number, message)] = manifest.faults
+    [(number, message)] = faults_of(manifest)
     assert number == 3
     assert message.startswith(fault)
     assert [line.number for line in manifest.lines] == [1, 4]
@@ -169,14 +183,14 @@ def test_a_fault_is_reported_with_its_line(line: object, fault: str) -> None:
 def test_a_broken_manifest_has_a_single_fault(
     content: bytes, name: str, fault: tuple[int, str]
 ) -> None:
-    assert parse_manifest(content, name=name).faults == (fault,)
+    assert faults_of(parse_bytes(content, name=name)) == [fault]
 
 
 def test_a_multiline_csv_row_is_numbered_by_its_first_line() -> None:
-    manifest = parse_manifest(b'video,prompt\nv,"two\nlines"\nv\n', name="m.csv")
+    manifest = parse_bytes(b'video,prompt\nv,"two\nlines"\nv\n', name="m.csv")
 
     assert [line.number for line in manifest.lines] == [2]
-    assert manifest.faults == ((4, "`prompt` is missing"),)
+    assert faults_of(manifest) == [(4, "`prompt` is missing")]
 
 
 def test_an_unknown_field_is_reported_once_with_a_suggestion() -> None:
@@ -205,7 +219,7 @@ def test_the_time_to_parse_grows_no_faster_than_the_lines() -> None:
             b'{"video": "%s", "prompt": "%d"}\n' % (URL.encode(), n) for n in range(count)
         )
         began_s = time.process_time()
-        assert len(parse_manifest(content, name="m.jsonl").lines) == count
+        assert len(parse_bytes(content, name="m.jsonl").lines) == count
         return time.process_time() - began_s
 
     assert cpu_s(100_000) < 30 * min(cpu_s(10_000) for _ in range(3))
@@ -215,8 +229,10 @@ def test_shards_cover_every_line_and_are_stable() -> None:
     lines = parse(*(row(prompt=str(n)) for n in range(200))).lines
     grown = parse(row(prompt="new"), "", *(row(prompt=str(n)) for n in range(200))).lines
 
-    shards = [{line.prompt for line in lines if line.is_in_shard(i, 3)} for i in (1, 2, 3)]
-    grown_shards = [{line.prompt for line in grown if line.is_in_shard(i, 3)} for i in (1, 2, 3)]
+    shards = [{line.request.prompt for line in lines if line.is_in_shard(i, 3)} for i in (1, 2, 3)]
+    grown_shards = [
+        {line.request.prompt for line in grown if line.is_in_shard(i, 3)} for i in (1, 2, 3)
+    ]
 
     assert sum(len(shard) for shard in shards) == 200
     assert all(len(shard) > 40 for shard in shards)
@@ -236,18 +252,9 @@ def test_a_lines_shard_depends_only_on_the_edit() -> None:
 
 
 def test_a_clip_given_as_a_manifest_is_recognized() -> None:
-    manifest = parse_manifest(BUNDLED_CLIP.read_bytes(), name="clip.mp4")
+    manifest = parse_bytes(BUNDLED_CLIP.read_bytes(), name="clip.mp4")
 
-    assert manifest.faults == ((1, "is a clip: `--prompt TEXT` edits it"),)
-
-
-@pytest.mark.parametrize(("start", "end"), [(5, 3), ("0:02", "2"), (None, 0)])
-def test_an_empty_time_range_is_a_fault_of_its_line(start: object, end: object) -> None:
-    manifest = parse(row(), row(start=start, end=end))
-
-    ((number, fault),) = manifest.faults
-    assert number == 2
-    assert "--end" in fault
+    assert faults_of(manifest) == [(1, "is a clip: `--prompt TEXT` edits it")]
 
 
 JSON = st.recursive(
@@ -266,7 +273,7 @@ ROWS = st.lists(
 
 @given(st.binary(max_size=300), st.sampled_from(["m.csv", "m.jsonl", "-"]))
 def test_any_bytes_give_lines_or_faults(content: bytes, name: str) -> None:
-    manifest = parse_manifest(content, name=name)
+    manifest = parse_bytes(content, name=name)
 
     assert manifest.lines or manifest.faults
 
@@ -275,7 +282,9 @@ def test_any_bytes_give_lines_or_faults(content: bytes, name: str) -> None:
 def test_any_row_gives_at_most_one_line_or_fault(rows: list[Any]) -> None:
     content = "\n".join(row.replace("\n", " ") for row in rows).encode(errors="replace")
 
-    manifest = parse_manifest(content, name="m.jsonl")
+    manifest = parse_bytes(content, name="m.jsonl")
 
-    numbers = [line.number for line in manifest.lines] + [number for number, _ in manifest.faults]
+    numbers = [line.number for line in manifest.lines] + [
+        number for number, _ in faults_of(manifest)
+    ]
     assert len(numbers) == len(set(numbers))

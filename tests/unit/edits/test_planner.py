@@ -4,21 +4,21 @@ import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import omniedit.sandbox
 from omniedit.edits.edit import EditOptions
-from omniedit.edits.manifest import Line, Manifest
+from omniedit.edits.manifest import Fault, Line, Manifest
 from omniedit.edits.planner import PlannedEdit, Planner
 from omniedit.edits.requests import digest_of
 from omniedit.edits.targets import Destination
 from omniedit.errors import LocalError
-from omniedit.models import DEFAULT_MODEL, Sound
-from omniedit.settings import Setting
+from omniedit.models import DEFAULT_MODEL, EditRequest, Sound
 from omniedit.system import THIS_SYSTEM, System
 from tests.systems import windows
-from tests.unit.edits.bench import CLIP_URL, MODEL, BenchSession
+from tests.unit.edits.bench import CLIP_URL, BenchSession
 
 SAMPLE = Path(omniedit.sandbox.__file__).with_name("sandbox.mp4")
 
@@ -28,13 +28,20 @@ def clip(number: int) -> bytes:
     return SAMPLE.read_bytes() + b"\0\0\0\x0cfree" + number.to_bytes(4)
 
 
-def line(number: int, *, video: str = CLIP_URL, prompt: str = "warmer", **fields: str) -> Line:
-    return Line(number=number, video=video, prompt=prompt, **fields)
+def line(
+    number: int,
+    *,
+    video: str = CLIP_URL,
+    prompt: str = "warmer",
+    output: str | None = None,
+    **fields: Any,
+) -> Line:
+    request = EditRequest(video=video, prompt=prompt, **fields)
+    return Line(number=number, request=request, output=output)
 
 
 def plan(
     *lines: Line,
-    model: Setting[str] = MODEL,
     folder: str | None = None,
     shard: tuple[int, int] = (1, 1),
     system: System = THIS_SYSTEM,
@@ -48,15 +55,15 @@ def plan(
     planner = Planner(
         BenchSession(writes_sidecars=writes_sidecars),
         options,
-        model=model,
         shard=shard,
         system=system,
     )
-    return planner.plan(Manifest([*lines], (), ())), planner.faults
+    planned = planner.plan(Manifest([*lines]))
+    return planned, [(fault.number, fault.message) for fault in planner.faults]
 
 
 def test_a_default_output_is_named_after_clip_and_edit() -> None:
-    [first, second], faults = plan(line(1), line(2, take="2"), folder="out")
+    [first, second], faults = plan(line(1), line(2, take=2), folder="out")
 
     assert faults == []
     assert first.output == f"out/clip-warmer-{first.identity[:6]}.mp4"
@@ -64,11 +71,11 @@ def test_a_default_output_is_named_after_clip_and_edit() -> None:
     assert first.output != second.output
 
 
-def takes_with_one_prefix() -> tuple[str, str]:
+def takes_with_one_prefix() -> tuple[int, int]:
     """Return two takes of one edit whose identities begin with the same six digits."""
-    takes: dict[str, str] = {}
-    for take in map(str, itertools.count(2)):
-        digits = digest_of([CLIP_URL, "warmer", None, None, DEFAULT_MODEL, take])[:6]
+    takes: dict[str, int] = {}
+    for take in itertools.count(2):
+        digits = digest_of([CLIP_URL, "warmer", None, None, DEFAULT_MODEL, str(take)])[:6]
         if digits in takes:
             return takes[digits], take
         takes[digits] = take
@@ -138,22 +145,20 @@ def test_a_linked_output_folder_is_followed(cwd: Path) -> None:
     (cwd / "real").mkdir()
     (cwd / "out").symlink_to("real")
 
-    _, faults = plan(
-        line(1, output="a.mp4"), line(2, output="../real/a.mp4", take="2"), folder="out"
-    )
+    _, faults = plan(line(1, output="a.mp4"), line(2, output="../real/a.mp4", take=2), folder="out")
 
     assert faults == [(2, "writes the same file as line 1: ../real/a.mp4")]
 
 
 def test_files_beside_an_output_are_reserved() -> None:
-    lines = line(1, output="x.mp4"), line(2, output="x.served.mp4", take="2")
+    lines = line(1, output="x.mp4"), line(2, output="x.served.mp4", take=2)
 
     assert plan(*lines)[1] == []
     for reordered in (lines, lines[::-1]):
         _, [(_, fault)] = plan(*reordered, sound=Sound.NONE)
         assert fault.endswith(": x.served.mp4")
     _, faults = plan(
-        line(1, output="x.mp4"), line(2, output="x.mp4.json", take="2"), writes_sidecars=True
+        line(1, output="x.mp4"), line(2, output="x.mp4.json", take=2), writes_sidecars=True
     )
     assert faults == [(2, "writes the same file as line 1: x.mp4.json")]
 
@@ -177,7 +182,7 @@ def test_no_output_replaces_the_clip_of_another_line(cwd: Path) -> None:
 
 
 def test_outputs_differing_only_in_case_collide_on_windows() -> None:
-    lines = line(1, output="Out.mp4"), line(2, output="out.MP4", take="2")
+    lines = line(1, output="Out.mp4"), line(2, output="out.MP4", take=2)
 
     _, faults = plan(*lines, system=windows())
 
@@ -201,7 +206,7 @@ def test_an_output_folder_that_is_a_file_is_refused(cwd: Path) -> None:
 
 
 def test_a_repeated_edit_is_a_fault_that_names_both_lines() -> None:
-    _, faults = plan(line(3), line(5), line(6, take="2"), line(7, take="002"))
+    _, faults = plan(line(3), line(5), line(6, take=2), line(7, take=2))
 
     assert faults == [
         (5, "is the same edit as line 3; `take` makes it another one"),
@@ -263,13 +268,25 @@ def test_an_output_in_the_folder_of_another_is_a_fault(cwd: Path, outputs: tuple
     assert fault == f"writes a file where line {3 - number} needs a folder"
 
 
+@pytest.mark.parametrize("shard", [1, 2, 3])
+@pytest.mark.parametrize(("start", "end"), [("5", "3"), ("0:02", "2"), (None, "0")])
+def test_an_empty_time_range_is_a_fault_in_every_shard(
+    start: str | None, end: str, shard: int
+) -> None:
+    _, faults = plan(line(1), line(2, start=start, end=end), shard=(shard, 3))
+
+    ((number, fault),) = faults
+    assert number == 2
+    assert "--end" in fault
+
+
 def test_faults_are_sorted_by_line() -> None:
     options = EditOptions(destination=Destination(None), timeout_s=60.0)
-    planner = Planner(BenchSession(), options, model=MODEL)
+    planner = Planner(BenchSession(), options)
 
-    planner.plan(Manifest([line(1, prompt=" "), line(3, prompt=" ")], ((2, "is odd"),), ()))
+    planner.plan(Manifest([line(1, prompt=" "), line(3, prompt=" ")], (Fault(2, "is odd"),)))
 
-    assert [number for number, _ in planner.faults] == [1, 2, 3]
+    assert [fault.number for fault in planner.faults] == [1, 2, 3]
 
 
 def test_a_shard_needs_only_its_own_clips_but_checks_every_line(cwd: Path) -> None:
@@ -279,7 +296,7 @@ def test_a_shard_needs_only_its_own_clips_but_checks_every_line(cwd: Path) -> No
         (cwd / f"{number}.mp4").write_bytes(clip(number))
     other = next(one for one in lines if not one.is_in_shard(1, 2))
     faulty_lines = [
-        line(50, video=other.video, prompt=other.prompt),
+        line(50, video=other.request.video, prompt=other.request.prompt),
         line(51, video="51.mp4", output="../x.mp4"),
     ]
 

@@ -1,5 +1,6 @@
 """Settled submissions stay settled, unknown outcomes are never guessed, nothing is paid twice."""
 
+import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -9,7 +10,7 @@ import httpx
 import pytest
 
 from omniedit.edits.edit import EditOptions, edit
-from omniedit.edits.manifest import Line
+from omniedit.edits.manifest import parse_manifest
 from omniedit.edits.reads import TaskOutcome, read_all
 from omniedit.edits.records import find_records, forget, list_account, unsaved_results
 from omniedit.edits.requests import prepare
@@ -42,6 +43,7 @@ from tests.journals import attempt
 from tests.unit.edits.bench import (
     BASE_URL,
     CLIP_URL,
+    MODEL,
     NOW,
     RESULTS_URL,
     BenchSession,
@@ -716,7 +718,9 @@ def test_a_request_id_of_another_origin_is_refused(session: BenchSession) -> Non
 )
 def test_equivalent_lines_share_a_shard(one: dict[str, str], other: dict[str, str]) -> None:
     base_fields = {"video": "a.mp4", "prompt": "warmer"}
-    lines = [Line(number=1, **(base_fields | fields)) for fields in (one, other)]
+    rows = "\n".join(json.dumps(base_fields | fields) for fields in (one, other))
+
+    lines = parse_manifest(rows.encode(), name="m.jsonl", model=MODEL).lines
 
     shards = [[index for index in range(1, 65) if line.is_in_shard(index, 64)] for line in lines]
 
