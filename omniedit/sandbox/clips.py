@@ -182,11 +182,28 @@ def keep_result(
         except OSError:
             # Not every file system supports hard links.
             shutil.copyfile(source, target)
-    return digest(target)
+    return _digest(target)
+
+
+def stated_length_s(path: Path) -> float | None:
+    """Return the length that an MP4 states for its video or else for the whole file, or None."""
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        # Raised for boxes that are cut short.
+        contextlib.suppress(IndexError, struct.error),
+    ):
+        for moov in _boxes(content, (0, len(content)), b"moov"):
+            for at, _ in _boxes(content, moov, b"mvhd"):
+                layout, offset = (">IQ", 20) if content[at] else (">II", 12)
+                timescale, ticks = struct.unpack_from(layout, content, at + offset)
+                ticks = _video_ticks(content, moov) or ticks
+                return ticks / timescale if ticks and timescale else None
+    return None
 
 
 def _keep(service: Service, exchange: Exchange, part: Path, *, name: str) -> Upload:
-    size_bytes, sha256, kind = part.stat().st_size, digest(part), mime_type(part)
+    size_bytes, sha256, kind = part.stat().st_size, _digest(part), _mime_type(part)
     exchange.noted_body = {"size_bytes": size_bytes, "sha256": sha256}
     if size_bytes > UPLOAD_LIMIT_BYTES:
         raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The file is larger than 95 MiB")
@@ -271,30 +288,13 @@ def _iso(at: float) -> str:
     return datetime.fromtimestamp(at, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def mime_type(path: Path) -> str | None:
+def _mime_type(path: Path) -> str | None:
     """Return the type of a video, judged by its first bytes, or None if it is not a video."""
     with path.open("rb") as file:
         head = file.read(12)
     if head[4:8] == b"ftyp":
         return "video/quicktime" if head[8:12] == b"qt  " else "video/mp4"
     return "video/webm" if head.startswith(b"\x1a\x45\xdf\xa3") else None
-
-
-def stated_length_s(path: Path) -> float | None:
-    """Return the length that an MP4 states for its video or else for the whole file, or None."""
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-        # Raised for boxes that are cut short.
-        contextlib.suppress(IndexError, struct.error),
-    ):
-        for moov in _boxes(content, (0, len(content)), b"moov"):
-            for at, _ in _boxes(content, moov, b"mvhd"):
-                layout, offset = (">IQ", 20) if content[at] else (">II", 12)
-                timescale, ticks = struct.unpack_from(layout, content, at + offset)
-                ticks = _video_ticks(content, moov) or ticks
-                return ticks / timescale if ticks and timescale else None
-    return None
 
 
 def _video_ticks(content: mmap.mmap, moov: Span) -> int:
@@ -371,7 +371,7 @@ def _reencode_as_served(source: Path, target: Path) -> bool:
     return True
 
 
-def digest(path: Path) -> str:
+def _digest(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -379,4 +379,4 @@ def digest(path: Path) -> str:
 
 @functools.cache
 def _bundled_etag() -> str:
-    return digest(BUNDLED_CLIP)
+    return _digest(BUNDLED_CLIP)

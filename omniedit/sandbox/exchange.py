@@ -215,18 +215,6 @@ def mask_keys(text: str) -> str:
     return _KEY.sub(MASKED_KEY, text)
 
 
-def _masked(name: str, value: str) -> str:
-    if name.lower() not in _SECRET_HEADERS:
-        return value
-    return f"Bearer {MASKED_KEY}" if value.lower().startswith("bearer sk-") else "****"
-
-
-def _undocumented(status: int) -> tuple[str, str, str]:
-    kind = _INVALID if status < HTTPStatus.INTERNAL_SERVER_ERROR else "api_error"
-    phrase = http.client.responses.get(status) or f"HTTP status {status}"
-    return phrase.lower().replace(" ", "_").replace("'", ""), kind, phrase
-
-
 def parse_web_url(text: str) -> SplitResult | None:
     """Return the parts of an http(s) URL that has a host, or None."""
     # urlsplit silently drops tabs and newlines.
@@ -255,6 +243,18 @@ def loopback_address(host: str) -> str | None:
     if address is None:
         return "127.0.0.1" if _LOCALHOST.fullmatch(_normalize(host)) else None
     return str(address) if address.is_loopback else None
+
+
+def _masked(name: str, value: str) -> str:
+    if name.lower() not in _SECRET_HEADERS:
+        return value
+    return f"Bearer {MASKED_KEY}" if value.lower().startswith("bearer sk-") else "****"
+
+
+def _undocumented(status: int) -> tuple[str, str, str]:
+    kind = _INVALID if status < HTTPStatus.INTERNAL_SERVER_ERROR else "api_error"
+    phrase = http.client.responses.get(status) or f"HTTP status {status}"
+    return phrase.lower().replace(" ", "_").replace("'", ""), kind, phrase
 
 
 def _normalize(host: str) -> str:

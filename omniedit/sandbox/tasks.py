@@ -153,32 +153,6 @@ def result_link(service: Service, edit: Edit, *, origin: str) -> str:
     return f"{origin}/results/{edit.task_id}.mp4?expires={expires}&signature={signature}"
 
 
-def _list_row(edit: Edit, *, now: float) -> dict[str, object]:
-    status = edit.status_at(now)
-    row: dict[str, object] = {
-        "id": edit.task_id,
-        "status": str(status),
-        "model": edit.model,
-        "type": "video",
-        "progress": edit.progress_at(now),
-        "created_at": int(edit.created_at),
-        "has_results": status is Status.COMPLETED and not edit.is_empty,
-        "has_error": status in {Status.FAILED, Status.CANCELLED},
-    }
-    if edit.settles_at <= now:
-        row["credits_used"] = edit.credits_charged
-    return row
-
-
-def _number(exchange: Exchange, name: str, *, default: int, highest: int) -> int:
-    text = exchange.args.get(name)
-    if text is None:
-        return default
-    if not _PAGE_NUMBER.fullmatch(text) or not 1 <= int(text) <= highest:
-        refuse(name, f"`{name}` must be a number from 1 to {highest}")
-    return int(text)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackSender:
     """Delivers callbacks to receivers on this machine when they are due, until it is stopped."""
@@ -232,3 +206,29 @@ class CallbackSender:
             status = connection.getresponse().status
         self.service.traffic.note_text(f"callback of {edit.task_id} {status or 'not answered'}")
         return status is not None and status // 100 == HTTPStatus.OK // 100
+
+
+def _list_row(edit: Edit, *, now: float) -> dict[str, object]:
+    status = edit.status_at(now)
+    row: dict[str, object] = {
+        "id": edit.task_id,
+        "status": str(status),
+        "model": edit.model,
+        "type": "video",
+        "progress": edit.progress_at(now),
+        "created_at": int(edit.created_at),
+        "has_results": status is Status.COMPLETED and not edit.is_empty,
+        "has_error": status in {Status.FAILED, Status.CANCELLED},
+    }
+    if edit.settles_at <= now:
+        row["credits_used"] = edit.credits_charged
+    return row
+
+
+def _number(exchange: Exchange, name: str, *, default: int, highest: int) -> int:
+    text = exchange.args.get(name)
+    if text is None:
+        return default
+    if not _PAGE_NUMBER.fullmatch(text) or not 1 <= int(text) <= highest:
+        refuse(name, f"`{name}` must be a number from 1 to {highest}")
+    return int(text)
