@@ -236,10 +236,10 @@ class Session:
             policy=self.policy,
             budget_s=budget_s,
             deadline=deadline,
-            on_retry=partial(self._report_retry, task_id),
+            on_retry=partial(self.report_retry, task_id),
         )
 
-    def _report_retry(self, task_id: str | None, message: str, rest_s: float, attempt: int) -> None:
+    def report_retry(self, task_id: str | None, message: str, rest_s: float, attempt: int) -> None:
         """Report the pause before a failed call is repeated."""
         from omniedit.events import Retrying  # noqa: PLC0415 - mostly nothing is retried
 
