@@ -63,7 +63,14 @@ class Bars:
         self._is_wanted = False
         self._spinner = Spinner("dots" if stream.can_show("⠋") else "line", style="cyan")
         self._spinner.interval = _SHAPE_MS
-        self._console = _console(stream, environ)
+        self._console = Console(
+            file=cast("TextIO", stream),
+            force_terminal=True,
+            force_interactive=True,
+            legacy_windows=False,  # a console without escape sequences gets no bars
+            color_system=cast("None", stream.colour_system),
+            _environ=environ,
+        )
         self._live = Live(
             console=self._console,
             # Rich's own thread could draw between a line and the rows below it.
@@ -193,22 +200,6 @@ class Bars:
         if shown != self._taskbar_percent and self._stream.shows_taskbar:
             self._taskbar_percent = shown
             self._stream.write(_TASKBAR.format(0 if shown is None else 1, shown or 0))
-
-
-def _console(stream: OutputStream, environ: Mapping[str, str]) -> Console:
-    return Console(
-        file=cast("TextIO", stream),
-        force_terminal=True,
-        force_interactive=True,
-        force_jupyter=False,
-        legacy_windows=False,  # a console without escape sequences gets no bars
-        color_system=cast("None", stream.colour_system),
-        no_color=not stream.is_coloured,
-        markup=False,
-        emoji=False,
-        highlight=False,
-        _environ=environ,
-    )
 
 
 def _rest(width: int, label: int, state: int) -> tuple[int, int]:

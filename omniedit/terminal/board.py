@@ -35,24 +35,30 @@ _SPEED_SAMPLE_S: Final = 0.25
 _FULL: Final = 100.0
 
 
-@dataclass(eq=False, repr=False, slots=True)
-class Countdown:
-    """The remaining seconds to display: they count down and never jump."""
+class _Shown:
+    """What is displayed of a progress: its percentage never falls, its time left never jumps."""
 
-    _shown_s: float | None = None
-    _shown_at: float = 0.0
+    def __init__(self) -> None:
+        self._percent = 0.0
+        self._left_s: float | None = None
+        self._at = 0.0
 
-    def ease_to(self, known_s: float, now: float) -> float:
-        """Return the seconds to display, given `known_s` as the newest estimate."""
-        if self._shown_s is None:
-            self._shown_s = known_s
+    def percent(self, known: float) -> float:
+        """Return the percentage to display, given the newest estimate."""
+        self._percent = max(self._percent, known)
+        return self._percent
+
+    def left_s(self, known_s: float, now: float) -> float:
+        """Return the remaining seconds to display, which count down, given the newest estimate."""
+        if self._left_s is None:
+            self._left_s = known_s
         else:
-            passed_s = max(0.0, now - self._shown_at)
-            counted_s = max(0.0, self._shown_s - passed_s)
+            passed_s = max(0.0, now - self._at)
+            counted_s = max(0.0, self._left_s - passed_s)
             share = 1 - math.exp(-passed_s / _EASE_S)
-            self._shown_s = counted_s + (known_s - counted_s) * share
-        self._shown_at = now
-        return self._shown_s
+            self._left_s = counted_s + (known_s - counted_s) * share
+        self._at = now
+        return self._left_s
 
 
 class Work:
@@ -121,10 +127,9 @@ class EditState:
     work: Work | None = None
     pause: Pause | None = None
     unchanged_since: float | None = None
-    _countdown: Countdown = field(default_factory=Countdown)
+    _shown: _Shown = field(default_factory=_Shown)
     _elapsed_s: float = 0.0
     _remaining_s: float | None = None
-    _shown_percent: float = 0.0
 
     def elapsed_s(self, now: float) -> float:
         """Return how long the task has been running, or how long it took."""
@@ -137,7 +142,7 @@ class EditState:
         if self._remaining_s is None:
             return None
         known_s = max(0.0, self._remaining_s - max(0.0, now - self.updated_at))
-        return self._countdown.ease_to(known_s, now)
+        return self._shown.left_s(known_s, now)
 
     @property
     def known_percent(self) -> float | None:
@@ -148,8 +153,7 @@ class EditState:
         """Return the percentage to display: interpolated between polls, and never backwards."""
         if self.progress is None or self.work is not None:
             return self.known_percent
-        self._shown_percent = max(self._shown_percent, self._expected(now, self.progress))
-        return self._shown_percent
+        return self._shown.percent(self._expected(now, self.progress))
 
     def _expected(self, now: float, progress: int) -> float:
         """Return the likely percentage: it starts at the expected rate, then levels off.
@@ -206,8 +210,6 @@ class Board:
         self, clock: Callable[[], float] = time.monotonic, *, keeps_replies: bool = True
     ) -> None:
         self.clock, self._keeps_replies = clock, keeps_replies
-        self.started_at = clock()
-        self.total = 1
         self.saves = True
         """Whether the command also saves results; `saved` then stands for `completed`."""
         self.request: EditRequest | None = None
@@ -222,15 +224,11 @@ class Board:
         self.saved: set[str] = set()
         self.unsuccessful: dict[str, str] = {}
         """Why edits ended without a result, such as "failed": by task ID, or else by name."""
-        self._labels: Mapping[str, str] = {}
-        self._names: Mapping[str, str] = {}
         self._records: dict[str, Record] = {}
-        self._edits: dict[str, EditState] = {}
         self._durations_s: list[float] = []
         self._task_ids: set[str] = set()
-        self._countdown = Countdown()
-        self._shown_percent, self._most_running = 0.0, 1
         self._lock = threading.Lock()
+        self.expect(1)
 
     @property
     def records(self) -> list[Record]:
@@ -309,9 +307,9 @@ class Board:
         """
         with self._lock:
             self.total, self.started_at = total, self.clock()
-            self._labels, self._names = labels or self._labels, names or self._names
-            self._edits.clear()
-            self._shown_percent, self._most_running = 0.0, 1
+            self._labels, self._names = labels or {}, names or {}
+            self._edits: dict[str, EditState] = {}
+            self._shown, self._most_running = _Shown(), 1
 
     def state_of(self, event: Event) -> EditState:
         """Return the state of an event's edit; a fresh one if the edit is unknown."""
@@ -342,15 +340,14 @@ class Board:
         if ended >= self.total:
             # What remains is joining the pieces, which has its own estimate.
             return remaining_s
-        return self._countdown.ease_to(remaining_s, now)
+        return self._shown.left_s(remaining_s, now)
 
     def percent(self) -> float:
         """Return the overall percentage; it never goes backwards."""
         now = self.clock()
         running = sum(edit.percent(now) or 0.0 for edit in self.running if edit.task_id)
         percent = (_FULL * (self.done + len(self.unsuccessful)) + running) / max(1, self.total)
-        self._shown_percent = max(self._shown_percent, min(_FULL, percent))
-        return self._shown_percent
+        return self._shown.percent(min(_FULL, percent))
 
     def add(self, record: Record) -> None:
         """Add a record; it replaces the previous one of the same edit."""

@@ -274,7 +274,7 @@ class PlainLines:
 
     def _last_shown(self, edit: EditState) -> "_LastShown":
         key = edit.task_id or f"clip {edit.label}"
-        return self._last_lines.setdefault(key, _LastShown(at=self._board.started_at))
+        return self._last_lines.setdefault(key, _LastShown(at=self._board.clock()))
 
     def _line(self, event: Event, edit: EditState) -> str | None:
         board = self._board
@@ -325,15 +325,13 @@ class PlainLines:
             return None  # an upload that its task has replaced
         now, last, work = self._board.clock(), self._last_shown(edit), edit.work
         if work and work.event.is_transfer and now - work.began_at < _TRANSFER_AFTER_S:
-            last.at = now
             return None
-        if edit.state == last.state:
-            is_further = _step_of(edit) > last.step
-            # A fast download or conversion passes ten steps in a second.
-            is_due = work is None or now - last.at >= _TRANSFER_EVERY_S
-            if not (is_further and is_due) and now - last.at < EVERY_S:
-                return None
-        return _progress_text(edit, now)
+        silent_s = now - last.at
+        # A fast download or conversion passes ten steps in a second.
+        may_step = work is None or silent_s >= _TRANSFER_EVERY_S
+        is_further = may_step and _step_of(edit) > last.step
+        is_due = is_further or edit.state != last.state or silent_s >= EVERY_S
+        return _progress_text(edit, now) if is_due else None
 
 
 @dataclass(slots=True)

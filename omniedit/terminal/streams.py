@@ -268,10 +268,6 @@ class OutputStream:
         """Flush what was written past this object; every write of its own flushes already."""
         self._put(self._stream, "")
 
-    def isatty(self) -> bool:
-        """Return whether it is a terminal (the file object protocol)."""
-        return self.is_terminal
-
     def fileno(self) -> int:
         """Return the underlying file descriptor.
 
