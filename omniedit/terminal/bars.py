@@ -1,7 +1,6 @@
 """Live progress bars, drawn by Rich: one row per edit, and one for all of them."""
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TextIO, cast
 
 from rich.console import Console, Group, RenderableType
@@ -107,15 +106,6 @@ class Bars:
         self._is_wanted = False
         self._live.stop()
         self._show_on_taskbar(None)
-
-    @contextmanager
-    def put_away(self) -> Generator[None]:
-        """Remove the bars from the screen for a block that may move the cursor anywhere."""
-        self.stop()
-        try:
-            yield
-        finally:
-            self.start()
 
     def _tables(self) -> Iterable[Table]:
         """Yield the current rows, none wider than the terminal."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
+from itertools import pairwise
 from typing import Final
 
 from omniedit.models import CREDITS_PER_DOLLAR, Record, SavedFile, Task, TaskError, clip_name
@@ -15,6 +16,7 @@ ID_CHARACTERS: Final = 8
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 _DAY_S: Final = 86400
+_UNITS: Final = ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "m"), (1, "s"))
 _WEEKDAYS_S: Final = 6 * _DAY_S
 """For how long a weekday is the only one of its name."""
 _KILO: Final = 1000
@@ -50,22 +52,17 @@ def advice_on(error: TaskError) -> str | None:
 def render_duration(seconds: float) -> str:
     """Return `58s`, `1m05s`, `3h07m` or `2d04h`: two units at most, one word."""
     total = max(0, int(seconds))
-    if total < _MINUTE_S:
-        return f"{total}s"
-    if total < _HOUR_S:
-        return f"{total // _MINUTE_S}m{total % _MINUTE_S:02d}s"
-    if total < _DAY_S:
-        return f"{total // _HOUR_S}h{total % _HOUR_S // _MINUTE_S:02d}m"
-    return f"{total // _DAY_S}d{total % _DAY_S // _HOUR_S:02d}h"
+    for (unit_s, unit), (below_s, below) in pairwise(_UNITS):
+        if total >= unit_s:
+            return f"{total // unit_s}{unit}{total % unit_s // below_s:02d}{below}"
+    return f"{total}s"
 
 
 def render_age(seconds: float) -> str:
     """Return `58s ago`, `10m ago`, `3h ago` or `2d ago`."""
     total = max(0, int(seconds))
-    for unit_s, unit in ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "m")):
-        if total >= unit_s:
-            return f"{total // unit_s}{unit} ago"
-    return f"{total}s ago"
+    unit_s, unit = next((each for each in _UNITS if total >= each[0]), _UNITS[-1])
+    return f"{total // unit_s}{unit} ago"
 
 
 def render_when(unix_s: float | None, now: float | None, *, zone: tzinfo | None = None) -> str:
@@ -149,17 +146,15 @@ def render_charge(task: Task | None) -> str:
 
 def render_reserved(task: Task | None, *, estimate: float | None = None) -> str:
     """Return the credits reserved and the earlier estimate; empty if there is no task yet."""
-    parts: list[str] = []
-    if task is not None and task.credits_reserved is None:
-        parts.append("credits unknown")
-    elif task is not None and task.credits_reserved is not None:
-        reserved = render_credits(task.credits_reserved)
-        if estimate is not None and reserved == render_credits(estimate):
-            return f"{reserved} reserved, as estimated"
-        parts.append(f"{reserved} reserved")
-    if estimate is not None:
-        parts.append(f"estimated {render_estimate(estimate)}")
-    return "; ".join(parts)
+    reserved = ""
+    if task is not None:
+        amount = task.credits_reserved
+        reserved = "credits unknown" if amount is None else f"{render_credits(amount)} reserved"
+    if estimate is None:
+        return reserved
+    if reserved == f"{render_credits(estimate)} reserved":
+        return f"{reserved}, as estimated"
+    return "; ".join(filter(None, [reserved, f"estimated {render_estimate(estimate)}"]))
 
 
 def render_moment(unix_s: float) -> str:

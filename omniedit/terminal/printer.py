@@ -202,8 +202,11 @@ class Printer:
         is_free = self.lock.acquire(timeout=_LOCK_TIMEOUT_S)
         live = self._live if is_free else None
         try:
-            with live.put_away() if live else contextlib.nullcontext():
-                suspend()
+            if live is not None:
+                live.stop()
+            suspend()
+            if live is not None:
+                live.start()
         finally:
             if is_free:
                 self.lock.release()

@@ -136,7 +136,7 @@ def _bars(
     with printer.showing(bars), _ticking(printer, bars.refresh, interval_s if is_ticking else None):
         yield show
         if board.is_single and board.saves and board.completed and not board.saved:
-            printer.message(_completed(board.latest, board))
+            printer.message(_ended_line(_SUCCESS, "completed", board.latest, board))
 
 
 @contextlib.contextmanager
@@ -169,31 +169,28 @@ def _lines_above(
             what = "already accepted" if event.is_replay else "submitted"
             yield f"{what} · {_reserved(event)}"
         case Completed() if not board.saves:
-            yield _completed(edit, board)
-        case Saved():
-            yield from _saved(event, edit, board, stream)
-        # The reason is printed at the end of the command, with its hint.
+            yield _ended_line(_SUCCESS, "completed", edit, board)
+        case Failed(record=record) if board.is_single:
+            yield _ended_line(_FAILURE, record.shown_status, edit, board)
+        # Of several, the reason is printed at the end of the command, with its hint.
+        case Failed(record=record):
+            error = failure_of(record)
+            code = f" ({error.code})" if error else ""
+            yield [_FAILURE, Span(f" {board.name_of(edit.task_id) or edit.label} failed{code}")]
         case LineFailed(state="failed"):
             yield [_FAILURE, Span(f" {event.name} failed ({event.code})")]
         case LineFailed(state=state):
             yield [_DOUBT, Span(f" {event.name} {state}")]
-        case Failed(record=record) if board.is_single:
-            outcome = Span(f" {record.shown_status}{_duration_text(edit, board)}")
-            yield [_FAILURE, outcome, Span(f" · {render_charge(record.task)}", Colour.DIM)]
-        case Failed():
-            error = failure_of(event.record)
-            code = f" ({error.code})" if error else ""
-            name = board.name_of(edit.task_id) or edit.label
-            yield [_FAILURE, Span(f" {name} failed{code}")]
+        case Saved():
+            yield from _saved(event, edit, board, stream)
         case _:
             pass
 
 
-def _completed(edit: EditState, board: Board) -> Line:
-    charge = render_charge(board.task(edit.task_id))
+def _ended_line(mark: Span, state: str, edit: EditState, board: Board) -> Line:
+    outcome, charge = _ended(state, edit, board)
     name = "" if board.is_single else f"{edit.label} "
-    outcome = Span(f" {name}completed{_duration_text(edit, board)}")
-    return [_SUCCESS, outcome, Span(f" · {charge}", Colour.DIM)]
+    return [mark, Span(f" {name}{outcome}"), Span(f" · {charge}", Colour.DIM)]
 
 
 def _saved(event: Saved, edit: EditState, board: Board, stream: OutputStream) -> Iterator[Line]:
@@ -230,9 +227,7 @@ class PlainLines:
         edit, is_many = self._board.state_of(event), self._is_many
         line = self._line_of_many(event) if is_many else self._line(event, edit)
         if line:
-            # The first line of a task gives its whole ID.
-            name = edit.task_id if isinstance(event, Submitted) else self._name_of(edit)
-            self._print(edit, line, name)
+            self._print(edit, line)
         if is_many and isinstance(event, Saved | Completed | Failed | LineFailed):
             self._print_new_counts()
 
@@ -245,7 +240,7 @@ class PlainLines:
             return
         for edit in self._board.running:
             if now - self._last_shown(edit).at >= EVERY_S:
-                self._print(edit, _progress_text(edit, now), self._name_of(edit))
+                self._print(edit, _progress_text(edit, now))
 
     @property
     def _is_many(self) -> bool:
@@ -262,14 +257,12 @@ class PlainLines:
         self._last_shown_of_all.at = self._board.clock()
         self._printer.message(self._board.counts)
 
-    def _name_of(self, edit: EditState) -> str | None:
-        """Return the task ID, after the name that errors give the edit."""
-        name = self._board.name_of(edit.task_id)
-        return f"{name} ({edit.task_id})" if name else edit.task_id
-
-    def _print(self, edit: EditState, text: str, name: str | None) -> None:
+    def _print(self, edit: EditState, text: str) -> None:
+        """Print a line about an edit: its task ID, after the name that errors give the edit."""
         last = self._last_shown(edit)
         last.at, last.state, last.step = self._board.clock(), edit.state, _step_of(edit)
+        name = self._board.name_of(edit.task_id)
+        name = f"{name} ({edit.task_id})" if name else edit.task_id
         self._printer.message(f"{name}: {text}" if name else text)
 
     def _last_shown(self, edit: EditState) -> "_LastShown":
@@ -281,8 +274,7 @@ class PlainLines:
         match event:
             case Submitted():
                 what = "already accepted, following it" if event.is_replay else "submitted"
-                name = board.name_of(edit.task_id)
-                return ", ".join(filter(None, [what, name, _reserved(event)]))
+                return f"{what}, {_reserved(event)}"
             case Progressed() | Working():
                 return self._progress_line(event, edit)
             case Stalled():
@@ -290,15 +282,14 @@ class PlainLines:
             case Retrying():
                 return self._retrying(event, edit)
             case Completed():
-                charge = "" if board.saves else f", {render_charge(event.record.task)}"
-                return f"completed{_duration_text(edit, board)}{charge}"
+                outcome, charge = _ended("completed", edit, board)
+                return outcome if board.saves else f"{outcome}, {charge}"
+            case Failed(record=record) if board.is_single:
+                return ", ".join(_ended(record.shown_status, edit, board))
             case Saved():
                 facts = ", ".join(_saved_facts(event, edit, board))
                 verb = "saved" if event.is_new else "already here:"
                 return f"{verb} {event.shown_path} ({facts})"
-            case Failed(record=record) if board.is_single:
-                how = _duration_text(edit, board)
-                return f"{record.shown_status}{how}, {render_charge(record.task)}"
             case _:
                 return _failure(event)
 
@@ -359,13 +350,18 @@ def _saved_facts(event: Saved, edit: EditState, board: Board) -> list[str]:
     return [*facts, render_charge(task) + (" paid before" if is_paid_before else "")]
 
 
-def _duration_text(edit: EditState, board: Board) -> str:
-    """Return ` after 48 s`, or ` about 3h07m ago` if the task was not followed to its end."""
+def _ended(state: str, edit: EditState, board: Board) -> tuple[str, str]:
+    """Return how a task ended, and its charge.
+
+    `completed after 48 s`, or `completed about 3h07m ago` if it was not followed to its end.
+    """
     elapsed_s, task = edit.elapsed_s(board.clock()), board.task(edit.task_id)
-    if edit.has_been_followed:
-        return f" after {render_took(elapsed_s)}"
     ago_s = elapsed_s - ((task.estimated_s if task else None) or 0.0)
-    return f" about {render_duration(ago_s)} ago" if ago_s > _AGO_AFTER_S else ""
+    if edit.has_been_followed:
+        state += f" after {render_took(elapsed_s)}"
+    elif ago_s > _AGO_AFTER_S:
+        state += f" about {render_duration(ago_s)} ago"
+    return state, render_charge(task)
 
 
 def _step_of(edit: EditState) -> int:

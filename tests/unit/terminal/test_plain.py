@@ -220,7 +220,7 @@ def test_the_end_of_an_upload_among_several_has_no_line(
     [
         pytest.param(
             2,
-            "task-1-a1b2c3d4: submitted, m.jsonl:7, credits unknown\n"
+            "m.jsonl:7 (task-1-a1b2c3d4): submitted, credits unknown\n"
             "m.jsonl:7 (task-1-a1b2c3d4): processing, 40 %, 10s elapsed\n"
             "m.jsonl:7 (task-1-a1b2c3d4): failed: unknown_error: no reason was given\n",
             id="several",
