@@ -103,15 +103,15 @@ def parse_refusal(value: object) -> Refusal:
     raw = as_object(value)
     error = parse_error(raw.get("error"))
     if error is None:
-        return Refusal(message=_first_text(raw, "message", "msg"))
+        return Refusal(message=_text(raw, "message", "msg"))
     details = as_object(raw, "error")
     is_name = error.code != "unknown_error" and not error.code.lstrip("-").isdigit()
     return Refusal(
         code=error.code if is_name else None,
         message=error.message,
-        hint=_first_text(details, "action_url", "suggestion", "fallback_suggestion"),
+        hint=_text(details, "action_url", "suggestion", "fallback_suggestion"),
         suggestion=error.suggestion,
-        param=_text(details.get("param")),
+        param=_text(details, "param"),
     )
 
 
@@ -205,7 +205,7 @@ def parse_task(value: object) -> Task:
         task_id=task_id,
         status=status,
         progress=100 if status == TaskStatus.COMPLETED else _percent(raw.get("progress")),
-        model=_text(raw.get("model")),
+        model=_text(raw, "model"),
         created_at=_instant(_first(raw, "created", "created_at")),
         estimated_s=_number(as_object(raw, "task_info").get("estimated_time")),
         credits_reserved=_amount(usage.get("credits_reserved")),
@@ -226,8 +226,8 @@ def parse_error(value: object) -> TaskError | None:
     code = raw.get("code")
     return TaskError(
         code=str(code) if isinstance(code, str | int) and code != "" else "unknown_error",
-        message=_text(raw.get("message")) or "no reason was given",
-        suggestion=_first_text(raw, "suggestion", "fallback_suggestion"),
+        message=_text(raw, "message") or "no reason was given",
+        suggestion=_text(raw, "suggestion", "fallback_suggestion"),
     )
 
 
@@ -267,8 +267,8 @@ def parse_uploaded_clip(value: object) -> UploadedClip:
         UnreadableReplyError: If it names no http(s) URL.
     """
     stored = as_object(value, "data")
-    url = _first_text(stored, "file_url", "download_url")
-    if url is None or not _is_valid_url(url):
+    url = _text(stored, "file_url", "download_url")
+    if url is None or not _is_web_url(url):
         msg = "the file service's reply contains no URL of the uploaded clip"
         is_stored = as_object(value).get("success") is True
         raise UnreadableReplyError(msg, code="no_clip_url" if is_stored else None)
@@ -284,7 +284,7 @@ def parse_credits(value: object) -> Credits:
     stored = as_object(value, "data")
     key, account = as_object(stored, "token"), as_object(stored, "user")
     if not key and not account:
-        reason = _text(as_object(value).get("message"))
+        reason = _text(as_object(value), "message")
         msg = f"the service's reply contains no credits{f': {reason}' if reason else ''}"
         raise UnreadableReplyError(msg)
     is_unlimited = key.get("unlimited_credits") is True
@@ -321,10 +321,6 @@ def _first(fields: JSONObject, name: str, other: str) -> object:
 
 
 def _is_web_url(url: str) -> bool:
-    return re.match(r"https?://[^/\s]", url, re.IGNORECASE) is not None
-
-
-def _is_valid_url(url: str) -> bool:
     # A space in the name of the file is the service's own business.
     return re.fullmatch(r"https?://[^/\s]+(?:/[^\x00-\x1f\x7f]*)?", url, re.IGNORECASE) is not None
 
@@ -349,17 +345,13 @@ def as_object(value: object, *keys: str) -> JSONObject:
     return cast("JSONObject", value) if isinstance(value, dict) else {}
 
 
-def _first_text(raw: JSONObject, *keys: str) -> str | None:
+def _text(raw: JSONObject, *keys: str) -> str | None:
     """Return the first value of these keys that is a non-blank string."""
     for key in keys:
         value = raw.get(key)
         if isinstance(value, str) and value.strip():
             return value
     return None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
 
 
 def _number(value: object) -> float | None:

@@ -37,11 +37,11 @@ _NAME: Final = "the file service"
 HOST_IT_HINT: Final = "host the clip yourself, and give its public URL instead of the file"
 # Major brands of files that begin like an MP4 (mp4ra.org): QuickTime, audio, still images.
 _OTHER_BRANDS: Final[Mapping[bytes, str]] = {
-    b"qt  ": "a QuickTime file",
-    b"M4A ": "audio without video",
-    b"heic": "a still image",
-    b"mif1": "a still image",
-    b"avif": "a still image",
+    b"qt  ": "a QuickTime file, not an MP4",
+    b"M4A ": "audio without video, not an MP4",
+    b"heic": "a still image, not an MP4",
+    b"mif1": "a still image, not an MP4",
+    b"avif": "a still image, not an MP4",
 }
 
 _BLOCK_BYTES: Final = 256 * 1024
@@ -106,7 +106,7 @@ def _check_clip(path: Path, head: bytes, size_bytes: int) -> None:
     check_upload_size(size_bytes, name=str(path))
     found = _OTHER_BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else "not an MP4"
     if found:
-        msg = f"{path} is {found}" + ("" if found == "not an MP4" else ", not an MP4")
+        msg = f"{path} is {found}"
         hint = f"`{install_command('media')}` adds conversion; `--no-check` sends it as it is"
         raise InvalidInputError(msg, code="not_an_mp4", hint=hint)
 
@@ -142,7 +142,7 @@ class Uploader:
         path: Path,
         *,
         on_progress: Callable[[int, int | None], None],
-        expected: ClipDigest | None = None,
+        expected: ClipDigest,
         deadline: float | None = None,
     ) -> UploadedClip:
         """Upload a clip once, streamed from disk: `POST /api/v1/files/upload/stream`.
@@ -150,8 +150,7 @@ class Uploader:
         Args:
             path: A regular file; its name is sent, too, reduced to letters, digits and `-_.`.
             on_progress: Takes the bytes so far and the total.
-            expected: The digest when the clip was checked; if it differs, the upload is aborted
-                before its end.
+            expected: What was checked; if the file differs, the upload is aborted before its end.
             deadline: A monotonic instant that the upload does not outlive.
 
         Raises:
@@ -163,7 +162,6 @@ class Uploader:
             UnavailableError: If a retry may help; an upload costs nothing.
         """
         with open_file(path) as file:
-            size_bytes = os.fstat(file.fileno()).st_size
             boundary = os.urandom(16).hex()
             head, tail = _form_ends(boundary, _safe_name(path.name))
             reply = self._http.request(
@@ -173,7 +171,7 @@ class Uploader:
                 | {
                     "content-type": f"multipart/form-data; boundary={boundary}",
                     # Without it, httpx sends chunks and the service cannot refuse by size.
-                    "content-length": str(len(head) + size_bytes + len(tail)),
+                    "content-length": str(len(head) + expected.size_bytes + len(tail)),
                 },
                 content=chain(
                     (head,),
@@ -243,30 +241,25 @@ def _clip_blocks(
     file: BufferedReader,
     path: Path,
     *,
-    expected: ClipDigest | None,
+    expected: ClipDigest,
     on_progress: Callable[[int, int | None], None],
 ) -> Generator[bytes]:
     """Yield the bytes of a clip.
 
     Raises:
-        LocalError: If the file changed or the disk fails.
+        LocalError: If they are not the expected ones, or the disk fails.
     """
-    before = os.fstat(file.fileno())
     digest, done_bytes = hashlib.sha256(), 0
-    on_progress(0, before.st_size)
+    on_progress(0, expected.size_bytes)
     while block := _read(file, path):
         digest.update(block)
         done_bytes += len(block)
         # The file grew: do not send more than was announced.
-        if done_bytes > before.st_size:
+        if done_bytes > expected.size_bytes:
             break
         yield block
-        on_progress(done_bytes, before.st_size)
-    after = os.fstat(file.fileno())
-    is_unchanged = (
-        done_bytes == before.st_size == after.st_size and before.st_mtime_ns == after.st_mtime_ns
-    )
-    if not is_unchanged or (expected and expected.sha256 != digest.hexdigest()):
+        on_progress(done_bytes, expected.size_bytes)
+    if digest.hexdigest() != expected.sha256:
         raise clip_changed_error(path)
 
 

@@ -334,7 +334,7 @@ class HttpClient:
                 response.close()
         except FAILURES as error:
             self._trace_line(f"< {type(error).__name__} after {self._since(began)}")
-            self._raise_mapped(error, url)
+            self._raise_mapped(error, url, timer)
 
     def _trace_reply(self, status: int, headers: Mapping[str, str], began: float) -> None:
         names = ("x-request-id", "x-oneapi-request-id")
@@ -426,11 +426,11 @@ class HttpClient:
     def _since(self, began: float) -> str:
         return f"{round((self.clock() - began) * 1000)} ms"
 
-    def _raise_mapped(self, error: Exception, url: str) -> NoReturn:
+    def _raise_mapped(self, error: Exception, url: str, timer: Timer) -> NoReturn:
         reason = self._redact(str(error))
         # A traceback shows the cause, which may quote a key from the reply, or the URL.
         is_quotable = reason == str(error) and not isinstance(error, UnicodeError)
-        mapped = error_of(error, url, reason.rstrip("."), has_connected=self._has_connected)
+        mapped = error_of(error, url, reason, timer, has_connected=self._has_connected)
         raise mapped from (error if is_quotable else None)
 
 

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import Enum, auto
+from math import inf
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -30,8 +31,6 @@ from omniedit.errors import (
 from omniedit.http.urls import INTERNAL_NAME_CODE, HostKind, host_kind, shown_url
 from omniedit.policy import Policy
 
-STALLED: Final = "transferred too little for too long"
-"""The message of a time-out by the stall rule."""
 OFFLINE: Final = "are you online?"
 """The message if no name resolves or there is no route to the network."""
 
@@ -46,6 +45,7 @@ FAILURES: Final = (
 
 _NO_ROUTE: Final = frozenset({errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH})
 _HTTP: Final = b"HTTP/"
+_STALLED: Final = "transferred too little for too long"
 _WRITE_BYTES: Final = 16 * 1024
 """The size of one write: small enough for a slow connection to finish within a stall window."""
 
@@ -89,27 +89,28 @@ class Timer:
     ) -> None:
         self._policy = policy
         self._clock = clock
-        self._deadline = deadline
+        self._deadline = inf if deadline is None else deadline
         self._connected_by = clock() + policy.connect_timeout_s
         self._ends_at = clock() + timeout_s
-        self._is_transfer = False
+        self.is_transfer = False
+        """Whether the stall rule applies now."""
         self._moved_bytes = 0
 
     def begin_transfer(self) -> None:
         """From now on limit each wait for bytes, apply the stall rule, and keep the deadline."""
-        self._is_transfer = True
+        self.is_transfer = True
         self._begin_window()
 
     def begin_reply(self, timeout_s: float) -> None:
         """Allow `timeout_s` seconds in all for everything that follows."""
-        self._is_transfer = False
+        self.is_transfer = False
         self._ends_at = self._clock() + timeout_s
 
     def moved(self, size_bytes: int) -> None:
         """Count transferred bytes; a transfer that moves enough of them gets more time."""
         self._moved_bytes += size_bytes
         policy = self._policy
-        if self._is_transfer and self._moved_bytes >= policy.stall_s * policy.stall_bytes_per_s:
+        if self.is_transfer and self._moved_bytes >= policy.stall_s * policy.stall_bytes_per_s:
             self._begin_window()
 
     def left_s(self, error: type[httpcore.TimeoutException] = httpcore.ReadTimeout) -> float:
@@ -118,22 +119,15 @@ class Timer:
         Raises:
             httpcore.TimeoutException: If none are left.
         """
-        now = self._clock()
-        ends_at = self._ends_at
+        ends_at = min(self._ends_at, self._deadline)
         if error is httpcore.ConnectTimeout:
             ends_at = min(ends_at, self._connected_by)
-        left_s = ends_at - now
-        if self._is_transfer:
+        left_s = ends_at - self._clock()
+        if self.is_transfer:
             left_s = min(left_s, self._policy.read_timeout_s)
-        if self._deadline is not None:
-            left_s = min(left_s, self._deadline - now)
         if left_s <= 0:
-            raise self.expired(error)
+            raise error
         return left_s
-
-    def expired(self, error: type[httpcore.TimeoutException]) -> httpcore.TimeoutException:
-        """Return the error for an operation that ran out of time."""
-        return error(STALLED) if self._is_transfer else error()
 
     def _begin_window(self) -> None:
         self._moved_bytes = 0
@@ -241,10 +235,7 @@ class _Stream(httpcore.NetworkStream):
         timer: Timer = timeout
         if self._asks_proxy:
             return self._read_from_proxy(max_bytes, timer)
-        try:
-            return self._stream.read(max_bytes, timer.left_s())
-        except httpcore.ReadTimeout as error:
-            raise timer.expired(httpcore.ReadTimeout) from error
+        return self._stream.read(max_bytes, timer.left_s())
 
     def _read_from_proxy(self, max_bytes: int, timer: Timer) -> bytes:
         """Read a proxy's reply to CONNECT; nothing has been sent to the host yet.
@@ -272,10 +263,7 @@ class _Stream(httpcore.NetworkStream):
         # `send` accepts what fits, and its time-out restarts with every byte that it accepts.
         for start in range(0, len(buffer), _WRITE_BYTES):
             block = buffer[start : start + _WRITE_BYTES]
-            try:
-                self._stream.write(block, timer.left_s(httpcore.WriteTimeout))
-            except httpcore.WriteTimeout as error:
-                raise timer.expired(httpcore.WriteTimeout) from error
+            self._stream.write(block, timer.left_s(httpcore.WriteTimeout))
             timer.moved(len(block))
 
     def close(self) -> None:
@@ -304,15 +292,18 @@ def addresses_of(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
-def error_of(error: Exception, url: str, reason: str, *, has_connected: bool) -> OmniEditError:  # noqa: C901, PLR0912 - one line a case
+def error_of(  # noqa: C901, PLR0912 - one line a case
+    error: Exception, url: str, reason: str, timer: Timer, *, has_connected: bool
+) -> OmniEditError:
     """Return the error for one of `FAILURES`.
 
     Args:
         reason: The error's text, without secrets.
+        timer: The timer of the request.
         has_connected: Whether this process has reached any host.
     """
     host = urlsplit(url).netloc.rpartition("@")[2]
-    reason = reason or type(error).__name__
+    reason = reason.rstrip(".") or type(error).__name__
     match error:
         case UnicodeError():  # for an invalid host name or a lone surrogate
             return UnreadableReplyError(f"not an http(s) URL: {shown_url(url)!a}")
@@ -337,9 +328,8 @@ def error_of(error: Exception, url: str, reason: str, *, has_connected: bool) ->
         case httpx.ProxyError():
             # The proxy answers CONNECT before any part of the request is sent.
             return NotConnectedError(f"the proxy refuses to connect to {host}: {reason}")
-        case httpx.TimeoutException() | httpcore.TimeoutException() if reason == STALLED:
-            return NetworkError(f"{host} {STALLED}")
         case httpx.TimeoutException() | httpcore.TimeoutException():
-            return NetworkError(f"{host} did not answer in time")
+            fault = _STALLED if timer.is_transfer else "did not answer in time"
+            return NetworkError(f"{host} {fault}")
         case _:
             return NetworkError(f"the connection to {host} broke: {reason}")

@@ -136,7 +136,6 @@ def look_at_url(
     thread.start()
     thread.join(timeout_s + _MARGIN_S)
     if thread.is_alive():
-        reader.close()
         return Incomplete(reason=f"{shown_host(url)} did not answer within {timeout_s:g} s")
     if reader.refusal is not None:
         raise reader.refusal
@@ -158,7 +157,6 @@ class RangeReader(io.RawIOBase):
     def __init__(self, link: Link) -> None:
         super().__init__()
         self._link = link
-        self._left_bytes = MAX_BYTES
         self._blocks: dict[int, bytes] = {}
         self._position = 0
         self._version: str | None = None
@@ -180,10 +178,6 @@ class RangeReader(io.RawIOBase):
         """Return True."""
         return True
 
-    def tell(self) -> int:
-        """Return the position."""
-        return self._position
-
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move the position; sends a request only if the size is needed and unknown."""
         if whence == io.SEEK_END:
@@ -201,16 +195,13 @@ class RangeReader(io.RawIOBase):
         return taken
 
     def _block(self, index: int) -> bytes:
-        if index not in self._blocks:
-            is_beyond = self.size_bytes is not None and index * _BLOCK_BYTES >= self.size_bytes
-            if is_beyond or self.failure is not None:
-                return b""
+        is_beyond = self.size_bytes is not None and index * _BLOCK_BYTES >= self.size_bytes
+        if index not in self._blocks and not is_beyond and self.failure is None:
             try:
                 self._blocks[index] = self._fetch(index * _BLOCK_BYTES)
             except OmniEditError as error:
                 self.failure = error.message
-                return b""
-        return self._blocks[index]
+        return self._blocks.get(index, b"")
 
     def _fetch(self, first: int) -> bytes:
         """Fetch the block that starts at `first`.
@@ -219,7 +210,7 @@ class RangeReader(io.RawIOBase):
             OmniEditError: If the host does not answer or must not be contacted, a limit is
                 reached, or the reply is not that block.
         """
-        if self._left_bytes < _BLOCK_BYTES:
+        if len(self._blocks) * _BLOCK_BYTES >= MAX_BYTES:
             msg = f"more than {MAX_BYTES // 1024**2} MiB would have to be read"
             raise OmniEditError(msg)
         with self._link.open({"range": f"bytes={first}-{first + _BLOCK_BYTES - 1}"}) as reply:
@@ -248,7 +239,6 @@ class RangeReader(io.RawIOBase):
             body += chunk
             if len(body) >= expected:
                 break
-        self._left_bytes -= len(body)
         if len(body) < min(_BLOCK_BYTES, found.total_bytes - first):
             msg = f"{host} sent less than it announced"
             raise OmniEditError(msg)

@@ -92,8 +92,10 @@ def parse_web_url(text: str, *, what: str) -> SplitResult:
     return parts
 
 
-def _invalid(what: str, fault: str, *, hint: str = _URL_FORM) -> InvalidInputError:
-    return InvalidInputError(f"the {what} {fault}", code="invalid_url", hint=hint)
+def _invalid(
+    what: str, fault: str, *, code: str = "invalid_url", hint: str = _URL_FORM
+) -> InvalidInputError:
+    return InvalidInputError(f"the {what} {fault}", code=code, hint=hint)
 
 
 def check_clip_url(text: str, *, allow_internal: bool) -> None:
@@ -142,19 +144,19 @@ def check_callback_url(text: str, *, allow_loopback: bool) -> None:
     Raises:
         InvalidInputError: If the service would refuse it, or it is not a valid URL.
     """
-    parts = parse_web_url(text, what="callback URL")
+    what = "callback URL"
+    parts = parse_web_url(text, what=what)
+    kind, fault = host_kind(parts.hostname or ""), None
     if len(text) > MAX_CALLBACK_URL_LENGTH:
-        msg = f"the callback URL is longer than {MAX_CALLBACK_URL_LENGTH} characters: {len(text)}"
-        raise InvalidInputError(msg, code="invalid_callback_url")
-    kind = host_kind(parts.hostname or "")
-    if allow_loopback and kind is HostKind.LOOPBACK:
+        fault = f"is longer than {MAX_CALLBACK_URL_LENGTH} characters: {len(text)}"
+    elif allow_loopback and kind is HostKind.LOOPBACK:
         return
-    if parts.scheme != "https":
-        msg = "the callback URL must begin with https://"
-        raise InvalidInputError(msg, code="invalid_callback_url", hint=_CALLBACK_HINT)
-    if kind is not HostKind.PUBLIC:
-        msg = f"the callback URL names an address the service does not call: {parts.hostname}"
-        raise InvalidInputError(msg, code="invalid_callback_url", hint=_CALLBACK_HINT)
+    elif parts.scheme != "https":
+        fault = "must begin with https://"
+    elif kind is not HostKind.PUBLIC:
+        fault = f"names an address the service does not call: {parts.hostname}"
+    if fault:
+        raise _invalid(what, fault, code="invalid_callback_url", hint=_CALLBACK_HINT)
 
 
 def origin_of(url: str) -> str:

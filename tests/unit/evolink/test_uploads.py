@@ -88,10 +88,22 @@ def _ignore(*_: object) -> None:
     """Ignore a progress report."""
 
 
+def send(
+    uploader: Uploader,
+    clip: Path,
+    *,
+    on_progress: Callable[[int, int | None], None] = _ignore,
+    deadline: float | None = None,
+) -> UploadedClip:
+    """Upload a clip as it is now."""
+    expected = digest_clip(clip, check=False)
+    return uploader.upload(clip, expected=expected, on_progress=on_progress, deadline=deadline)
+
+
 def test_a_clip_is_uploaded_as_a_form(service: FileService, uploader: Uploader, clip: Path) -> None:
     progress: list[tuple[int, int | None]] = []
 
-    uploaded = uploader.upload(clip, on_progress=lambda *done: progress.append(done))
+    uploaded = send(uploader, clip, on_progress=lambda *done: progress.append(done))
 
     request = service.requests[0]
     assert uploaded == UploadedClip(url="https://files.example/f/1.mp4", expires_at=1767323045.0)
@@ -128,7 +140,7 @@ def test_a_clip_is_uploaded_as_a_form(service: FileService, uploader: Uploader, 
 def test_a_file_name_is_reduced_to_safe_characters(
     service: FileService, uploader: Uploader, clip: Path, *, name: str, sent: str, content_type: str
 ) -> None:
-    uploader.upload(clip.rename(clip.with_name(name)), on_progress=_ignore)
+    send(uploader, clip.rename(clip.with_name(name)))
 
     assert service.form[1:] == (sent, content_type)
 
@@ -166,7 +178,7 @@ def test_a_clip_that_changes_during_its_upload_is_not_sent_whole(
             change(clip)
 
     with pytest.raises(LocalError, match="changed"):
-        uploader.upload(clip, on_progress=on_progress)
+        send(uploader, clip, on_progress=on_progress)
 
     assert service.bodies == []
 
@@ -251,7 +263,7 @@ def test_a_refusal_quotes_the_service(
     service.reply = reply
 
     with pytest.raises(error, match=re.escape(message)) as caught:
-        uploader.upload(clip, on_progress=_ignore)
+        send(uploader, clip)
 
     assert type(caught.value) is error
     assert len(service.requests) == 1
@@ -264,7 +276,7 @@ def test_an_error_field_of_null_is_ignored(
 ) -> None:
     service.reply = httpx.Response(201, json=STORED | {"error": None})
 
-    uploaded = uploader.upload(clip, on_progress=_ignore)
+    uploaded = send(uploader, clip)
 
     assert uploaded.url == "https://files.example/f/1.mp4"
 
@@ -277,7 +289,7 @@ def test_retry_after_and_code_are_passed_on(
     )
 
     with pytest.raises(RateLimitedError) as caught:
-        uploader.upload(clip, on_progress=_ignore)
+        send(uploader, clip)
 
     assert (caught.value.retry_after_s, caught.value.code) == (7.0, "rate")
 
@@ -289,12 +301,12 @@ def test_a_broken_connection_is_a_network_error(clip: Path) -> None:
         raise httpx.WriteError(msg)
 
     with HttpClient(transport=httpx.MockTransport(break_off)) as http, pytest.raises(NetworkError):
-        Uploader(http, files_url=FILES_URL, key="k").upload(clip, on_progress=_ignore)
+        send(Uploader(http, files_url=FILES_URL, key="k"), clip)
 
 
 def test_a_clip_that_vanished_is_missing(uploader: Uploader, tmp_path: Path) -> None:
     with pytest.raises(MissingFileError):
-        uploader.upload(tmp_path / "gone.mp4", on_progress=_ignore)
+        uploader.upload(tmp_path / "gone.mp4", expected=ClipDigest("", 0), on_progress=_ignore)
 
 
 def test_a_digest_is_a_sha256_and_a_size(clip: Path) -> None:
@@ -369,7 +381,7 @@ def test_a_clip_is_sent_in_chunks_of_256_kib(
         return httpx.Response(200, json=STORED)
 
     with HttpClient(transport=Streaming(watch)) as http:
-        Uploader(http, files_url=FILES_URL, key="k").upload(clip, on_progress=_ignore)
+        send(Uploader(http, files_url=FILES_URL, key="k"), clip)
 
     assert longest == 256 * 1024
 
@@ -393,7 +405,7 @@ def test_an_endless_reply_to_an_upload_is_given_up(
     server = serve_bytes(answer)
 
     with HttpClient(policy=TINY) as http, pytest.raises(NetworkError):
-        Uploader(http, files_url=server.url, key="k").upload(clip, on_progress=_ignore)
+        send(Uploader(http, files_url=server.url, key="k"), clip)
 
 
 def test_an_upload_ends_at_the_callers_deadline(
@@ -401,10 +413,10 @@ def test_an_upload_ends_at_the_callers_deadline(
 ) -> None:
     server = serve_bytes(ENDLESS["silence"])
 
-    with HttpClient() as http, pytest.raises(NetworkError):
-        Uploader(http, files_url=server.url, key="k").upload(
-            clip, on_progress=_ignore, deadline=time.monotonic() + 0.1
-        )
+    with HttpClient() as http:
+        uploader = Uploader(http, files_url=server.url, key="k")
+        with pytest.raises(NetworkError):
+            send(uploader, clip, deadline=time.monotonic() + 0.1)
 
 
 def test_a_disk_error_while_reading_a_clip_is_a_local_error(
