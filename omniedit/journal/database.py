@@ -146,7 +146,8 @@ _SCHEMA: Final = (
     )
     """,
 )
-_SEQUENCES: Final = "create table sqlite_sequence(name,seq)"  # SQLite's own, for `autoincrement`
+_SEQUENCES: Final = "create table sqlite_sequence (name, seq)"
+"""SQLite's own table for `autoincrement`."""
 VERSION: Final = 3
 MAGIC: Final = b"SQLite format 3\0"
 _USER_VERSION: Final = slice(60, 64)
@@ -385,19 +386,18 @@ def _prepare(connection: sqlite3.Connection, path: Path | None, *, is_new: bool)
     if version > VERSION:
         raise _too_new(path, version)
     # In any other schema a column may be missing, or compute something forever when it is read.
-    read_schema = "select sql from sqlite_master where sql is not null"
-    found = {_bare(sql) for (sql,) in connection.execute(read_schema)}
-    if version != VERSION or found != {*map(_bare, _SCHEMA), _SEQUENCES}:
+    found = connection.execute("select group_concat(sql, ';') from sqlite_master").fetchone()[0]
+    if version != VERSION or _statements(found) != _statements(";".join((*_SCHEMA, _SEQUENCES))):
         raise damage(path, "its tables are not those of this version")
     # Damage in the middle of a file goes unnoticed until that part is read.
     for table in TABLES:
         connection.execute(f"select * from {table} limit 1").fetchall()  # noqa: S608 - constants only
 
 
-def _bare(sql: object) -> str:
-    """Return SQL without comments and differences of case and white space."""
-    spaced = re.sub(r"--.*|\s+", " ", str(sql), flags=re.ASCII)
-    return re.sub(r" *([(),]) *", r"\1", spaced).strip().lower()
+def _statements(sql: object) -> set[str]:
+    """Return SQL statements without comments and differences of case and white space."""
+    spaced = re.sub(r"(?:\s|--.*)+", " ", str(sql).lower(), flags=re.ASCII)
+    return {*re.sub(r" ?([(),;]) ?", r"\1", spaced).strip().split(";")}
 
 
 def _too_new(path: Path | None, version: int) -> JournalTooNewError:
