@@ -146,6 +146,15 @@ _SCHEMA: Final = (
     )
     """,
 )
+ATTEMPT_FIELDS: Final = (
+    *("request_id", "origin", "identity", "body", "body_digest", "clock_offset_s", "clip_sha256"),
+    *("start_s", "end_s", "parent", "model"),
+)
+"""Columns of `attempts` that hold fields of a `Record` as they are."""
+TASK_FIELDS: Final = ("model", "created_at", "estimated_s", "credits_reserved", "credits_used")
+"""Columns of `tasks` that hold fields of a `Task` as they are; a state of a task may omit them."""
+OPTIONAL_COLUMNS: Final = (*TASK_FIELDS, "error", "completed_after")
+"""Columns of `tasks` that may be null."""
 _SEQUENCES: Final = "create table sqlite_sequence (name, seq)"
 """SQLite's own table for `autoincrement`."""
 VERSION: Final = 3
@@ -258,6 +267,11 @@ class Database:
         """Execute a statement, in a transaction of its own outside `writing`."""
         with self.writing():
             self._connection.execute(sql, values)
+
+    def delete(self, table: str, **values: object) -> None:
+        """Delete the rows that have these values."""
+        where = " and ".join(f"{name} = ?" for name in values)
+        self.execute(f"delete from {table} where {where}", *values.values())  # noqa: S608 - constants only
 
     def insert(self, table: str, values: Mapping[str, object], *, conflict: str = "") -> None:
         """Insert a row, in a transaction of its own outside `writing`.

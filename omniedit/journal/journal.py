@@ -11,7 +11,14 @@ from omniedit.errors import (
     JournalError,
     RequestRefusedError,
 )
-from omniedit.journal.database import TABLES, Recovery, held_lock
+from omniedit.journal.database import (
+    ATTEMPT_FIELDS,
+    OPTIONAL_COLUMNS,
+    TABLES,
+    TASK_FIELDS,
+    Recovery,
+    held_lock,
+)
 from omniedit.journal.reading import Reader
 from omniedit.models import (
     AttemptState,
@@ -26,21 +33,15 @@ from omniedit.models import (
     without_query,
 )
 
-_NEWER_STATE: Final = """
+_NEWER_STATE: Final = f"""
     on conflict (task_id) do update set
         status = excluded.status,
-        model = coalesce(excluded.model, model),
-        created_at = coalesce(excluded.created_at, created_at),
-        estimated_s = coalesce(excluded.estimated_s, estimated_s),
-        credits_reserved = coalesce(excluded.credits_reserved, credits_reserved),
-        credits_used = coalesce(excluded.credits_used, credits_used),
+        {", ".join(f"{name} = coalesce(excluded.{name}, {name})" for name in OPTIONAL_COLUMNS)},
         -- A completed task without results is marked as gone; later results revoke the mark.
         is_result_gone = is_result_gone and (result_urls <> '[]' or excluded.result_urls = '[]'),
         -- Not `iif`, which needs SQLite 3.32: Python 3.11 of Rocky Linux 8 uses 3.26.
         result_urls = case excluded.result_urls
             when '[]' then result_urls else excluded.result_urls end,
-        error = coalesce(excluded.error, error),
-        completed_after = coalesce(excluded.completed_after, completed_after),
         recorded_at = excluded.recorded_at
 """
 """How a newer state of a task replaces the known one, whose fields it may omit."""
@@ -64,21 +65,11 @@ class Journal(Reader):
             key_digest: The salted digest of the key that it is sent with.
         """
         row = {
-            "request_id": attempt.request_id,
-            "origin": attempt.origin,
-            "identity": attempt.identity,
+            **{name: getattr(attempt, name) for name in ATTEMPT_FIELDS},
             "state": AttemptState.SENDING,
             "video": _render_name(attempt.video or ""),
             "prompt": _render_text(attempt.prompt or ""),
-            "body": attempt.body,
-            "body_digest": attempt.body_digest,
             "created_at": self._clock(),
-            "clock_offset_s": attempt.clock_offset_s,
-            "clip_sha256": attempt.clip_sha256,
-            "start_s": attempt.start_s,
-            "end_s": attempt.end_s,
-            "parent": attempt.parent,
-            "model": attempt.model,
             "clip": _render_json(attempt.clip_facts),
         }
         with self._database.writing():
@@ -208,8 +199,7 @@ class Journal(Reader):
 
     def forget_file(self, task_id: str, file: SavedFile) -> None:
         """Remove the record of a saved file that was deleted."""
-        path = _render_name(file.path)
-        self._database.execute("delete from files where task_id = ? and path = ?", task_id, path)
+        self._database.delete("files", task_id=task_id, path=_render_name(file.path))
 
     def record_result_gone(self, task_id: str) -> None:
         """Record that the result of a finished task is no longer available."""
@@ -230,7 +220,7 @@ class Journal(Reader):
 
     def forget_upload(self, url: str) -> None:
         """Remove an upload that the service can no longer fetch."""
-        self._database.execute("delete from uploads where url = ?", url)
+        self._database.delete("uploads", url=url)
 
     def forget_attempt(self, request_id: str) -> None:
         """Remove every trace of an attempt that has no task."""
@@ -278,15 +268,10 @@ class Journal(Reader):
     def forget(self, record: Record) -> None:
         """Remove every trace of an edit, except its files."""
         with self._database.writing():
-            for column, tables in (
-                ("request_id", ("attempts", "attempt_keys", "calls")),
-                ("task_id", ("attempts", "tasks", "files")),
-            ):
-                for table in tables:
-                    self._database.execute(
-                        f"delete from {table} where {column} = ?",  # noqa: S608 - constants only
-                        getattr(record, column),
-                    )
+            for table in ("attempts", "attempt_keys", "calls"):
+                self._database.delete(table, request_id=record.request_id)
+            for table in ("attempts", "tasks", "files"):
+                self._database.delete(table, task_id=record.task_id)
 
     def locked(
         self,
@@ -321,14 +306,10 @@ class Journal(Reader):
         is_adopted: bool = False,
     ) -> None:
         row = {
+            **{name: getattr(task, name) for name in TASK_FIELDS},
             "task_id": task.task_id,
             "origin": origin,
             "status": task.status or "",
-            "model": task.model,
-            "created_at": task.created_at,
-            "estimated_s": task.estimated_s,
-            "credits_reserved": task.credits_reserved,
-            "credits_used": task.credits_used,
             "result_urls": json.dumps(task.result_urls),
             "error": _render_json(task.error),
             "completed_after": completed_after,
@@ -376,7 +357,7 @@ def _is_news(known: Record, task: Task, completed_after: float | None) -> bool:
         or bool(set(task.result_urls) - set(before.result_urls))
         or any(
             getattr(before, name) is None and getattr(task, name) is not None
-            for name in ("created_at", "estimated_s", "credits_reserved", "credits_used")
+            for name in TASK_FIELDS
         )
     )
 

@@ -15,6 +15,7 @@ from omniedit.journal.database import (
     ADOPT_ORPHANS,
     ENDED,
     JOURNAL_FILE,
+    OPTIONAL_COLUMNS,
     Database,
     companions,
     damage,
@@ -30,14 +31,8 @@ _TASKS: Final = f"""
     on conflict (task_id) do update set
         -- No `iif` here: see `journal`.
         status = case when status in {ENDED} then status else excluded.status end,
-        model = coalesce(model, excluded.model),
-        created_at = coalesce(created_at, excluded.created_at),
-        estimated_s = coalesce(estimated_s, excluded.estimated_s),
-        credits_reserved = coalesce(credits_reserved, excluded.credits_reserved),
-        credits_used = coalesce(credits_used, excluded.credits_used),
+        {", ".join(f"{name} = coalesce({name}, excluded.{name})" for name in OPTIONAL_COLUMNS)},
         result_urls = coalesce(nullif(result_urls, '[]'), excluded.result_urls),
-        error = coalesce(error, excluded.error),
-        completed_after = coalesce(completed_after, excluded.completed_after),
         is_adopted = min(is_adopted, excluded.is_adopted)
     where origin = excluded.origin
 """  # noqa: S608 - constants only

@@ -10,11 +10,14 @@ from sqlite3 import Row
 from typing import Any, Final, NamedTuple, Self, TypeAlias, cast
 
 from omniedit.journal.database import (
+    ATTEMPT_FIELDS,
     COUNTED_TABLES,
     ENDED,
     JOURNAL_FILE,
     LOCKS_FOLDER,
+    OPTIONAL_COLUMNS,
     TABLES,
+    TASK_FIELDS,
     Database,
     damage,
 )
@@ -37,14 +40,16 @@ from omniedit.policy import DEFAULT
 from omniedit.system.files import file_name
 from omniedit.system.locks import is_held
 
-_COLUMNS: Final = """
-    a.request_id, a.identity, a.state, a.video, a.prompt, a.body, a.body_digest,
-    a.error as refusal, a.clock_offset_s, a.clip_sha256, a.start_s, a.end_s, a.parent,
-    a.model as chosen_model, a.clip,
+_PLAIN_COLUMNS: Final = tuple(name for name in ATTEMPT_FIELDS if name not in {"origin", "model"})
+_RECORD_FIELDS: Final = (*_PLAIN_COLUMNS, "origin", "video", "prompt", "completed_after")
+"""Columns of a query that hold fields of a `Record` as they are."""
+_COLUMNS: Final = f"""
+    {", ".join(f"a.{name}" for name in _PLAIN_COLUMNS)},
+    a.state, a.video, a.prompt, a.error as refusal, a.model as chosen_model, a.clip,
     coalesce(a.origin, t.origin) as origin,
     coalesce(a.created_at, t.created_at, t.recorded_at) as begun_at,
-    t.task_id, t.status, t.model, t.created_at, t.estimated_s, t.credits_reserved, t.credits_used,
-    t.result_urls, t.error, t.completed_after, t.is_result_gone, t.recorded_at
+    {", ".join(f"t.{name}" for name in OPTIONAL_COLUMNS)},
+    t.task_id, t.status, t.result_urls, t.is_result_gone, t.recorded_at
 """
 _ATTEMPTED: Final = f"""
     select {_COLUMNS}, a.rowid as place from attempts a left join tasks t using (task_id)
@@ -317,26 +322,14 @@ class Reader:
     def _record(self, row: ParsedRow, saved: tuple[SavedFile, ...]) -> Record:
         task = _task(row) if row["task_id"] else None
         return Record(
-            request_id=row["request_id"],
+            **{name: row[name] for name in _RECORD_FIELDS},
             task=task,
             status=task.status if task else self._status_without_task(row),
             created_at=row["begun_at"],
-            video=row["video"],
-            prompt=row["prompt"],
-            identity=row["identity"],
-            origin=row["origin"],
             model=row["chosen_model"],
             clip_facts=row["clip"],
-            body=row["body"],
-            body_digest=row["body_digest"],
             error=task.error if task else row["refusal"],
-            clock_offset_s=row["clock_offset_s"],
-            clip_sha256=row["clip_sha256"],
-            start_s=row["start_s"],
-            end_s=row["end_s"],
-            parent=row["parent"],
             saved=saved,
-            completed_after=row["completed_after"],
             is_result_gone=bool(row["is_result_gone"]),
             as_of=row["recorded_at"],
         )
@@ -383,11 +376,7 @@ def _task(row: ParsedRow) -> Task:
         task_id=row["task_id"],
         status=row["status"] or None,
         progress=100 if row["status"] == TaskStatus.COMPLETED else None,
-        model=row["model"],
-        created_at=row["created_at"],
-        estimated_s=row["estimated_s"],
-        credits_reserved=row["credits_reserved"],
-        credits_used=row["credits_used"],
+        **{name: row[name] for name in TASK_FIELDS},
         result_urls=row["result_urls"] or (),
         error=row["error"],
     )
