@@ -82,8 +82,10 @@ class Context:
         """Its name, such as `config show`; empty until it is known."""
         self.options: dict[str, Any] = {}
         """The global options, `--events` and `--summary`, wherever they were typed."""
-        self.params: Mapping[str, Any] | None = None
-        """The command's own options and arguments; None until the command line is parsed."""
+        self.params: Mapping[str, Any] = {}
+        """The command's own options and arguments."""
+        self.is_parsed = False
+        """Whether the whole command line was parsed."""
         self.has_session = False
         """Whether a session was opened; before that, nothing can have been sent."""
         self.signals = Signals(self._note_grace, policy=policy)
@@ -96,7 +98,7 @@ class Context:
         Raises:
             InvalidInputError: If two options exclude each other.
         """
-        self.params = params
+        self.params, self.is_parsed = params, True
         if {"json", "events"} <= self.options.keys():
             msg = "--json and --events cannot be used together"
             raise InvalidInputError(msg, code="usage", hint="leave one of them out")
@@ -112,7 +114,7 @@ class Context:
     @property
     def document_name(self) -> str:
         """The name of the command's document."""
-        params = self.params or {}
+        params = self.params
         variant = " split" if params.get("split") else " dry run" if params.get("dry_run") else ""
         return f"{self.command}{variant}".replace(" ", "-") or FAILURE
 
@@ -366,15 +368,19 @@ class Context:
             msg = f"cannot write the summary to {path}: it is not a text file"
             raise LocalError(msg, hint="name a file such as summary.md")
 
-    def saved_files(self) -> "Observer":
-        """Return an observer that prints the path of each saved result."""
+    def print_saved(self, event: "Event") -> None:
+        """Print the path of a saved result; an observer."""
         from omniedit.events import Saved
 
-        def observe(event: "Event") -> None:
-            if isinstance(event, Saved):
-                self.printer.path(event.shown_path)
+        if isinstance(event, Saved):
+            self.printer.path(event.shown_path)
 
-        return observe
+    def print_task_id(self, event: "Event") -> None:
+        """Print a task ID once it is known and in the journal; an observer."""
+        from omniedit.events import Submitted
+
+        if isinstance(event, Submitted):
+            self.printer.line(str(event.record.task_id))
 
     def successes(
         self, outcomes: "Iterable[TaskOutcome]", errors: list[OmniEditError]
@@ -390,10 +396,10 @@ class Context:
 
     def suspend(self, suspend: Callable[[], object]) -> None:
         """Call `suspend`, which suspends the process, with the bars off the screen."""
-        if self.params is None:
-            suspend()
-        else:
+        if self.is_parsed:
             self.printer.suspend(suspend)
+        else:
+            suspend()
 
     def _note_grace(self) -> None:
         # Raised if the signal arrived in the middle of a write to the same stream.

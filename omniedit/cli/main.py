@@ -43,7 +43,6 @@ from omniedit.terminal.printer import OutputMode
 if TYPE_CHECKING:
     from omniedit.models import Record
     from omniedit.settings import Settings
-    from omniedit.terminal.documents import Document
 
 
 ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
@@ -112,11 +111,11 @@ def _outcome_of(context: Context) -> Outcome:
         return Outcome()
     except (Exception, Interrupted) as error:  # noqa: BLE001 - the boundary
         ended_by: BaseException = error
-        if context.params is None:
+        if not context.is_parsed:
             _read_output_options(context)
         if isinstance(error, _UsageError):
             ended_by = usage_error(error, context.argv, command=context.command)
-        elif isinstance(error, OSError) and context.params is None:
+        elif isinstance(error, OSError) and not context.is_parsed:
             # Before that, only help and the version are written.
             ended_by = LocalError(_unwritable(error))
         return Outcome(ended_by=ended_by)
@@ -267,7 +266,7 @@ def _recovery_hint(context: Context, record: "Record") -> str:
     if _changes_result(context):
         return f"{what}: {context.same_command()}"
     command = f"{command} {record.task_id}"
-    destination = _destination_of(context, record.task_id)
+    destination = _destination_of(context, record)
     if destination is not None or option == "--download":
         command += f" {option} {quoted_destination(destination)}"
     return Hint(f"{what}: {{}}", command)
@@ -275,16 +274,18 @@ def _recovery_hint(context: Context, record: "Record") -> str:
 
 def _note_sandbox(context: Context, error: OmniEditError | None) -> None:
     """Name the same command with `--sandbox`, if it found nothing because no edit is known here."""
-    params, is_misused = context.params, error is not None and error.code == "usage"
-    if context.command not in _LOOKING or params is None or is_misused:
+    if (
+        context.command not in _LOOKING
+        or not context.is_parsed
+        or (error and error.code == "usage")
+    ):
         return
+    params, settings = context.params, context.readable_settings
     is_list = context.command == "list"
     if is_list and any(params.get(name) for name in ("remote", "everything", "forget")):
         return
-    if len(params.get("videos") or ()) > 1:  # `compare` of files
-        return
-    settings = context.readable_settings
-    if settings is None or settings.is_sandbox:
+    is_about_files = len(params.get("videos") or ()) > 1  # those of `compare`
+    if is_about_files or settings is None or settings.is_sandbox:
         return
     from omniedit.journal import JOURNAL_FILE
 
@@ -342,63 +343,47 @@ def _print_documents(
     context: Context, outcome: Outcome, status: ExitStatus, error: OmniEditError | None
 ) -> None:
     """Append the summary, and print the document or the last event, as far as they are wanted."""
-    is_text, has_summary = context.printer.mode is OutputMode.TEXT, "summary" in context.options
-    if is_text and not has_summary:
+    printer, has_summary = context.printer, "summary" in context.options
+    if printer.mode is OutputMode.TEXT and not has_summary:
         return
-    from omniedit.terminal.documents import render_summary, task_document
+    from omniedit.schemas import unknown_values
+    from omniedit.terminal import documents
 
-    if outcome.tasks is not None:
-        tasks = outcome.tasks()
-    else:
-        tasks = [task_document(record) for record in context.board.records]
+    records = context.board.records
+    tasks = (
+        outcome.tasks()
+        if outcome.tasks
+        else [documents.task_document(record) for record in records]
+    )
     if has_summary:
         try:
-            context.append_summary(render_summary(tasks, error, context.board))
+            context.append_summary(documents.render_summary(tasks, error, context.board))
         except LocalError as failure:
             # A warning will do: the results are safe. If it ended the command, it has been printed.
             if error is None or failure.message != error.message:
-                context.printer.warn(failure.message)
-    if not is_text:
-        _print_document(context, outcome.fields, tasks, status, error)
-
-
-def _print_document(
-    context: Context,
-    known: Mapping[str, object],
-    tasks: "Sequence[Document]",
-    status: ExitStatus,
-    error: OmniEditError | None,
-) -> None:
-    from omniedit.schemas import unknown_values
-    from omniedit.terminal.documents import done_document, envelope, error_document
-
-    is_ok, is_sandbox = status is ExitStatus.DONE, context.is_sandbox
+                printer.warn(failure.message)
+    if printer.mode is OutputMode.TEXT:
+        return
+    ok, sandbox, at = status is ExitStatus.DONE, context.is_sandbox, context.clock.now()
     hint = _hint(context, error) if error else None
-    shown = error_document(error, exit_status=status, hint=hint) if error else None
-    fields = {**unknown_values(context.document_name), **known}
-    if "tasks" in fields:
-        fields["tasks"] = tasks
-    if "task" in fields:
-        fields["task"] = tasks[0] if tasks else None
-    context.printer.document(envelope(ok=is_ok, sandbox=is_sandbox, **fields, error=shown))
-    context.printer.event(
-        done_document(
-            ok=is_ok,
-            exit_status=status,
-            tasks=tasks,
-            at=context.clock.now(),
-            sandbox=is_sandbox,
-            error=shown,
+    shown = documents.error_document(error, exit_status=status, hint=hint) if error else None
+    fields = {**unknown_values(context.document_name), **outcome.fields}
+    known = {"tasks": tasks, "task": tasks[0] if tasks else None}
+    fields |= {key: value for key, value in known.items() if key in fields}
+    printer.document(documents.envelope(ok=ok, sandbox=sandbox, **fields, error=shown))
+    printer.event(
+        documents.done_document(
+            ok=ok, exit_status=status, tasks=tasks, at=at, sandbox=sandbox, error=shown
         )
     )
 
 
 def _hint(context: Context, error: OmniEditError) -> str | None:
-    destination = _destination_of(context, error.task_id)
     if isinstance(error, NotFinishedError) and error.hint is None and _changes_result(context):
         return f"{context.same_command()} continues it"
     records = context.board.records if error.task_id else ()
     record = next((record for record in records if record.task_id == error.task_id), None)
+    destination = _destination_of(context, record)
     hint = hint_for(error, command=context.command, destination=destination, record=record)
     return context.render_hint(hint)
 
@@ -407,24 +392,21 @@ def _changes_result(context: Context) -> bool:
     """Return whether `edit`, which is safe to repeat, does more with the result than `wait` does."""
     from omniedit.models import Sound
 
-    params = context.params or {}
-    is_changed = params.get("sound") not in {None, Sound.NEW} or params.get("sidecar")
-    is_repeatable = context.command == "edit" and not params.get("no_journal")
-    return is_repeatable and bool(is_changed)
+    params = context.params
+    if context.command != "edit" or params.get("no_journal"):
+        return False
+    return bool(params.get("sidecar")) or params.get("sound") not in {None, Sound.NEW}
 
 
-def _destination_of(context: Context, task_id: str | None) -> str | None:
+def _destination_of(context: Context, record: "Record | None") -> str | None:
     """Return where a task's result goes: the path as typed, or the default name of `edit`."""
     if context.command == "compare":  # what was typed names its page
         return None
-    params = context.params or {}
-    destination: str | None = params.get("output", params.get("download"))
-    if task_id is not None and destination is None and context.command == "edit":
+    destination: str | None = context.params.get("output", context.params.get("download"))
+    if destination is None and context.command == "edit" and record and record.identity:
         from omniedit.edits.targets import default_name
 
-        for record in context.board.records:
-            if record.task_id == task_id and record.identity is not None:
-                return default_name(record.video, record.prompt, record.identity)
+        return default_name(record.video, record.prompt, record.identity)
     return destination
 
 

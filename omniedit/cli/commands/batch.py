@@ -114,7 +114,7 @@ def batch(
     try:
         with context.session(
             use,
-            observers=[context.saved_files()],
+            observers=[context.print_saved],
             is_batch=True,
             sidecars=sidecar,
             submission_interval_s=rate,

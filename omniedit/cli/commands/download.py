@@ -60,7 +60,7 @@ def download(
         refuse_sidecar(sidecar)
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     errors: list[OmniEditError] = []
-    with context.session(use, observers=[context.saved_files()], sidecars=sidecar) as session:
+    with context.session(use, observers=[context.print_saved], sidecars=sidecar) as session:
         if takes_all:
             found = list(unsaved_results(session, expiring_s=expiring))
         else:

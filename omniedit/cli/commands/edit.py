@@ -101,7 +101,7 @@ def edit(
             has_consent=yes,
             sidecars=sidecar,
         )
-    with context.session(use, observers=[context.saved_files()], sidecars=sidecar) as session:
+    with context.session(use, observers=[context.print_saved], sidecars=sidecar) as session:
         request = read_request(context, session, request, prompt=prompt, prompt_file=prompt_file)
         context.board.add(editing.edit(session, request, wanted))
     return Outcome()

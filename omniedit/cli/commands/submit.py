@@ -1,7 +1,7 @@
 """`omniedit submit`: send one edit and print its task ID; `--dry-run` shows the request."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -14,9 +14,6 @@ from omniedit.errors import Hint, refuse
 from omniedit.journal import JournalUse
 from omniedit.models import TASK_PREFIX, EditRequest
 from omniedit.sanitize import quoted
-
-if TYPE_CHECKING:
-    from omniedit.events import Event, Observer
 
 EXAMPLES: Final = """
 omniedit submit https://example.com/clip.mp4 "make it night"
@@ -103,7 +100,7 @@ def submit(
 
     from omniedit.edits import submit as submitting
 
-    with context.session(JournalUse.PAYS, observers=[_task_ids(context)]) as session:
+    with context.session(JournalUse.PAYS, observers=[context.print_task_id]) as session:
         request = read_request(context, session, request, prompt=prompt, prompt_file=prompt_file)
         submitting.submit(session, request, accepts_old=yes)
     context.printer.next_step(f"wait --download {quoted_destination(None)}")
@@ -115,23 +112,12 @@ def _resume(
 ) -> Outcome:
     from omniedit.edits.settling import resume, settle_as
 
-    with context.session(JournalUse.REQUIRED, observers=[_task_ids(context)]) as session:
+    with context.session(JournalUse.REQUIRED, observers=[context.print_task_id]) as session:
         if as_task is None:
             resume(session, request_id, accepts_old=accepts_old)
         else:
             settle_as(session, request_id, as_task)
     return Outcome()
-
-
-def _task_ids(context: Context) -> "Observer":
-    """Return an observer that prints the task ID once it is known and in the journal."""
-    from omniedit.events import Submitted
-
-    def observe(event: "Event") -> None:
-        if isinstance(event, Submitted):
-            context.printer.line(str(event.record.task_id))
-
-    return observe
 
 
 def _show_request(context: Context, request: EditRequest) -> Outcome:

@@ -59,8 +59,7 @@ def wait(
     context.board.expect(len(tasks or [""]))
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
-    observers = [context.saved_files()]
-    with context.session(use, observers=observers, sidecars=sidecar) as session:
+    with context.session(use, observers=[context.print_saved], sidecars=sidecar) as session:
         saving = saving_options("--download", download, force=force)
         records = find_records(session, tasks or [], command=f"wait TASK {saving}".rstrip())
         for record in records:

@@ -44,7 +44,7 @@ class Ended:
     ) -> None:
         self.stdout, self.stderr = io.StringIO(), io.StringIO()
         context = Context({"OMNIEDIT_SANDBOX": "1"})
-        context.argv, context.command, context.params = [*argv], name, params
+        context.argv, context.command, context.params = [*argv], name, params or {}
         context.printer = Printer(stdout=self.stdout, stderr=self.stderr, environ={}, mode=mode)
         if record is not None:
             context.board.add(record)
