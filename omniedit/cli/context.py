@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from omniedit.cli.signals import Signals
 from omniedit.errors import (
-    InvalidInputError,
     LocalError,
     MissingExtraError,
     OmniEditError,
     install_command,
+    refuse,
     render_hint,
 )
 from omniedit.policy import DEFAULT, Policy
@@ -100,16 +100,14 @@ class Context:
         """
         self.params, self.is_parsed = params, True
         if {"json", "events"} <= self.options.keys():
-            msg = "--json and --events cannot be used together"
-            raise InvalidInputError(msg, code="usage", hint="leave one of them out")
+            refuse("--json and --events cannot be used together", hint="leave one of them out")
         target, summary = params.get("output", params.get("download")), self.options.get("summary")
         if target and summary:
             taken = {os.path.realpath(target), os.path.realpath(f"{target}.json")}
             if os.path.realpath(summary) in taken:
                 del self.options["summary"]  # otherwise it would be written even now
                 msg = "--summary names the file of the result, or of its sidecar"
-                hint = "name another file, such as summary.md"
-                raise InvalidInputError(msg, code="usage", hint=hint)
+                refuse(msg, hint="name another file, such as summary.md")
 
     @property
     def document_name(self) -> str:
@@ -196,12 +194,10 @@ class Context:
             msg = f"standard output is closed, and `{option}` writes to it"
             raise LocalError(msg, hint="name a file instead")
         if self.printer.mode is not OutputMode.TEXT:
-            msg = f"`{option}` cannot be used with --json or --events: the file goes to stdout"
-            raise InvalidInputError(msg, code="usage")
+            refuse(f"`{option}` cannot be used with --json or --events: the file goes to stdout")
         if self.printer.stdout.is_terminal:
             msg = f"`{option}` would write the file's bytes to your terminal"
-            hint = "name a file, or pipe it: `… -o - | ffplay -`"
-            raise InvalidInputError(msg, code="usage", hint=hint)
+            refuse(msg, hint="name a file, or pipe it: `… -o - | ffplay -`")
 
     @contextmanager
     def session(

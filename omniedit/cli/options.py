@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from omniedit.cli.parser import CLIP, COST, OUTPUT, SCRIPTS, WAITING, option, parse_choice
-from omniedit.errors import Hint, InvalidInputError, MissingFileError
+from omniedit.errors import Hint, InvalidInputError, MissingFileError, refuse
 from omniedit.models import EditRequest, Sound, is_video_name
 from omniedit.sanitize import is_valid_unicode, quoted
 from omniedit.system import THIS_SYSTEM, error_reason
@@ -138,8 +138,7 @@ def refuse_sidecar(is_wanted: bool) -> None:  # noqa: FBT001 - the value of an o
         InvalidInputError: If the option was given.
     """
     if is_wanted:
-        msg = "--sidecar writes beside a saved file, and no file is saved"
-        raise InvalidInputError(msg, code="usage")
+        refuse("--sidecar writes beside a saved file, and no file is saved")
 
 
 _VIDEO: Final = typer.Argument(
@@ -287,15 +286,13 @@ def read_prompt(context: "Context", prompt: str | None, prompt_file: str | None)
         MissingFileError: If the file cannot be read.
     """
     if prompt is not None and prompt_file is not None:
-        msg = "PROMPT and --prompt-file are both given"
-        raise InvalidInputError(msg, code="usage", hint="leave one of them out")
+        refuse("PROMPT and --prompt-file are both given", hint="leave one of them out")
     if prompt is not None and prompt != STDIN:
         note_named_file(context, prompt, advice="`--prompt-file {}` sends its text instead")
         return decode_argument(prompt)
     source = STDIN if prompt is not None else prompt_file
     if source is None:
-        msg = "PROMPT is missing"
-        raise InvalidInputError(msg, code="usage", hint=_missing_prompt_hint(context))
+        refuse("PROMPT is missing", hint=_missing_prompt_hint(context))
     max_bytes = context.policy.max_prompt_bytes
     content = read_source(context, source, what="prompt", max_bytes=max_bytes)
     try:
@@ -361,8 +358,7 @@ def read_source(
             with Path(source).open("rb") as file:
                 return read_at_most(file, max_bytes=max_bytes, what=f"the {what} in {source}")
         if sys.stdin is None:
-            msg = "standard input is closed"
-            raise InvalidInputError(msg, code="usage")
+            refuse("standard input is closed")
         if sys.stdin.isatty():
             context.printer.note(f"type the {what}; {THIS_SYSTEM.end_of_input} ends it")
         where = f"the {what} on standard input"

@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 from omniedit import __version__
-from omniedit.errors import InvalidInputError
+from omniedit.errors import refuse
 from omniedit.terminal.printer import ProgressMode
 from omniedit.terminal.streams import Colour
 
@@ -210,8 +210,10 @@ class Command(TyperCommand):
             rest = super().parse_args(ctx, args)
             for param in self.params:
                 if ctx.params.get(param.name) == "" and param.metavar in _PATHS:
-                    msg = f"the value of `{param.opts[0]}` is empty"
-                    raise InvalidInputError(msg, code="usage", hint="a shell variable may be unset")
+                    refuse(
+                        f"the value of `{param.opts[0]}` is empty",
+                        hint="a shell variable may be unset",
+                    )
         finally:
             _pop_options(ctx)
         return rest
@@ -229,8 +231,7 @@ class Command(TyperCommand):
             if is_prompt and word[:2] not in valued_options(self.params):
                 from omniedit.cli.exit_codes import prompt_hint
 
-                msg = f"no such option: {word}"
-                raise InvalidInputError(msg, code="usage", hint=prompt_hint(self.name))
+                refuse(f"no such option: {word}", hint=prompt_hint(self.name))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command, whose whole command line has been parsed."""
