@@ -3,8 +3,8 @@
 import os
 import re
 import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
@@ -158,9 +158,7 @@ class CredentialsFile:
             CredentialsError: If other users can read the file, or it is not a credentials file.
             LocalError: If it cannot be written.
         """
-        saved = {"key": key.reveal(), "files_origin": files_origin}
-        with self._locked():
-            self._replace({**self._load_all(), origin: saved})
+        self._change(origin, {"key": key.reveal(), "files_origin": files_origin})
 
     def remove(self, origin: str) -> bool:
         """Remove the key of an API's origin; return whether there was one.
@@ -171,13 +169,11 @@ class CredentialsFile:
         """
         if origin not in self._load_all():
             return False
-        with self._locked():
-            self._replace({name: key for name, key in self._load_all().items() if name != origin})
+        self._change(origin, None)
         return True
 
-    @contextmanager
-    def _locked(self) -> Generator[None]:
-        """Keep other processes from changing the file during a block, if files can be locked."""
+    def _change(self, origin: str, saved: Mapping[str, str] | None) -> None:
+        """Replace or remove an origin's key, alone in the file if files can be locked."""
         lock = self._path.with_name(f".{self._path.name}.lock")
         timeout_s = DEFAULT.journal_timeout_s
         with ExitStack() as stack:
@@ -186,14 +182,13 @@ class CredentialsFile:
                 make_private_folder(lock.parent)
                 held = hold(lock, sleep=self._sleep, timeout_s=timeout_s, system=self._system)
                 stack.enter_context(held)
-            yield
+            keys = {**self._load_all(), origin: saved}
+            self._replace({name: key for name, key in keys.items() if key is not None})
 
     def _load_all(self) -> dict[str, Mapping[str, str]]:
+        max_bytes = DEFAULT.max_settings_bytes
         content = read_own_file(
-            self._path,
-            max_bytes=DEFAULT.max_settings_bytes,
-            is_secret=True,
-            system=self._system,
+            self._path, max_bytes=max_bytes, is_secret=True, system=self._system
         )
         if content is None:
             return {}
@@ -264,11 +259,6 @@ class Settings(NamedTuple):
         return SANDBOX_ORIGIN if self.is_sandbox else origin_of(self.base_url.value)
 
     @property
-    def files_origin(self) -> str:
-        """The origin that uploads belong to: the file service's, or this process's sandbox."""
-        return SANDBOX_ORIGIN if self.is_embedded else origin_of(self.files_url.value)
-
-    @property
     def journal_folder(self) -> Path:
         """The folder of the journal; the sandbox has its own."""
         return self.sandbox_journal_folder if self.is_sandbox else self.state_dir.value
@@ -337,20 +327,14 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
         InvalidInputError: If a setting is invalid.
         LocalError: If the config file cannot be used.
     """
-    config_dir = _folder(environ, "OMNIEDIT_CONFIG_DIR", "user_config_path")
+    config_dir = _folder(_find(environ, "config_dir"), "user_config_path")
     stored = _load_config_file(config_dir.value / "config.toml")
-    state_dir = _folder(
-        environ,
-        "OMNIEDIT_STATE_DIR",
-        "user_state_path",
-        stored.get("state_dir"),
-        base=config_dir.value,
-    )
+    state_dir = _folder(_find(environ, "state_dir", stored), "user_state_path")
     is_embedded = sandbox or environ.get("OMNIEDIT_SANDBOX", "").strip().lower() not in _FALSE
-    base_url = _url(environ, stored, "base_url", DEFAULT_BASE_URL)
+    base_url = _url(_find(environ, "base_url", stored), DEFAULT_BASE_URL)
     # A key for another API must not reach the default file service.
     files_default = DEFAULT_FILES_URL if base_url.value == DEFAULT_BASE_URL else base_url.value
-    files_url = _url(environ, stored, "files_url", files_default)
+    files_url = _url(_find(environ, "files_url", stored), files_default)
     key, key_error = None, None
     if not is_embedded:
         try:
@@ -369,7 +353,7 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
         config_dir=config_dir,
         state_dir=state_dir,
         context=_context(environ),
-        model=_text_setting(environ, stored, "model", "OMNIEDIT_MODEL", DEFAULT_MODEL),
+        model=_find(environ, "model", stored) or Setting(DEFAULT_MODEL, "default"),
         sidecar=stored.get("sidecar", Setting(value=False, source="default")),
         is_sandbox=is_embedded or (key is not None and key.value.is_for_sandbox),
         is_embedded=is_embedded,
@@ -387,12 +371,19 @@ def _key(
     return Setting(parse_key(saved, source=str(path)), f"file: {path}") if saved else None
 
 
-def _url(
-    environ: Mapping[str, str], stored: Mapping[str, Setting[str]], name: str, default: str
-) -> Setting[str]:
-    found = _text_setting(environ, stored, name, f"OMNIEDIT_{name.upper()}", default)
-    if found.source == "default":
-        return found
+def _find(
+    environ: Mapping[str, str], name: str, stored: Mapping[str, Setting[str]] | None = None
+) -> Setting[str] | None:
+    """Return a setting from its variable, or else from the config file."""
+    variable = f"OMNIEDIT_{name.upper()}"
+    # A folder's name may be in another encoding.
+    text = environ.get(variable, "").strip() if name.endswith("_dir") else _text(environ, variable)
+    return Setting(text, f"environment: {variable}") if text else (stored or {}).get(name)
+
+
+def _url(found: Setting[str] | None, default: str) -> Setting[str]:
+    if found is None:
+        return Setting(default, "default")
     url, where = found.value.rstrip("/"), found.source.partition(": ")[2]
     try:
         parts = parse_web_url(url, what=f"URL in {where}")
@@ -408,36 +399,25 @@ def _url(
     return Setting(url, found.source)
 
 
-def _folder(
-    environ: Mapping[str, str],
-    variable: str,
-    default: str,
-    stored: Setting[str] | None = None,
-    *,
-    base: Path = Path(),
-) -> Setting[Path]:
-    """Return a folder; a stored one is relative to `base`, whatever the working folder is."""
-    if text := environ.get(variable, "").strip():
-        stored, base = Setting(text, f"environment: {variable}"), Path()
-    if stored is None:
+def _folder(found: Setting[str] | None, default: str) -> Setting[Path]:
+    if found is None:
         import platformdirs  # noqa: PLC0415 - not needed if the variable is set
 
         try:
             # Some versions of platformdirs leave `~` in the path of such a user.
-            found: Path = getattr(platformdirs, default)("omniedit", appauthor=False)
-            folder = found.expanduser()
+            usual: Path = getattr(platformdirs, default)("omniedit", appauthor=False)
+            return Setting(usual.expanduser(), "default")
         except RuntimeError:
             msg = "this user has no home directory, where settings and the journal would be"
             hint = "set HOME, or OMNIEDIT_CONFIG_DIR and OMNIEDIT_STATE_DIR, to an absolute path"
             raise LocalError(msg, hint=hint) from None
-        return Setting(folder, "default")
     try:
-        folder = base / Path(stored.value).expanduser()
+        folder = Path(found.value).expanduser()
     except RuntimeError as error:
-        msg = f"the folder in {stored.source.partition(': ')[2]} cannot be used: {error}"
+        msg = f"the folder in {found.source.partition(': ')[2]} cannot be used: {error}"
         hint = "give an absolute path"
         raise InvalidInputError(msg, code="invalid_config", hint=hint) from None
-    return Setting(absolute_path(folder), stored.source)
+    return Setting(absolute_path(folder), found.source)
 
 
 def _load_config_file(path: Path) -> Mapping[str, Setting[Any]]:
@@ -462,19 +442,11 @@ def _load_config_file(path: Path) -> Mapping[str, Setting[Any]]:
     values = {
         name: value.strip() if isinstance(value, str) else value for name, value in table.items()
     }
+    folder = values.get("state_dir")
+    if folder and not folder.startswith("~"):
+        # Relative to this file, whatever the working folder is.
+        values["state_dir"] = str(path.parent / folder)
     return {name: Setting(value, f"file: {path}") for name, value in values.items() if value != ""}
-
-
-def _text_setting(
-    environ: Mapping[str, str],
-    stored: Mapping[str, Setting[str]],
-    name: str,
-    variable: str,
-    default: str,
-) -> Setting[str]:
-    if text := _text(environ, variable):
-        return Setting(text, f"environment: {variable}")
-    return stored.get(name, Setting(default, "default"))
 
 
 def _context(environ: Mapping[str, str]) -> Setting[str]:

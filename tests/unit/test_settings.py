@@ -123,15 +123,6 @@ def test_a_pipe_as_credentials_file_fails_only_when_a_key_is_needed(
         settings.require_key()
 
 
-def test_uploads_go_to_the_file_service_or_the_embedded_sandbox(
-    environ: dict[str, str],
-) -> None:
-    elsewhere = environ | {"OMNIEDIT_FILES_URL": "https://files.example.com/base"}
-
-    assert load_settings(elsewhere).files_origin == "https://files.example.com"
-    assert load_settings(elsewhere, sandbox=True).files_origin == SANDBOX_ORIGIN
-
-
 def test_an_empty_variable_counts_as_unset_and_is_named(
     environ: dict[str, str], config_dir: Path
 ) -> None:
