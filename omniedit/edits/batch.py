@@ -279,11 +279,10 @@ class BatchRun:
 
 def _affects_every_edit(error: OmniEditError, *, submit_budget_s: float) -> bool:
     """Return whether any other submission would probably fail in the same way."""
-    is_general = isinstance(
-        error, CredentialsError | NotConnectedError | WrongBaseURLError | JournalError
-    )
     # A pause that is longer than all retries of one submission.
     is_long_pause = (
         isinstance(error, RateLimitedError) and (error.retry_after_s or 0.0) > submit_budget_s
     )
-    return is_general or is_long_pause
+    return is_long_pause or isinstance(
+        error, CredentialsError | NotConnectedError | WrongBaseURLError | JournalError
+    )

@@ -1,7 +1,7 @@
 """Finding or fetching a clip and the results of its edits, to compare them side by side."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -94,19 +94,27 @@ def measured(session: Session, comparison: Comparison) -> Comparison:
     """Add to a comparison how much each moment changed, if that can be measured."""
     if not is_available():
         return comparison
-    from omniedit.media.probing import read_clip  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.comparison import measure_changes  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.probing import read_clip  # noqa: PLC0415 - as above
 
     first, *others = comparison.videos
-    videos: list[ComparedVideo] = []
     try:
-        first = replace(first, part=read_clip(Path(first.file.path)))
-        for other in others:
-            seen = replace(other, part=read_clip(Path(other.file.path)))
-            videos.append(replace(seen, changes=tuple(_changes(session, first, seen))))
+        reference, *parts = [read_clip(Path(video.file.path)) for video in comparison.videos]
+        videos = [replace(first, part=reference)]
+        for other, part in zip(others, parts, strict=True):
+            # The position in the first video at the first frame of the other.
+            begin_s = first.from_s - other.from_s
+            shown, name = reference.cut(begin_s or None, first.until_s), part.source.name
+            with preparation_shown(session, name, "comparing", after_s=_SHOWN_AFTER_S) as progress:
+                changes = tuple(
+                    change._replace(at_s=change.at_s - other.from_s)
+                    for change in measure_changes(shown, part, on_progress=progress)
+                )
+            videos.append(replace(other, part=part, changes=changes))
     except InvalidInputError as error:
         session.warn(f"the changes are not measured: {error.message}")
         return comparison
-    return replace(comparison, videos=(first, *videos))
+    return replace(comparison, videos=tuple(videos))
 
 
 class _Finder:
@@ -251,21 +259,6 @@ def _newest_saved(session: Session) -> str:
             return f"{TASK_PREFIX}{record.task_id}"
     msg = "no edit in this journal is saved on this machine"
     raise NoSuchReferenceError(msg, hint=Hint("name a task or two files; {} shows tasks", "list"))
-
-
-def _changes(session: Session, first: ComparedVideo, other: ComparedVideo) -> "Iterator[Change]":
-    """Yield how much a video differs from the first one while both are shown."""
-    from omniedit.media.comparison import measure_changes  # noqa: PLC0415 - brings PyAV
-
-    if first.part is None or other.part is None:
-        return
-    # The position in the first video at the first frame of the other.
-    begin_s = first.from_s - other.from_s
-    reference = first.part.cut(begin_s or None, first.until_s)
-    name = Path(other.file.path).name
-    with preparation_shown(session, name, "comparing", after_s=_SHOWN_AFTER_S) as on_progress:
-        for change in measure_changes(reference, other.part, on_progress=on_progress):
-            yield change._replace(at_s=change.at_s - other.from_s)
 
 
 def _exists(path: Path) -> bool:

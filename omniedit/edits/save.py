@@ -74,10 +74,15 @@ def save(
         deadline = with_grace(session, deadline)
     try:
         record = with_links(session, record, deadline=deadline)
+        count = len(completed_task(record).result_urls)
         if target is None:
-            _stream(session, record, deadline, stream_out or session.stream_out)
+            if count > 1:
+                msg = f"{task_name(record.task_id)} has {count} results, but standard output takes one"
+                raise InvalidInputError(msg, code="needs_folder", hint="name a folder: `out/`")
+            stream_out = stream_out or session.stream_out
+            stream_out(_fetched(session, record, deadline))
             return record
-        for index in range(len(completed_task(record).result_urls)):
+        for index in range(count):
             record = _download(session, record, index, target.numbered(index), deadline)
     except (UnavailableError, TargetBusyError) as error:
         if deadline is None or session.monotonic() < deadline:
@@ -124,22 +129,26 @@ def result_file(session: Session, record: Record, *, deadline: float | None = No
 
     A fetched file stays in a private folder until the session ends. The errors are those of `save`.
     """
-    task_id = str(record.task_id)
     saved = whole_result(session, record)
     if saved is not None:
         return Path(saved.path)
+    task_id = str(record.task_id)
     if task_id not in session.fetched:
-        record = refresh(session, record, deadline=deadline)
-        record = with_links(session, record, deadline=deadline)
-        name = task_name(task_id)
-
-        def fetch(url: str) -> Path:
-            return session.fetched_files.enter_context(
-                fetched_file(session, url, name=name, task_id=task_id, deadline=deadline)
-            )
-
-        session.fetched[task_id] = _with_fresh_link(session, record, 0, fetch, deadline)
+        record = with_links(session, refresh(session, record, deadline=deadline), deadline=deadline)
+        session.fetched[task_id] = _fetched(session, record, deadline)
     return session.fetched[task_id]
+
+
+def _fetched(session: Session, record: Record, deadline: float | None) -> Path:
+    """Fetch the first result of a task to a private file, which stays until the session ends."""
+    task_id, name = str(record.task_id), task_name(record.task_id)
+
+    def fetch(url: str) -> Path:
+        return session.fetched_files.enter_context(
+            fetched_file(session, url, name=name, task_id=task_id, deadline=deadline)
+        )
+
+    return _with_fresh_link(session, record, 0, fetch, deadline)
 
 
 def completed_task(record: Record) -> Task:
@@ -314,22 +323,6 @@ def _record_saved(
         session.write_journal(
             lambda: session.journal.record_saved(owner, file, is_placed=is_placed)
         )
-
-
-def _stream(
-    session: Session, record: Record, deadline: float | None, stream_out: Callable[[Path], None]
-) -> None:
-    task = completed_task(record)
-    if len(task.result_urls) > 1:
-        msg = f"{task_name(task.task_id)} has {len(task.result_urls)} results, but standard output takes one"
-        raise InvalidInputError(msg, code="needs_folder", hint="name a folder: `out/`")
-
-    def fetch(url: str) -> None:
-        name, task_id = "standard output", task.task_id
-        with fetched_file(session, url, name=name, task_id=task_id, deadline=deadline) as path:
-            stream_out(path)
-
-    _with_fresh_link(session, record, 0, fetch, deadline)
 
 
 def _with_fresh_link(

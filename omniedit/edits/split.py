@@ -179,9 +179,7 @@ def join_pieces(
     check_is_same(session, plan.source)
     with private_folder(session.private_folder) as private:
         path = private / "joined.mp4"
-        name = (
-            clip_name(plan.edits[0].request.video) if plan.target is None else plan.target.path.name
-        )
+        name = plan.target.path.name if plan.target else clip_name(plan.edits[0].request.video)
         with preparation_shown(session, name, "joining") as on_progress:
             joined = join(
                 plan.pieces,
@@ -199,7 +197,15 @@ def join_pieces(
             return None
         facts = probe_result(session, str(path), name=name, clip=None)
         file = saved_file(path)._replace(facts=facts, sound=options.sound)
-        return _place_joined(session, file, plan.target, records, options)
+        try:
+            digest = _joined_digest(records, sound=options.sound)
+            return copy_recorded(session, file, plan.target, digest)
+        except TargetExistsError:
+            # Another process may have joined the same pieces in the meantime.
+            existing = _find_joined(session, plan.target, records, sound=options.sound)
+            if existing is None:
+                raise
+            return existing
 
 
 def _plan(
@@ -345,28 +351,8 @@ def _find_joined(
     if len(records) < len(known):
         return None
     path = str(absolute_path(target.path))
-    for file in session.journal.find_joined(_joined_digest(records, sound=sound)):
-        if file.path == path and is_whole(session, file):
-            return file
-    return None
-
-
-def _place_joined(
-    session: Session,
-    file: SavedFile,
-    target: Target,
-    records: Sequence[Record],
-    options: EditOptions,
-) -> SavedFile:
-    """Copy the joined clip to its target, recorded in the journal; return the copy."""
-    try:
-        return copy_recorded(session, file, target, _joined_digest(records, sound=options.sound))
-    except TargetExistsError:
-        # Another process may have joined the same pieces in the meantime.
-        existing = _find_joined(session, target, records, sound=options.sound)
-        if existing is None:
-            raise
-        return existing
+    files = session.journal.find_joined(_joined_digest(records, sound=sound))
+    return next((file for file in files if file.path == path and is_whole(session, file)), None)
 
 
 def _warn_of_gap(session: Session, gap_s: float, *, sound: Sound) -> None:
@@ -381,10 +367,7 @@ def _warn_of_gap(session: Session, gap_s: float, *, sound: Sound) -> None:
 
 
 def _joined_digest(records: Sequence[Record], *, sound: Sound) -> str:
-    # Earlier versions stored a bool here: keep it for two of the three, so that clips joined by
-    # them are still found.
-    kind = sound if sound is Sound.NONE else sound is Sound.NEW
-    return digest_of([[record.task_id for record in records], kind])
+    return digest_of([[record.task_id for record in records], sound])
 
 
 def _result_path(edit: PlannedEdit) -> Path:
