@@ -154,10 +154,10 @@ def file_facts(session: Session, path: Path, *, name: str | None = None) -> Clip
     Raises:
         InvalidInputError: If the content is certainly not a clip.
     """
-    from omniedit.media.probing import probe_file  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.probing import read_clip  # noqa: PLC0415 - brings PyAV
 
     name = name or str(path)
-    return session.remember(f"facts of {name}", path, lambda: probe_file(path, name=name))
+    return session.remember(f"facts of {name}", path, lambda: read_clip(path, name=name).facts)
 
 
 def _read_facts(session: Session, video: str, *, path: str | None = None) -> ClipFacts | Incomplete:
@@ -186,11 +186,11 @@ def probe_result(
     """
     if not session.probes_results or not is_available():
         return None
-    from omniedit.media.probing import probe_file  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.probing import read_clip  # noqa: PLC0415 - brings PyAV
 
     try:
         # Not by `session.remember`: a batch may have thousands of results, each probed only once.
-        result = probe_file(Path(path), name=name).video_facts
+        result = read_clip(Path(path), name=name).facts.video_facts
     except OmniEditError as error:
         session.warn(f"{name} may not be playable: {error.message}")
         return None

@@ -425,7 +425,7 @@ def with_sound(
     Raises:
         OmniEditError: If the result or the clip cannot be fetched or read, or not in time.
     """
-    from omniedit.media.audio import replace_audio  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.writing import replace_audio  # noqa: PLC0415 - brings PyAV
 
     try:
         facts = file_facts(session, result, name=name)

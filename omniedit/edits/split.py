@@ -56,7 +56,7 @@ from omniedit.system.files import absolute_path, stable_path
 from omniedit.system.locks import private_folder
 
 if TYPE_CHECKING:
-    from omniedit.media.pieces import Piece
+    from omniedit.media.writing import Piece
 
 _CONCURRENCY: Final = 4
 _NO_COPY: Final = "a local copy of it is another clip: each piece would be charged anew"
@@ -173,7 +173,7 @@ def join_pieces(
         TargetExistsError: If the target is taken.
         LocalError: If a file cannot be read or written.
     """
-    from omniedit.media.pieces import join  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.writing import join  # noqa: PLC0415 - brings PyAV
 
     results = [absolute_path(_result_path(edit)) for edit in plan.edits]
     check_is_same(session, plan.source)
@@ -212,7 +212,7 @@ def _plan(
     session: Session, request: EditRequest, options: EditOptions, *, temporary_folder: str
 ) -> SplitPlan:
     """Return the plan; `temporary_folder` is for the results if the joined clip goes to stdout."""
-    from omniedit.media.pieces import plan_split  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.writing import plan_split  # noqa: PLC0415 - brings PyAV
 
     # Do not check whether the whole clip fits the model: only its pieces have to.
     whole = prepare(session, request._replace(check=False, max_credits=None))

@@ -27,9 +27,9 @@ from omniedit.models import (
 from omniedit.system.locks import private_folder
 
 if TYPE_CHECKING:
-    from omniedit.media.mux import Progress
-    from omniedit.media.preparing import Prepared
+    from omniedit.media.containers import Progress
     from omniedit.media.video import FrameCheck
+    from omniedit.media.writing import Prepared
 
 _LONGEST_STEM: Final = 50  # characters, of four bytes at most
 _SHOWN_EVERY_S: Final = 0.1
@@ -129,7 +129,7 @@ def _prepared_copy(
     session: Session, source: Path, request: EditRequest, plan: ClipPlan
 ) -> Generator["Prepared"]:
     """Yield a private copy of the clip that was cut, converted, or both; note what was changed."""
-    from omniedit.media.preparing import prepare  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.writing import prepare  # noqa: PLC0415 - brings PyAV
 
     name, what = _name_of(request), "cutting" if request.is_cut else "converting"
     with private_folder(session.private_folder) as private:
@@ -226,7 +226,7 @@ def _check_frames(session: Session, request: EditRequest) -> None:
     """
     if request.check is False or not is_local(request.video) or not is_available():
         return
-    from omniedit.media.preparing import check_clip, refuse_damage  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.writing import check_clip, refuse_damage  # noqa: PLC0415 - brings PyAV
 
     path, name = Path(request.video), clip_name(request.video)
 

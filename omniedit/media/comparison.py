@@ -1,20 +1,25 @@
-"""Measure how much a result differs from its clip, moment by moment."""
+"""Compare clips: measure how much each moment changed, and draw a contact sheet."""
 
 import heapq
-from collections.abc import Generator, Sequence
+import io
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from av.filter import Graph
+from av.filter.context import FilterContext
+from av.video.frame import VideoFrame
 
+from omniedit.errors import InvalidInputError
+from omniedit.media.containers import OnProgress, ignore_progress, progress_to
 from omniedit.media.filters import FrameSize, pulled
-from omniedit.media.mux import OnProgress, ignore_progress, progress_to
 from omniedit.media.timeline import Part
 from omniedit.media.video import shown_frames
 
 if TYPE_CHECKING:
-    from av.filter.context import FilterContext
-    from av.video.frame import VideoFrame
+    from PIL import ImageDraw, ImageFont
+    from PIL.Image import Image
 
 _TICK_S: Final = Fraction(1, 90_000)
 _HEIGHT: Final = 180
@@ -22,6 +27,16 @@ _HEIGHT: Final = 180
 _MOST_MOMENTS: Final = 3
 _MOMENT_GAP_S: Final = 0.5
 _LEAST_AMOUNT: Final = 0.02
+_MOMENTS: Final = 8
+_SIDE: Final = 240
+_GAP: Final = 8
+_TEXT: Final = 16
+_LINE: Final = _TEXT + 6
+_AMPLIFIED: Final = 4
+_BACKGROUND: Final = (22, 22, 26)
+_FOREGROUND: Final = (236, 236, 241)
+_FONTS: Final = ("NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "msyh.ttc", "DejaVuSans.ttf")
+"""Fonts for labels beyond ASCII; Pillow's own font has Latin glyphs only."""
 
 
 class Change(NamedTuple):
@@ -41,11 +56,11 @@ def measure_changes(
         InvalidInputError: If either of them cannot be read.
     """
     aspect = reference.facts.shown_width / reference.facts.shown_height
-    size = FrameSize(width=max(round(_HEIGHT * aspect / 2) * 2, 2), height=_HEIGHT)
+    size = FrameSize(max(round(_HEIGHT * aspect / 2) * 2, 2), _HEIGHT)
     sides = [_with_side(side, part, size) for side, part in enumerate((result, reference))]
     changes: list[Change] = []
     graph, sources = _ssim_graph(size)
-    report = progress_to(on_progress, total_s=result.span.length_s)
+    report = progress_to(on_progress, total_s=result.length_s)
     # At equal times the reference's frame goes first: the result's is measured against it.
     for at_s, side, frame in heapq.merge(*sides, key=lambda each: (each[0], -each[1])):
         frame.pts, frame.time_base = round(at_s / _TICK_S), _TICK_S
@@ -66,7 +81,7 @@ def most_changed(changes: Sequence[Change]) -> tuple[Change, ...]:
     return tuple(sorted(moments[:_MOST_MOMENTS]))
 
 
-def _ssim_graph(size: FrameSize) -> "tuple[Graph, list[FilterContext]]":
+def _ssim_graph(size: FrameSize) -> tuple[Graph, list[FilterContext]]:
     """Return FFmpeg's SSIM filter, for frames that arrive in order of time, and its two inputs."""
     graph = Graph()
     kind = f"video_size={size.width}x{size.height}:pix_fmt=yuv420p:pixel_aspect=1/1"
@@ -78,7 +93,7 @@ def _ssim_graph(size: FrameSize) -> "tuple[Graph, list[FilterContext]]":
     return graph, sources
 
 
-def _measured(graph: Graph) -> "Generator[Change]":
+def _measured(graph: Graph) -> Iterator[Change]:
     for frame in pulled(graph.pull):
         similarity = float(frame.metadata["lavfi.ssim.All"])
         yield Change(float((frame.pts or 0) * _TICK_S), max(0.0, 1 - similarity))
@@ -86,6 +101,96 @@ def _measured(graph: Graph) -> "Generator[Change]":
 
 def _with_side(
     side: int, part: Part, size: FrameSize
-) -> "Generator[tuple[Fraction, int, VideoFrame]]":
+) -> Iterator[tuple[Fraction, int, VideoFrame]]:
     for frame, at_s in shown_frames(part, size):
         yield at_s, side, frame
+
+
+class Row(NamedTuple):
+    """One video of a contact sheet."""
+
+    part: Part
+    label: str
+    from_s: float
+    """The position in the video at which the sheet begins."""
+
+
+def draw_sheet(rows: Sequence[Row]) -> bytes:
+    """Return a PNG contact sheet: a row per video, and a row of differences for all but the first.
+
+    Raises:
+        InvalidInputError: If a video cannot be read.
+    """
+    # Only a sheet needs Pillow.
+    from PIL import Image, ImageDraw  # noqa: PLC0415
+
+    total_s = max(float(row.part.length_s) - row.from_s for row in rows)
+    moments = [total_s * (number + 0.5) / _MOMENTS for number in range(_MOMENTS)]
+    pictures = [_pictures(row, moments) for row in rows]
+    strips = [(row.label, shown) for row, shown in zip(rows, pictures, strict=True)]
+    strips += [
+        (f"difference, {_AMPLIFIED}x: {row.label}", _differences(pictures[0], shown))
+        for row, shown in zip(rows[1:], pictures[1:], strict=True)
+    ]
+    heights = [_LINE + shown[0].height + _GAP for _, shown in strips]
+    sheet = Image.new(
+        "RGB", (_MOMENTS * (_SIDE + _GAP) + _GAP, _LINE + sum(heights) + _GAP), _BACKGROUND
+    )
+    draw = ImageDraw.Draw(sheet)
+    for number, moment in enumerate(moments):
+        _write(draw, f"{moment:.2f} s", _GAP + number * (_SIDE + _GAP), _GAP)
+    top = _GAP + _LINE
+    for (label, shown), height in zip(strips, heights, strict=True):
+        _write(draw, label, _GAP, top)
+        for number, picture in enumerate(shown):
+            sheet.paste(picture, (_GAP + number * (_SIDE + _GAP), top + _LINE))
+        top += height
+    content = io.BytesIO()
+    sheet.save(content, "PNG")
+    return content.getvalue()
+
+
+def _pictures(row: Row, moments: Sequence[float]) -> "list[Image]":
+    """Return the picture at each moment; the previous frame stands in for a damaged one."""
+    part, own = row.part, [moment + row.from_s for moment in moments]
+    ticks = [part.start + int(Fraction(moment) / part.timeline.tick_s) for moment in own]
+    # Outside the part, its first or last frame is shown.
+    wanted = {part.timeline.shown_at(min(max(at, part.start), part.end - 1)) for at in ticks}
+    shown = shown_frames(part, _size_of(part), only=wanted)
+    found = [(at_s, cast("Image", cast("Any", frame).to_image())) for frame, at_s in shown]
+    if not found:
+        msg = f"no frame of {part.source} could be decoded: it is damaged"
+        raise InvalidInputError(msg, code="damaged_clip")
+    starts = [at_s for at_s, _ in found]
+    return [found[max(0, bisect_right(starts, moment) - 1)][1] for moment in own]
+
+
+def _differences(pictures: "Sequence[Image]", others: "Sequence[Image]") -> "list[Image]":
+    from PIL import ImageChops, ImageEnhance, ImageOps  # noqa: PLC0415
+
+    differences = (
+        ImageChops.difference(picture, ImageOps.fit(other, picture.size))
+        for picture, other in zip(pictures, others, strict=True)
+    )
+    return [ImageEnhance.Brightness(each).enhance(_AMPLIFIED) for each in differences]
+
+
+def _size_of(part: Part) -> FrameSize:
+    width, height = part.facts.shown_width, part.facts.shown_height
+    scale = _SIDE / max(width, height)
+    return FrameSize(*(max(2, round(side * scale / 2) * 2) for side in (width, height)))
+
+
+def _write(draw: "ImageDraw.ImageDraw", text: str, left: int, top: int) -> None:
+    draw.text((left, top), text, fill=_FOREGROUND, font=_font_for(text))
+
+
+def _font_for(text: str) -> "ImageFont.ImageFont | ImageFont.FreeTypeFont":
+    from PIL import ImageFont  # noqa: PLC0415
+
+    for name in () if text.isascii() else _FONTS:
+        try:
+            return ImageFont.truetype(name, _TEXT)
+        except OSError:
+            continue
+    return ImageFont.load_default(_TEXT)

@@ -3,24 +3,21 @@
 import math
 import struct
 from array import array
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
 from fractions import Fraction
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, cast
+from itertools import product
+from typing import Any, Final, NamedTuple, cast
 
 from av.error import BlockingIOError as TryAgain
 from av.error import EOFError as EndOfFile
 from av.filter import Graph
+from av.filter.context import FilterContext
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from omniedit.errors import InvalidInputError
 from omniedit.media.facts import HLG, PQ
-
-if TYPE_CHECKING:
-    from av.buffer import Buffer
-    from av.filter.context import FilterContext
-    from av.video.stream import VideoStream
 
 _SDR_FORMAT: Final = "yuv420p"
 _HDR_FORMAT: Final = "yuv420p10le"
@@ -33,6 +30,7 @@ _DEINTERLACE: Final = "bwdif=mode=send_frame:deint=interlaced"
 _FULL_RANGE: Final = 2
 _RGB: Final = 0
 _BT709: Final = 1
+_HALF_TURN: Final = 180
 _SMALLEST_SIDE: Final = 2
 # (clockwise rotation in degrees, whether mirrored) -> FFmpeg's filters
 _ROTATIONS: Final[dict[tuple[int, bool], tuple[str, ...]]] = {
@@ -73,12 +71,56 @@ _BT2020_TO_BT709: Final = (
 _WHITE: Final = 65535
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrameSize:
+class FrameSize(NamedTuple):
     """The target size of frames."""
 
     width: int
     height: int
+
+
+class Decoded(NamedTuple):
+    """A frame, its time in ticks, and the stream and the name of its clip."""
+
+    frame: VideoFrame
+    pts: int
+    stream: VideoStream
+    name: str
+
+
+class Filtered(NamedTuple):
+    """A frame for the encoder, its time in ticks, and the filter that it comes from."""
+
+    frame: VideoFrame
+    pts: int
+    by: "FrameFilter"
+
+
+def filtered(
+    frames: Iterable[Decoded],
+    size: FrameSize | None = None,
+    *,
+    keeps_hdr: bool = False,
+    scaling: str = _QUALITY,
+) -> Generator[Filtered]:
+    """Convert frames whose format may change on the way.
+
+    Args:
+        frames: The frames of one clip.
+        size: The size of all frames; None for that of the first one once upright.
+        keeps_hdr: Keep HDR colours, in 10 bits, instead of converting them to SDR.
+        scaling: Flags of FFmpeg's scaler.
+    """
+    current: FrameFilter | None = None
+    for decoded in frames:
+        if current is not None and not current.accepts(decoded.frame):
+            yield from current.flush()
+            current = None
+        if current is None:
+            current = FrameFilter(decoded, size, keeps_hdr=keeps_hdr, scaling=scaling)
+            size = current.size
+        yield from current.apply(decoded)
+    if current is not None:
+        yield from current.flush()
 
 
 class FrameFilter:
@@ -86,26 +128,12 @@ class FrameFilter:
 
     Frames are rotated here, so that no program has to support display matrices. An odd side loses
     its last row or column, because 4:2:0 needs even sides.
-
-    Args:
-        stream: The stream that the frames come from.
-        frame: The first frame.
-        size: The target size; None for the size of the frames.
-        keeps_hdr: Keep HDR colours, in 10 bits, instead of converting them to SDR.
-        scaling: Flags of FFmpeg's scaler.
-        name: The clip, for messages.
     """
 
     def __init__(
-        self,
-        stream: "VideoStream",
-        frame: VideoFrame,
-        size: FrameSize | None,
-        *,
-        keeps_hdr: bool = False,
-        scaling: str = _QUALITY,
-        name: str,
+        self, first: Decoded, size: FrameSize | None, *, keeps_hdr: bool, scaling: str
     ) -> None:
+        frame, stream = first.frame, first.stream
         self._kind = _kind(frame)
         self._context = stream.codec_context
         self._aspect = stream.sample_aspect_ratio
@@ -113,50 +141,60 @@ class FrameFilter:
         self.deinterlaces = frame.interlaced_frame
         is_hdr = self._context.color_trc in {PQ, HLG}
         self.maps_tones = is_hdr and not keeps_hdr
-        rotation = display_rotation(frame)
+        self._pixel_format = _HDR_FORMAT if is_hdr and keeps_hdr else _SDR_FORMAT
+        rotation = rotation_of(frame), _is_mirrored(frame)
         self._is_on_its_side = rotation[0] in {90, 270}
         width, height = frame.width, frame.height
         if self._is_on_its_side:
             width, height = height, width
         if min(width, height) < _SMALLEST_SIDE:
-            msg = f"the video of {name} is too small: {width}x{height}"
+            msg = f"the video of {first.name} is too small: {width}x{height}"
             hint = "export it with another program in a larger size"
             raise InvalidInputError(msg, code="invalid_size", hint=hint)
-        self._pixel_format = _HDR_FORMAT if is_hdr and keeps_hdr else _SDR_FORMAT
+        even = FrameSize(width & ~1, height & ~1)
+        self.size = size or even
+        # Most frames need no filtering; passing them through the graph costs a tenth of the time.
+        self._passes_through = (
+            not (self.deinterlaces or is_hdr)
+            and frame.format.name == _SDR_FORMAT
+            and rotation == (0, False)
+            and self.size == even == (width, height)
+        )
         self._graph = Graph()
         self._source = self._graph.add("buffer", _source(frame, self._tick_s))
-        filters = [_DEINTERLACE] if self.deinterlaces else []
-        filters += [*_ROTATIONS[rotation], f"crop={width & ~1}:{height & ~1}:0:0:exact=1"]
-        filters.append(f"scale={_scaling(frame, size)}:{scaling}")
-        # Most frames need no filtering; passing them through the graph costs a tenth of the time.
-        self._passes_through = _needs_no_filter(frame, rotation, size) and not (
-            self.deinterlaces or is_hdr
+        self._sink = self._built(
+            [
+                *([_DEINTERLACE] if self.deinterlaces else []),
+                *_ROTATIONS[rotation],
+                f"crop={even.width}:{even.height}:0:0:exact=1",
+                f"scale={_scaling(frame, self.size)}:{scaling}",
+            ]
         )
-        self._sink = self._built(filters)
 
     def accepts(self, frame: VideoFrame) -> bool:
         """Return whether a frame has the format of the first one."""
         return _kind(frame) == self._kind and (self.deinterlaces or not frame.interlaced_frame)
 
-    def apply(self, frame: VideoFrame, pts: int) -> Iterator[tuple[VideoFrame, int]]:
-        """Filter a frame and yield the frames that are ready, with their times in ticks."""
-        frame.pts, frame.time_base = pts, self._tick_s
+    def apply(self, decoded: Decoded) -> Iterator[Filtered]:
+        """Filter a frame and yield the frames that are ready."""
+        frame = decoded.frame
+        frame.pts, frame.time_base = decoded.pts, self._tick_s
         if self._passes_through:
-            yield frame, pts
+            yield Filtered(frame, decoded.pts, self)
             return
         self._source.push(frame)
         yield from self._ready()
 
-    def flush(self) -> Iterator[tuple[VideoFrame, int]]:
+    def flush(self) -> Iterator[Filtered]:
         """Yield the frames that the filters still hold."""
         if not self._passes_through:
             self._source.push(None)
             yield from self._ready()
 
-    def configure(self, stream: "VideoStream", filtered: VideoFrame, tick_s: Fraction) -> None:
+    def configure(self, stream: VideoStream, filtered: VideoFrame, tick_s: Fraction) -> None:
         """Set up an encoder's stream for frames like this filtered one."""
         target, source = stream.codec_context, self._context
-        target.width, target.height = filtered.width, filtered.height
+        target.width, target.height = self.size
         target.pix_fmt = self._pixel_format
         target.time_base = stream.time_base = tick_s
         aspect = self._aspect
@@ -168,44 +206,40 @@ class FrameFilter:
         target.color_primaries = _BT709 if self.maps_tones else source.color_primaries
         target.color_trc = _BT709 if self.maps_tones else source.color_trc
 
-    def _built(self, filters: list[str]) -> "FilterContext":
+    def _built(self, filters: list[str]) -> FilterContext:
         """Build the graph and return its sink."""
-        last, table = self._source, None
+        graph, last, table = self._graph, self._source, None
         if self.maps_tones:
-            last = self._linked(last, [*filters, f"format={_MAPPED_FORMAT}"])
-            table, last = self._mapped(last)
+            last = _linked(graph, last, [*filters, f"format={_MAPPED_FORMAT}"])
+            side = f"{_LEVEL**3}x{_LEVEL**3}"
+            table = graph.add("buffer", f"video_size={side}:pix_fmt={_MAPPED_FORMAT}:time_base=1/1")
+            mapping = graph.add("haldclut", "clut=first")
+            last.link_to(mapping, 0, 0)
+            table.link_to(mapping, 0, 1)
+            last = mapping
             filters = [f"scale=out_color_matrix=bt709:out_range=limited:{_QUALITY}"]
-        last = self._linked(last, [*filters, f"format={self._pixel_format}", "buffersink"])
-        self._graph.configure()
+        last = _linked(graph, last, [*filters, f"format={self._pixel_format}", "buffersink"])
+        graph.configure()
         if table is not None:
             table.push(_hald_image(self._context.color_trc))
             table.push(None)
         return last
 
-    def _linked(self, last: "FilterContext", filters: list[str]) -> "FilterContext":
-        for text in filters:
-            name, _, arguments = text.partition("=")
-            following = self._graph.add(name, arguments or None)
-            last.link_to(following)
-            last = following
-        return last
-
-    def _mapped(self, last: "FilterContext") -> tuple["FilterContext", "FilterContext"]:
-        """Add tone mapping; return the filter that takes its table and the one with its output."""
-        side = _LEVEL**3
-        table = self._graph.add(
-            "buffer", f"video_size={side}x{side}:pix_fmt={_MAPPED_FORMAT}:time_base=1/1"
-        )
-        mapping = self._graph.add("haldclut", "clut=first")
-        last.link_to(mapping, 0, 0)
-        table.link_to(mapping, 0, 1)
-        return table, mapping
-
-    def _ready(self) -> Iterator[tuple[VideoFrame, int]]:
-        for filtered in pulled(self._sink.pull):
+    def _ready(self) -> Iterator[Filtered]:
+        for frame in pulled(self._sink.pull):
             # Deinterlacing halves the time base.
-            pts = (filtered.pts or 0) * Fraction(filtered.time_base or self._tick_s)
-            yield filtered, round(pts / self._tick_s)
+            pts = (frame.pts or 0) * Fraction(frame.time_base or self._tick_s)
+            yield Filtered(frame, round(pts / self._tick_s), self)
+
+
+def _linked(graph: Graph, last: FilterContext, filters: list[str]) -> FilterContext:
+    """Append filters to a graph; return the last one."""
+    nodes = [last]
+    for text in filters:
+        name, _, arguments = text.partition("=")
+        nodes.append(graph.add(name, arguments or None))
+    graph.link_nodes(*nodes)
+    return nodes[-1]
 
 
 def pulled(pull: Callable[[], Any]) -> Generator[Any]:
@@ -217,41 +251,37 @@ def pulled(pull: Callable[[], Any]) -> Generator[Any]:
             return
 
 
-def display_rotation(frame: VideoFrame) -> tuple[int, bool]:
-    """Return how many degrees clockwise a player rotates a frame, and whether it mirrors it.
+def rotation_of(frame: VideoFrame) -> int:
+    """Return how many degrees clockwise a player rotates a frame: 0, 90, 180 or 270."""
+    degrees = -90 * round(frame.rotation / 90) % 360
+    # A singular matrix has no angle, and PyAV returns a huge one.
+    return degrees if abs(frame.rotation) <= _HALF_TURN else 0
+
+
+def _is_mirrored(frame: VideoFrame) -> bool:
+    """Return whether a player mirrors a frame.
 
     A display matrix has nine numbers (ISO/IEC 14496-12, 8.3.2): x' = ax + cy, y' = bx + dy.
     """
+    # Reading `side_data` puts a frame into a reference cycle: do not do it for every frame.
     # PyAV's type hints cover motion vectors only.
-    matrix: Buffer | None = cast("Any", frame.side_data).get("DISPLAYMATRIX")
+    matrix = cast("Any", frame.side_data).get("DISPLAYMATRIX")
     if matrix is None:
-        return 0, False
+        return False
     a, b, _, c, d, *_ = struct.unpack_from("9i", bytes(matrix))
-    if abs(a) + abs(d) >= abs(b) + abs(c):
-        rotation = 0 if a >= 0 else 180
-    else:
-        rotation = 90 if b > 0 else 270
-    return rotation, a * d - b * c < 0
+    return bool(a * d < b * c)
 
 
 def _kind(frame: VideoFrame) -> tuple[object, ...]:
-    # Reading `side_data` puts a frame into a reference cycle: do not do it for every frame.
     return frame.width, frame.height, frame.format.name, frame.rotation
 
 
-def _needs_no_filter(frame: VideoFrame, rotation: tuple[int, bool], size: FrameSize | None) -> bool:
-    is_even = not (frame.width % 2 or frame.height % 2)
-    keeps_size = size is None or (size.width, size.height) == (frame.width, frame.height)
-    is_upright = rotation == (0, False)
-    return frame.format.name == _SDR_FORMAT and is_even and keeps_size and is_upright
-
-
-def _scaling(frame: VideoFrame, target: FrameSize | None) -> str:
-    size = f"{target.width}:{target.height}" if target else "iw:ih"
-    is_full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
+def _scaling(frame: VideoFrame, size: FrameSize) -> str:
+    scaling = f"{size.width}:{size.height}"
     if frame.format.is_rgb:
-        return f"{size}:out_color_matrix=bt709:out_range=limited"
-    return f"{size}:in_range=full:out_range=full" if is_full else size
+        return f"{scaling}:out_color_matrix=bt709:out_range=limited"
+    is_full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
+    return f"{scaling}:in_range=full:out_range=full" if is_full else scaling
 
 
 def _source(frame: VideoFrame, tick_s: Fraction) -> str:
@@ -284,19 +314,15 @@ def hald_planes(transfer: int) -> tuple[bytes, bytes, bytes]:
     """Return the green, blue and red planes of the Hald image for a transfer (16 bits, native)."""
     levels = [index / (_STEPS - 1) for index in range(_STEPS)]
     linear = [_pq_to_light(level) if transfer == PQ else _hlg_to_scene(level) for level in levels]
-    to_display = _identity if transfer == PQ else _scene_to_display
-    red, green, blue = array("H"), array("H"), array("H")
-    for b in linear:
-        for g in linear:
-            for r in linear:
-                color = _to_sdr(*to_display(r, g, b))
-                red.append(color[0])
-                green.append(color[1])
-                blue.append(color[2])
-    return green.tobytes(), blue.tobytes(), red.tobytes()
+    pixels = array("H")
+    for b, g, r in product(linear, repeat=3):
+        light = (r, g, b) if transfer == PQ else _scene_to_display(r, g, b)
+        pixels.extend(_to_sdr(*light))
+    red, green, blue = (pixels[index::3].tobytes() for index in range(3))
+    return green, blue, red
 
 
-def _to_sdr(red: float, green: float, blue: float) -> tuple[int, int, int]:
+def _to_sdr(red: float, green: float, blue: float) -> list[int]:
     """Convert BT.2020 light, in cd/m2, to a 16-bit BT.709 signal."""
     brightest = max(red, green, blue)
     scale = _rolled_off(brightest) / brightest if brightest > 0 else 0.0
@@ -305,7 +331,7 @@ def _to_sdr(red: float, green: float, blue: float) -> tuple[int, int, int]:
     for row in _BT2020_TO_BT709:
         value = sum(share * each for share, each in zip(row, light, strict=True)) / _SDR_PEAK
         signal.append(round(_WHITE * min(max(value, 0.0), 1.0) ** (1 / _GAMMA)))
-    return signal[0], signal[1], signal[2]
+    return signal
 
 
 def _rolled_off(light: float) -> float:
@@ -345,7 +371,3 @@ def _scene_to_display(red: float, green: float, blue: float) -> tuple[float, flo
     luma = r * red + g * green + b * blue
     gain = _HDR_PEAK * luma ** (_HLG_GAMMA - 1) if luma > 0 else 0.0
     return red * gain, green * gain, blue * gain
-
-
-def _identity(red: float, green: float, blue: float) -> tuple[float, float, float]:
-    return red, green, blue

@@ -9,10 +9,14 @@ from omniedit.errors import InvalidInputError
 from omniedit.media.facts import C2PA
 from omniedit.system.mp4 import ReadAt, boxes
 
-HEAD_BYTES: Final = 4096
-"""The number of leading bytes needed to recognise a file."""
+CLIP_HINT: Final = (
+    "a clip is a file with video: MP4, MOV, WebM, Matroska, AVI, MPEG, FLV, OGV, WMV, GIF"
+)
+"""The hint for a file that is not a clip."""
 EXPORT_AGAIN: Final = "copy or export it again"
 """The hint for a damaged file."""
+
+_HEAD_BYTES: Final = 4096
 
 # First bytes of files that cannot be videos.
 _MAGIC: Final = (
@@ -88,6 +92,36 @@ class Readable(Protocol):
         ...
 
 
+def reader_of(file: Readable) -> ReadAt:
+    """Return a function that reads from an offset, fewer bytes only at the end of the file."""
+
+    def read_at(offset: int, size: int) -> bytes:
+        file.seek(offset)
+        content = bytearray()
+        while len(content) < size and (chunk := file.read(size - len(content))):
+            content += chunk
+        return bytes(content)
+
+    return read_at
+
+
+def checked_head(read_at: ReadAt, *, name: str) -> bytes:
+    """Return the first bytes of a file that may be a video.
+
+    Raises:
+        InvalidInputError: If it is empty, or certainly not a video.
+    """
+    head = read_at(0, _HEAD_BYTES)
+    if not head:
+        msg = f"{name} is empty"
+        raise InvalidInputError(msg, code="invalid_clip", hint=EXPORT_AGAIN)
+    found = describe_non_video(head)
+    if found is not None:
+        msg = f"{name} is {found}, not a video"
+        raise InvalidInputError(msg, code="not_a_video", hint=CLIP_HINT)
+    return head
+
+
 def describe_non_video(head: bytes) -> str | None:
     """Describe a file that cannot be a video, by its first bytes; None if it may be one."""
     for pattern, found in _MAGIC:
@@ -131,9 +165,8 @@ def is_random_access(codec: str, extradata: bytes, packet: bytes) -> bool:
     return True
 
 
-def marks_of(file: Readable, size_bytes: int, *, reads_all: bool) -> tuple[str, ...]:
+def marks_of(read_at: ReadAt, size_bytes: int, *, reads_all: bool) -> tuple[str, ...]:
     """Return the marks of origin of an MP4 or MOV: `c2pa` if it carries a C2PA manifest."""
-    read_at = _reader_of(file)
     for box in boxes(read_at, size_bytes):
         if box.kind == b"mdat" and not reads_all:
             break
@@ -162,9 +195,8 @@ def stated_length_s(index: bytes) -> float | None:
     return None
 
 
-def index_of(file: Readable, size_bytes: int) -> bytes:
+def index_of(read_at: ReadAt, size_bytes: int) -> bytes:
     """Return the index (`moov` box) of an MP4 or MOV; empty if there is none."""
-    read_at = _reader_of(file)
     for box in boxes(read_at, size_bytes):
         if box.kind == b"moov":
             return read_at(box.offset, min(box.end - box.offset, _LONGEST_INDEX))
@@ -203,29 +235,23 @@ def has_external_data(index: bytes) -> bool:
     return any(not found[1][0] & _SELF_CONTAINED for found in _REFERENCE.finditer(index))
 
 
-def check_is_whole(file: Readable, head: bytes, *, name: str, size_bytes: int) -> None:
+def check_is_whole(read_at: ReadAt, *, name: str, size_bytes: int) -> None:
     """Refuse a file that was cut off, if its format states its length.
 
     A transport stream states none: it is made to be cut anywhere, even by a power failure.
 
-    Args:
-        file: The file; left at its beginning.
-        head: The first bytes of the file.
-        name: The clip, for messages.
-        size_bytes: The size of the file.
-
     Raises:
         InvalidInputError: If the end or the index of the file is missing.
     """
-    end: int | None = None
+    head = read_at(0, _LONGEST_HEADER)
+    end = 0
     if is_boxed(head):
-        end = _end_of_boxes(file, name=name, size_bytes=size_bytes)
+        end = _end_of_boxes(read_at, name=name, size_bytes=size_bytes)
     elif head.startswith(_EBML):
-        end = _end_of_elements(file, size_bytes)
-    elif head[:4] == b"RIFF":
-        end = _end_of_chunks(file, size_bytes)
-    file.seek(0)
-    if end is not None and end > size_bytes:
+        end = _end_of_elements(read_at, size_bytes)
+    elif head.startswith(b"RIFF"):
+        end = _end_of_chunks(read_at, size_bytes)
+    if end > size_bytes:
         msg = f"{name} is cut off: {size_bytes} of at least {end} bytes are present"
         raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
 
@@ -242,7 +268,7 @@ def _units(extradata: bytes, packet: bytes, *, size_at: int) -> Iterator[bytes]:
         offset += size_bytes + int.from_bytes(packet[offset : offset + size_bytes])
 
 
-def _end_of_boxes(file: Readable, *, name: str, size_bytes: int) -> int:
+def _end_of_boxes(read_at: ReadAt, *, name: str, size_bytes: int) -> int:
     """Return where the last box of an MP4 or MOV ends.
 
     Raises:
@@ -250,7 +276,7 @@ def _end_of_boxes(file: Readable, *, name: str, size_bytes: int) -> int:
     """
     kinds: set[bytes] = set()
     end = 0
-    for box in boxes(_reader_of(file), size_bytes):
+    for box in boxes(read_at, size_bytes):
         if box.end > size_bytes and b"moov" in kinds and box.kind not in _TOP_BOXES:
             # Not a box, but bytes that a camera or a copy left after the end.
             break
@@ -262,9 +288,8 @@ def _end_of_boxes(file: Readable, *, name: str, size_bytes: int) -> int:
     return end
 
 
-def _end_of_elements(file: Readable, size_bytes: int) -> int:
+def _end_of_elements(read_at: ReadAt, size_bytes: int) -> int:
     """Return where the last element of a Matroska file ends (RFC 8794, 6)."""
-    read_at = _reader_of(file)
     offset = 0
     for _ in range(_MOST_ELEMENTS):
         if offset >= size_bytes:
@@ -305,9 +330,8 @@ def _width(first: bytes) -> int:
     return 9 - first[0].bit_length() if first and first[0] else 0
 
 
-def _end_of_chunks(file: Readable, size_bytes: int) -> int:
+def _end_of_chunks(read_at: ReadAt, size_bytes: int) -> int:
     """Return where the last RIFF chunk of an AVI ends; a long file has several."""
-    read_at = _reader_of(file)
     offset = end = 0
     while offset + _RIFF_HEADER.size <= size_bytes:
         tag, length, form = _RIFF_HEADER.unpack(read_at(offset, _RIFF_HEADER.size))
@@ -318,19 +342,6 @@ def _end_of_chunks(file: Readable, size_bytes: int) -> int:
         end = max(end, min(offset, size_bytes) if is_nearly_there else offset)
         offset += offset & 1
     return end
-
-
-def _reader_of(file: Readable) -> ReadAt:
-    """Return a function that reads from an offset, fewer bytes only at the end of the file."""
-
-    def read_at(offset: int, size: int) -> bytes:
-        file.seek(offset)
-        content = bytearray()
-        while len(content) < size and (chunk := file.read(size - len(content))):
-            content += chunk
-        return bytes(content)
-
-    return read_at
 
 
 def _is_text(head: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -69,14 +70,9 @@ class Timeline:
         return self.times[0]
 
     @property
-    def whole(self) -> "Span":
-        """The span of all frames."""
-        return Span(start=self.start, end=self.end, tick_s=self.tick_s)
-
-    @property
     def duration_s(self) -> float:
         """Time from the first frame to the end of the last."""
-        return float(self.whole.length_s)
+        return float((self.end - self.start) * self.tick_s)
 
     @property
     def frame_s(self) -> float:
@@ -86,7 +82,7 @@ class Timeline:
     @property
     def is_variable(self) -> bool:
         """Whether the frame rate is variable."""
-        steps = sorted(after - before for before, after in pairwise(self.times))
+        steps = _steps(self.times)
         if not steps:
             return False
         typical = steps[len(steps) // 2]
@@ -109,34 +105,36 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """A part of a clip, [start, end) in ticks."""
-
-    start: int
-    end: int
-    tick_s: Fraction
-
-    @property
-    def start_s(self) -> Fraction:
-        """Start of the span, on the clip's own clock."""
-        return self.start * self.tick_s
-
-    @property
-    def length_s(self) -> Fraction:
-        """Length of the span."""
-        return (self.end - self.start) * self.tick_s
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A span of a local clip, and its position in the result."""
+    """A part of a local clip, [start, end) in ticks, and its position in the result."""
 
     source: Path
     facts: ClipFacts
     """The facts about the whole clip."""
     timeline: Timeline
-    span: Span
+    start: int
+    end: int
     at_s: Fraction = Fraction(0)
+
+    @property
+    def start_s(self) -> Fraction:
+        """Start of the part, on the clip's own clock."""
+        return self.start * self.timeline.tick_s
+
+    @property
+    def length_s(self) -> Fraction:
+        """Length of the part."""
+        return (self.end - self.start) * self.timeline.tick_s
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this is all of the clip."""
+        return (self.start, self.end) == (self.timeline.start, self.timeline.end)
+
+    @property
+    def shift(self) -> int:
+        """Ticks from a frame's time in the clip to its time in the result."""
+        return round(self.at_s / self.timeline.tick_s) - self.start
 
     def cut(self, start_s: float | None, end_s: float | None) -> "Part":
         """Return the part between two times, counted from the first frame of the clip.
@@ -165,7 +163,7 @@ class Part:
             start = _snapped(timeline, start_s, otherwise=timeline.times[-1])
         if end_s is not None:
             end = min(max(_snapped(timeline, end_s, otherwise=end), start + 1), end)
-        return replace(self, span=Span(start=start, end=end, tick_s=timeline.tick_s))
+        return replace(self, start=start, end=end)
 
 
 class TimelineBuilder:
@@ -196,13 +194,17 @@ class TimelineBuilder:
         """
         if not packet.size:  # the end of the stream
             return
-        self._check_clock(packet.dts)
+        if packet.dts is not None:
+            # The frames of several recordings would overlap.
+            if self._last_dts is not None and (self._last_dts - packet.dts) * self._tick_s > 1:
+                msg = f"{self._name} holds several recordings: its clock starts again"
+                hint = "join them with another program first, for example `ffmpeg -i IN OUT.mp4`"
+                raise InvalidInputError(msg, code="damaged_clip", hint=hint)
+            self._last_dts = packet.dts
         time = packet.dts if packet.pts is None or self._has_slots else packet.pts
+        self._has_hidden |= packet.is_discard or packet.pts is None or time is None
         if packet.is_discard or time is None:
-            self._has_hidden = True
             return
-        if packet.pts is None:
-            self._has_hidden = True
         is_key = packet.is_keyframe and is_random_access(
             self._codec, self._extradata, bytes(packet)
         )
@@ -210,20 +212,6 @@ class TimelineBuilder:
         reach_s = float((time - self._frames[0].pts) * self._tick_s)
         if reach_s > MAX_LENGTH_S or len(self._frames) > _MOST_FRAMES:
             raise too_long(self._name)
-
-    def _check_clock(self, dts: int | None) -> None:
-        """Refuse a clip of several recordings, whose frames would overlap.
-
-        Raises:
-            InvalidInputError: If its clock starts again.
-        """
-        if dts is None:
-            return
-        if self._last_dts is not None and (self._last_dts - dts) * self._tick_s > 1:
-            msg = f"{self._name} holds several recordings: its clock starts again"
-            hint = "join them with another program first, for example `ffmpeg -i IN OUT.mp4`"
-            raise InvalidInputError(msg, code="damaged_clip", hint=hint)
-        self._last_dts = dts
 
     def finish(self) -> Timeline:
         """Return the timeline.
@@ -236,7 +224,7 @@ class TimelineBuilder:
             raise InvalidInputError(msg, code=NO_VIDEO, hint=EXPORT_AGAIN)
         times = sorted({frame.pts for frame in self._frames})
         last = max(self._frames, key=lambda frame: frame.pts)
-        steps = sorted(after - before for before, after in pairwise(times))
+        steps = _steps(times)
         typical = steps[len(steps) // 2] if steps else round(1 / (self._rate * self._tick_s))
         # A muxer that does not know how long the last frame lasts writes 0 or an arbitrary value.
         length = last.duration if 0 < last.duration <= 10 * max(typical, 1) else typical
@@ -310,6 +298,11 @@ def check_cut(
     else:
         return
     raise InvalidInputError(msg, code=_INVALID_CUT, hint=_CUT_HINT)
+
+
+def _steps(times: Sequence[int]) -> list[int]:
+    """Return the differences between times, in ascending order."""
+    return sorted(after - before for before, after in pairwise(times))
 
 
 def _snapped(timeline: Timeline, cut_s: float, *, otherwise: int) -> int:

@@ -1,40 +1,37 @@
 """Video for an MP4: copied from a clip, or encoded."""
 
-from collections.abc import Callable, Container, Generator, Iterable, Sequence
+import os
+import threading
+from collections.abc import Container, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final
 
+from av.container import OutputContainer
 from av.error import InvalidDataError
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from omniedit.errors import InvalidInputError
-from omniedit.media.demux import (
-    ENCODING_BUDGET_S,
-    opened_clip,
-    packets_of,
-    seek_before,
-    video_stream,
-)
-from omniedit.media.filters import FAST_SCALING, FrameFilter, FrameSize
-from omniedit.media.formats import EXPORT_AGAIN
-from omniedit.media.mux import (
+from omniedit.media.containers import (
     HEVC_TAG,
     OnProgress,
+    OpenClip,
     Packets,
     copied_stream,
-    encode,
     ignore_progress,
     new_stream,
+    opened_clip,
     progress_to,
 )
+from omniedit.media.filters import FAST_SCALING, Decoded, FrameSize, filtered
+from omniedit.media.formats import EXPORT_AGAIN
 from omniedit.media.timeline import CodedFrame, Part
 
-if TYPE_CHECKING:
-    from av.container import InputContainer, OutputContainer
-    from av.packet import Packet
-    from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
-
+_MEMORY_BYTES: Final = 1024**3
+# Memory for an encoder, its decoder and the frames waiting for both: 0.37 GiB at 1080p.
+_BYTES_PER_PIXEL: Final = 192
 _X264: Final = {
     # Visually lossless, because the service encodes the clip again.
     "crf": "16",
@@ -70,9 +67,9 @@ def copyable_frames(part: Part) -> tuple[CodedFrame, ...]:
     A part can be copied if its frames are a single run of packets that begins with a keyframe:
     then no frame in it depends on one outside.
     """
-    timeline, span = part.timeline, part.span
-    is_inside = [span.start <= frame.pts < span.end for frame in timeline.frames]
-    if timeline.has_hidden or timeline.shown_at(span.start) != span.start:
+    timeline = part.timeline
+    is_inside = [part.start <= frame.pts < part.end for frame in timeline.frames]
+    if timeline.has_hidden or timeline.shown_at(part.start) != part.start:
         return ()
     first, count = is_inside.index(True), sum(is_inside)
     kept = timeline.frames[first : first + count]
@@ -81,38 +78,21 @@ def copyable_frames(part: Part) -> tuple[CodedFrame, ...]:
     return () if any(frame.dts is None for frame in kept) else kept
 
 
-def copied_video(container: "OutputContainer", *, parts: Sequence[Part]) -> Packets:
+def copied_video(container: OutputContainer, *, parts: Sequence[Part]) -> Packets:
     """Add a stream and yield the packets of parts, each shifted to its position in the result."""
     target: VideoStream | None = None
     for part in parts:
+        frames = copyable_frames(part)
         with opened_clip(part.source) as clip:
-            stream = video_stream(clip, name=str(part.source))
-            target = target or copied_stream(container, stream)
-            yield from _shifted(clip, stream, target, part)
-
-
-def _shifted(
-    clip: "InputContainer", stream: "VideoStream", target: "VideoStream", part: Part
-) -> Packets:
-    shift = round(part.at_s / part.timeline.tick_s) - part.span.start
-    frames = copyable_frames(part)
-    packets = _packets_from(clip, stream, frames[0], name=str(part.source))
-    for frame, packet in zip(frames, (each for each in packets if each.size), strict=False):
-        packet.duration = min(packet.duration or 0, part.span.end - frame.pts)
-        packet.pts = frame.pts + shift
-        # Matroska stores no decoding times, and FFmpeg guesses different ones after a seek.
-        packet.dts = (frame.dts or 0) + shift
-        packet.stream = target
-        yield packet
-
-
-class _Decoded(NamedTuple):
-    """A frame, the stream that it comes from, its time in ticks, and its clip's name."""
-
-    stream: "VideoStream"
-    frame: "VideoFrame"
-    pts: int
-    name: str
+            target = target or copied_stream(container, clip.video)
+            packets = (each for each in _packets_from(clip, frames[0]) if each.size)
+            for frame, packet in zip(frames, packets, strict=False):
+                packet.duration = min(packet.duration or 0, part.end - frame.pts)
+                packet.pts = frame.pts + part.shift
+                # Matroska stores no decoding times, and FFmpeg guesses different ones after a seek.
+                packet.dts = (frame.dts or 0) + part.shift
+                packet.stream = target
+                yield packet
 
 
 class VideoEncoding:
@@ -132,13 +112,12 @@ class VideoEncoding:
         self._tick_s = Fraction(0)
         self._last = -1
         self._lengths: dict[int, int] = {}
-        self._filter: FrameFilter | None = None
         self.good_frames = 0
         self.size = size
         self.deinterlaces = False
         self.maps_tones = False
 
-    def packets(self, container: "OutputContainer") -> Packets:
+    def packets(self, container: OutputContainer) -> Packets:
         """Add a stream to a file and yield the packets of all parts.
 
         Raises:
@@ -153,7 +132,7 @@ class VideoEncoding:
             raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
         yield from self._encoded(stream, None)
 
-    def _new_stream(self, container: "OutputContainer") -> "VideoStream":
+    def _new_stream(self, container: OutputContainer) -> VideoStream:
         codec, options = ("libx265", _X265) if self.keeps_hdr else ("libx264", _X264)
         if any(part.timeline.is_variable for part in self._parts):
             options = options | (_X265_IN_ORDER if self.keeps_hdr else _IN_ORDER)
@@ -166,14 +145,20 @@ class VideoEncoding:
             stream.codec_context.codec_tag = HEVC_TAG
         return stream
 
-    def _of_part(self, stream: "VideoStream", part: Part) -> Packets:
+    def _of_part(self, stream: VideoStream, part: Part) -> Packets:
         ends = part.timeline.ends()
-        at_s, tick_s = part.at_s - part.span.start_s, part.timeline.tick_s
-        for frame, pts in _filtered(self._counted(part), self._new_filter):
+        at_s, tick_s = part.at_s - part.start_s, part.timeline.tick_s
+        for frame, pts, by in filtered(self._counted(part), self.size, keeps_hdr=self.keeps_hdr):
+            self.deinterlaces |= by.deinterlaces
+            self.maps_tones |= by.maps_tones
             if not self._tick_s:
-                self._configure(stream, frame, tick_s)
-            # Either end of the span may cut a frame.
-            begin, end = max(pts, part.span.start), min(ends.get(pts, pts + 1), part.span.end)
+                self._tick_s = tick_s
+                self.size = by.size
+                by.configure(stream, frame, tick_s)
+                if by.size.width * by.size.height >= _HUGE_PIXELS:
+                    stream.codec_context.options |= _HUGE
+            # Either end of the part may cut a frame.
+            begin, end = max(pts, part.start), min(ends.get(pts, pts + 1), part.end)
             at = max(round((at_s + begin * tick_s) / self._tick_s), self._last + 1)
             self._last = at
             self._lengths[at] = max(1, round((at_s + end * tick_s) / self._tick_s) - at)
@@ -182,37 +167,61 @@ class VideoEncoding:
             frame.pict_type = 0
             yield from self._encoded(stream, frame)
 
-    def _counted(self, part: Part) -> Generator[_Decoded]:
+    def _counted(self, part: Part) -> Iterator[Decoded]:
         for each in _frames(part):
             self.good_frames += not each.frame.is_corrupt
             yield each
 
-    def _new_filter(self, decoded: _Decoded) -> FrameFilter:
-        self._filter = FrameFilter(
-            decoded.stream,
-            decoded.frame,
-            self.size,
-            keeps_hdr=self.keeps_hdr,
-            name=decoded.name,
-        )
-        self.deinterlaces |= self._filter.deinterlaces
-        self.maps_tones |= self._filter.maps_tones
-        return self._filter
-
-    def _configure(self, stream: "VideoStream", frame: "VideoFrame", tick_s: Fraction) -> None:
-        self._tick_s = tick_s
-        if self.size is None:
-            self.size = FrameSize(width=frame.width, height=frame.height)
-        if self._filter is not None:
-            self._filter.configure(stream, frame, tick_s)
-        if frame.width * frame.height >= _HUGE_PIXELS:
-            stream.codec_context.options |= _HUGE
-
-    def _encoded(self, stream: "VideoStream", frame: "VideoFrame | None") -> Packets:
-        for packet in encode(stream, frame):
+    def _encoded(self, stream: VideoStream, frame: VideoFrame | None) -> Packets:
+        for packet in stream.encode(frame):
             # The encoder does not know how long the last frame lasts.
             packet.duration = self._lengths.pop(packet.pts or 0, 0)
             yield packet
+
+
+class EncodingSlots:
+    """Limits how many encoders run at once, by memory and cores; one may always run.
+
+    Args:
+        memory_bytes: The memory for all encoders together.
+        cores: The largest number of encoders.
+    """
+
+    def __init__(self, *, memory_bytes: int, cores: int) -> None:
+        self._memory_bytes = memory_bytes
+        self._cores = cores
+        self._taken_bytes: list[int] = []
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, pixels: int) -> Generator[None]:
+        """Wait for a slot for an encoder, and hold it for the block.
+
+        Args:
+            pixels: The size of a frame; 0 needs no slot.
+        """
+        if not pixels:
+            yield
+            return
+        size_bytes = pixels * _BYTES_PER_PIXEL
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_room(size_bytes))
+            self._taken_bytes.append(size_bytes)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken_bytes.remove(size_bytes)
+                self._changed.notify_all()
+
+    def _has_room(self, size_bytes: int) -> bool:
+        taken = self._taken_bytes
+        is_free = len(taken) < self._cores and sum(taken) + size_bytes <= self._memory_bytes
+        return not taken or is_free
+
+
+ENCODING_SLOTS: Final = EncodingSlots(memory_bytes=_MEMORY_BYTES, cores=os.cpu_count() or 1)
+"""Shared by all encoders of this process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,8 +234,8 @@ class FrameCheck:
     @classmethod
     def of(cls, part: Part, good_frames: int) -> "FrameCheck":
         """Return how many frames of a part are bad, given how many are good."""
-        first = part.timeline.shown_at(part.span.start)
-        frames = sum(first <= time < part.span.end for time in part.timeline.times)
+        first = part.timeline.shown_at(part.start)
+        frames = sum(first <= time < part.end for time in part.timeline.times)
         return cls(frames=frames, bad_frames=max(0, frames - good_frames))
 
     @property
@@ -237,17 +246,17 @@ class FrameCheck:
 
 def check_frames(part: Part, *, on_progress: OnProgress = ignore_progress) -> FrameCheck:
     """Decode a part and count the frames that are damaged or missing."""
-    good, span = 0, part.span
-    report = progress_to(on_progress, total_s=span.length_s)
+    good = 0
+    report = progress_to(on_progress, total_s=part.length_s)
     for count, decoded in enumerate(_frames(part), start=1):
         good += not decoded.frame.is_corrupt
-        report((decoded.pts - span.start) * span.tick_s, count)
+        report((decoded.pts - part.start) * part.timeline.tick_s, count)
     return FrameCheck.of(part, good)
 
 
 def shown_frames(
     part: Part, size: FrameSize, *, only: Container[int] | None = None
-) -> Generator[tuple["VideoFrame", Fraction]]:
+) -> Iterator[tuple[VideoFrame, Fraction]]:
     """Yield the frames of a part, upright, in SDR and scaled, each with its seconds from the start.
 
     Args:
@@ -255,57 +264,32 @@ def shown_frames(
         size: The target size.
         only: The times of the frames to yield, in ticks of the timeline; None for all frames.
     """
-
-    def new_filter(decoded: _Decoded) -> FrameFilter:
-        return FrameFilter(
-            decoded.stream, decoded.frame, size, scaling=FAST_SCALING, name=decoded.name
-        )
-
     wanted = (each for each in _frames(part) if only is None or each.pts in only)
-    for frame, pts in _filtered(wanted, new_filter):
-        yield frame, max(pts - part.span.start, 0) * part.span.tick_s
+    for frame, pts, _ in filtered(wanted, size, scaling=FAST_SCALING):
+        yield frame, max(pts - part.start, 0) * part.timeline.tick_s
 
 
-def _filtered(
-    frames: Iterable[_Decoded], new_filter: Callable[[_Decoded], FrameFilter]
-) -> Generator[tuple["VideoFrame", int]]:
-    """Yield filtered frames, each with its time in ticks."""
-    frame_filter: FrameFilter | None = None
-    for decoded in frames:
-        if frame_filter is not None and not frame_filter.accepts(decoded.frame):
-            yield from frame_filter.flush()
-            frame_filter = None
-        if frame_filter is None:
-            frame_filter = new_filter(decoded)
-        yield from frame_filter.apply(decoded.frame, decoded.pts)
-    if frame_filter is not None:
-        yield from frame_filter.flush()
-
-
-def _frames(part: Part) -> Generator[_Decoded]:
+def _frames(part: Part) -> Generator[Decoded]:
     """Yield the decodable frames of a part."""
-    timeline, span, name = part.timeline, part.span, str(part.source)
-    first = timeline.shown_at(span.start)
+    timeline = part.timeline
+    first = timeline.shown_at(part.start)
     slots = iter(timeline.times) if timeline.has_slots else None
     with opened_clip(part.source) as clip:
-        stream = video_stream(clip, name=name)
-        stream.thread_type = "AUTO"
-        for frame in _decoded(clip, stream, timeline.key_before(first), name=name):
+        clip.video.thread_type = "AUTO"
+        for frame in _decoded(clip, timeline.key_before(first)):
             pts = frame.pts if frame.pts is not None else frame.dts
             if slots is not None:
                 pts = next(slots, None)
             if pts is None or pts < first:
                 continue
             # Decoders return frames in display order.
-            if pts >= span.end:
+            if pts >= part.end:
                 return
-            yield _Decoded(stream, frame, pts, name)
+            yield Decoded(frame, pts, clip.video, clip.name)
 
 
-def _decoded(
-    clip: "InputContainer", stream: "VideoStream", key: CodedFrame | None, *, name: str
-) -> Generator["VideoFrame"]:
-    for packet in _packets_from(clip, stream, key, name=name):
+def _decoded(clip: OpenClip, key: CodedFrame | None) -> Iterator[VideoFrame]:
+    for packet in _packets_from(clip, key):
         try:
             yield from packet.decode()
         except InvalidDataError:
@@ -313,20 +297,17 @@ def _decoded(
             continue
 
 
-def _packets_from(
-    clip: "InputContainer", stream: "VideoStream", key: CodedFrame | None, *, name: str
-) -> "Generator[Packet[VideoStream]]":
+def _packets_from(clip: OpenClip, key: CodedFrame | None) -> Packets:
     """Yield packets from a keyframe on; None starts at the beginning."""
     if key is not None:
         # An MP4 is indexed by decoding times, Matroska by presentation times.
-        is_mov = "mov" in clip.format.name.split(",")
-        seek_before(clip, stream, key.dts if is_mov else key.pts)
+        clip.seek_before(clip.video, key.dts if "mov" in clip.formats else key.pts)
     is_found = key is None
-    for packet in packets_of(clip, stream, name=name, budget_s=ENCODING_BUDGET_S):
+    for packet in clip.packets(clip.video):
         is_found = is_found or (key is not None and packet.pts == key.pts)
         if is_found:
             yield packet
     if not is_found:
         # The container's index is wrong: read from the beginning.
-        seek_before(clip, stream, stream.start_time or 0)
-        yield from packets_of(clip, stream, name=name, budget_s=ENCODING_BUDGET_S)
+        clip.seek_before(clip.video, clip.video.start_time or 0)
+        yield from clip.packets(clip.video)

@@ -41,7 +41,7 @@ _X264: Final = [
 _PREPARE: Final = """
 import sys
 from pathlib import Path
-from omniedit.media.preparing import prepare
+from omniedit.media.writing import prepare
 
 source, target, start_s, end_s = sys.argv[1:]
 prepare(
@@ -55,8 +55,8 @@ _SPLIT: Final = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from omniedit.media.pieces import join, plan_split
-from omniedit.media.preparing import prepare
+from omniedit.media.writing import join, plan_split
+from omniedit.media.writing import prepare
 from omniedit.models import Sound
 
 source, target = Path(sys.argv[1]), Path(sys.argv[2])

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from omniedit.media.probing import probe_file
 from tests.commandline import CommandLine
 from tests.e2e.equipment import web_server
-from tests.unit.media.clips import Sound, make_clip, see, with_manifest
+from tests.unit.media.clips import Sound, make_clip, probe_file, see, with_manifest
 
 PROMPT = "warmer [sandbox:seconds=0]"
 BEEPS = pytest.approx(range(4), abs=0.001)

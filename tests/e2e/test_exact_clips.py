@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from omniedit.media.facts import PQ
-from omniedit.media.probing import probe_file
 from tests.commandline import CommandLine, Ended
 from tests.e2e.equipment import Bench
 from tests.e2e.faulty import Endpoint, Exchange, answered
@@ -17,6 +16,7 @@ from tests.unit.media.clips import (
     interlaced,
     make_clip,
     overwrite_packet,
+    probe_file,
     see,
     with_manifest,
 )

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from omniedit.media.facts import find_problems
-from omniedit.media.probing import probe_file
 from tests.e2e.equipment import Bench
 from tests.e2e.faulty import Endpoint, silence_before
-from tests.unit.media.clips import Sound, make_clip, see, set_matrix
+from tests.unit.media.clips import Sound, make_clip, probe_file, see, set_matrix
 
 pytestmark = pytest.mark.e2e
 

@@ -158,8 +158,8 @@ def _sheet(comparison: "Comparison") -> bytes:
     from omniedit.sanitize import sanitize
 
     check_available("av", "PIL")
+    from omniedit.media.comparison import Row, draw_sheet
     from omniedit.media.probing import read_clip
-    from omniedit.media.sheet import Row, draw_sheet
 
     rows = [
         Row(

@@ -13,7 +13,7 @@ from tests.unit.edits.bench import BenchSession
 
 pytest.importorskip("av")
 from omniedit.edits.upload import preparation_shown, uploaded_url
-from omniedit.media.mux import Progress
+from omniedit.media.containers import Progress
 from tests.unit.media.clips import make_clip
 
 

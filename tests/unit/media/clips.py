@@ -14,6 +14,9 @@ from typing import Any, cast
 import av
 from av.video.frame import VideoFrame
 
+from omniedit.media.facts import ClipFacts
+from omniedit.media.probing import read_clip
+
 WIDTH, HEIGHT = 64, 48
 BITS = 8
 BEEP_S = 0.1
@@ -39,6 +42,11 @@ class Sound:
     layout: str = "mono"
     seconds: float | None = None
     starts_s: float = 0.0
+
+
+def probe_file(path: Path, *, name: str) -> ClipFacts:
+    """Return the facts about a clip."""
+    return read_clip(path, name=name).facts
 
 
 def make_clip(path: Path, **settings: Any) -> Path:

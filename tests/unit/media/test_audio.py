@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.media.audio import replace_audio
-from omniedit.media.preparing import prepare
-from omniedit.media.probing import probe_file
+from omniedit.media.writing import prepare, replace_audio
 from omniedit.models import Sound as Audio
-from tests.unit.media.clips import Sound, make_clip, packets, see, with_manifest
+from tests.unit.media.clips import Sound, make_clip, packets, probe_file, see, with_manifest
 
 
 @pytest.fixture

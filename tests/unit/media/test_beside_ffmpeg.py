@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.media.audio import replace_audio
-from omniedit.media.preparing import prepare
-from omniedit.media.probing import probe_file
-from tests.unit.media.clips import Seen, Sound, make_clip, see
+from omniedit.media.writing import prepare, replace_audio
+from tests.unit.media.clips import Seen, Sound, make_clip, probe_file, see
 
 pytestmark = [
     pytest.mark.full,

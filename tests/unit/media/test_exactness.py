@@ -11,8 +11,7 @@ import pytest
 from omniedit.errors import InvalidInputError
 from omniedit.media.facts import HLG, PQ, find_problems, needs_conversion
 from omniedit.media.filters import _pq_to_light, hald_planes
-from omniedit.media.preparing import check_clip, prepare, refuse_damage
-from omniedit.media.probing import probe_file
+from omniedit.media.writing import check_clip, prepare, refuse_damage
 from tests.unit.media.clips import (
     Sound,
     combing,
@@ -20,6 +19,7 @@ from tests.unit.media.clips import (
     make_clip,
     overwrite_packet,
     packets,
+    probe_file,
     see,
     with_aspect,
     with_manifest,

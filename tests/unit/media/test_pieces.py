@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 
 from omniedit.errors import Interrupted, InvalidInputError
+from omniedit.media.containers import Progress
 from omniedit.media.facts import find_problems
-from omniedit.media.mux import Progress
-from omniedit.media.pieces import Piece, join, plan_split
-from omniedit.media.preparing import prepare
-from omniedit.media.probing import probe_file
+from omniedit.media.writing import Piece, join, plan_split, prepare
 from omniedit.models import Sound as Audio
-from tests.unit.media.clips import Sound, make_clip, packets, see, without_audio
+from tests.unit.media.clips import Sound, make_clip, packets, probe_file, see, without_audio
 
 FOUR_SECONDS = list(range(40))
 

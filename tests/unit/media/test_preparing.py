@@ -15,13 +15,21 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 
 from omniedit.errors import Interrupted, InvalidInputError, LocalError
-from omniedit.media.demux import translated_errors
+from omniedit.media.containers import Progress, translated_errors
 from omniedit.media.facts import find_problems
-from omniedit.media.mux import EncodingSlots, Progress
-from omniedit.media.preparing import prepare
-from omniedit.media.probing import probe_file
+from omniedit.media.video import EncodingSlots
+from omniedit.media.writing import prepare
 from omniedit.models import MAX_UPLOAD_BYTES
-from tests.unit.media.clips import HEIGHT, WIDTH, Sound, make_clip, packets, see, set_matrix
+from tests.unit.media.clips import (
+    HEIGHT,
+    WIDTH,
+    Sound,
+    make_clip,
+    packets,
+    probe_file,
+    see,
+    set_matrix,
+)
 
 FRAME_S = 0.1
 BEEP_DB = -9.0  # a sine at half amplitude

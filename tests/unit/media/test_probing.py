@@ -13,10 +13,18 @@ import av
 import pytest
 
 from omniedit.errors import InvalidInputError, LocalError, MissingFileError, OmniEditError
-from omniedit.media.demux import opened_media
+from omniedit.media.containers import opened_media
 from omniedit.media.facts import ClipFacts, find_problems
-from omniedit.media.probing import probe_file, probe_remote
-from tests.unit.media.clips import Sound, draw, make_clip, move_pictures, number_of, set_matrix
+from omniedit.media.probing import probe_remote
+from tests.unit.media.clips import (
+    Sound,
+    draw,
+    make_clip,
+    move_pictures,
+    number_of,
+    probe_file,
+    set_matrix,
+)
 
 
 def probed(path: Path) -> ClipFacts:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from omniedit.errors import InvalidInputError
-from omniedit.media.demux import opened_clip, packets_of, video_stream
+from omniedit.media.containers import opened_clip
 from tests.unit.media.clips import make_clip
 
 
@@ -17,11 +17,8 @@ def clip(tmp_path: Path) -> Path:
 
 
 def packet_sizes(clip: Path, *, budget_s: float, ticks: Iterator[float]) -> Iterator[int]:
-    with opened_clip(clip) as container:
-        stream = video_stream(container, name="a.mp4")
-        for packet in packets_of(
-            container, stream, name="a.mp4", budget_s=budget_s, clock=lambda: next(ticks)
-        ):
+    with opened_clip(clip) as opened:
+        for packet in opened.packets(opened.video, budget_s=budget_s, clock=lambda: next(ticks)):
             yield packet.size
 
 

@@ -1,0 +1,462 @@
+"""Write clips: prepare one for the service, split a long one, join results, replace their sound."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+from itertools import pairwise
+from math import ceil
+from pathlib import Path
+from typing import Final
+
+from omniedit.errors import InvalidInputError
+from omniedit.media.audio import (
+    can_copy_audio,
+    copied_audio,
+    crossfaded_audio,
+    encoded_audio,
+    original_audio,
+)
+from omniedit.media.containers import (
+    OnProgress,
+    PacketSource,
+    ignore_progress,
+    opened_clip,
+    write_mp4,
+)
+from omniedit.media.facts import ACCEPTED_CODECS, ClipFacts, allowed_overrun_s, codec_name
+from omniedit.media.filters import FrameSize
+from omniedit.media.probing import read_clip
+from omniedit.media.timeline import Part
+from omniedit.media.video import (
+    ENCODING_SLOTS,
+    FrameCheck,
+    VideoEncoding,
+    check_frames,
+    copied_video,
+    copyable_frames,
+)
+from omniedit.models import MAX_UPLOAD_BYTES, Sound
+
+# Containers that store a presentation time for every packet.
+_COPYABLE_CONTAINERS: Final = frozenset({"mp4", "mov", "3gp", "matroska", "webm", "mpegts", "flv"})
+_SDR_BITS: Final = 8
+_NEAR_S: Final = Fraction(1, 4)
+_CUT_DIGITS: Final = 6
+"""Finer than the ticks of any common container, so that a cut snaps back to its frame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """The clip that was written."""
+
+    path: Path
+    done: str
+    """What was done, on one line: `copied`, `cut (copied)`, `re-encoded: VP9, 640x360 → …`."""
+    check: FrameCheck
+    silenced_packets: int
+    """The number of damaged audio packets that were replaced by silence."""
+    lost_marks: tuple[str, ...]
+    """Marks of origin, such as `c2pa`, that the source has and the result lacks."""
+
+
+def prepare(
+    source: Path,
+    target: Path,
+    *,
+    name: str | None = None,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    keeps_hdr: bool = False,
+    accepts_damage: bool = False,
+    largest_bytes: int = MAX_UPLOAD_BYTES,
+    on_progress: OnProgress = ignore_progress,
+) -> Prepared:
+    """Write a clip, or a part of it, as an H.264 or H.265 MP4 with AAC audio.
+
+    Streams are copied if possible: video if the cut allows it, AAC if the beginning is not cut off.
+    The result begins with the first frame at or after `start_s`, and ends before the first one at
+    or after `end_s`; at a variable frame rate it begins and ends at these times themselves.
+
+    Args:
+        source: A local clip.
+        target: Appears once it is complete; its folder must belong to the caller.
+        name: The clip, for messages; its path by default.
+        start_s: Where to begin; None for the beginning.
+        end_s: Where to stop; None for the end.
+        keeps_hdr: Keep HDR colours, instead of converting them to SDR.
+        accepts_damage: Write a clip even if more than a tenth of its frames are damaged.
+        largest_bytes: Encode video that would exceed this size, even if it could be copied.
+        on_progress: Called after each frame.
+
+    Raises:
+        InvalidInputError: If the source is not a clip, the cut leaves nothing of it, or too many
+            of its frames are damaged.
+        LocalError: If the target cannot be written.
+    """
+    part = read_clip(source, name=name).cut(start_s, end_s)
+    facts, length_s = part.facts, part.length_s
+    share = float(length_s) / part.timeline.duration_s
+    copies_video = (
+        facts.video_codec in ACCEPTED_CODECS
+        and facts.container in _COPYABLE_CONTAINERS
+        and (keeps_hdr or facts.hdr is None)
+        and (facts.size_bytes or 0) * share <= largest_bytes
+        and bool(copyable_frames(part))
+    )
+    encoding = (
+        None
+        if copies_video
+        else VideoEncoding([part], keeps_hdr=keeps_hdr and facts.hdr is not None)
+    )
+    silenced: list[int] = []
+    audio = partial(copied_audio, part=part, length_s=length_s)
+    if not can_copy_audio(part):
+        audio = partial(encoded_audio, part=part, length_s=length_s, on_damage=silenced.append)
+    _write(target, [part], encoding, audio, length_s=length_s, on_progress=on_progress)
+    check = FrameCheck.of(part, encoding.good_frames) if encoding else _check_copy(target)
+    if not accepts_damage:
+        try:
+            refuse_damage(check, name=facts.name)
+        except InvalidInputError:
+            target.unlink()
+            raise
+    if encoding:
+        done = _described(facts, encoding)
+    else:
+        done = "copied" if part.is_whole else "cut (copied)"
+    return Prepared(
+        path=target,
+        done=done,
+        check=check,
+        silenced_packets=len(silenced),
+        lost_marks=facts.marks,
+    )
+
+
+def check_clip(source: Path, *, on_progress: OnProgress = ignore_progress) -> FrameCheck:
+    """Decode a clip once and count its bad frames, before anything is paid.
+
+    Args:
+        source: A local clip.
+        on_progress: Called after each frame.
+
+    Raises:
+        InvalidInputError: If it is not a readable clip.
+    """
+    return check_frames(read_clip(source), on_progress=on_progress)
+
+
+def refuse_damage(check: FrameCheck, *, name: str) -> None:
+    """Refuse a clip with too many bad frames.
+
+    Raises:
+        InvalidInputError: If more than a tenth of them are bad.
+    """
+    if check.is_acceptable:
+        return
+    msg = f"{name} is damaged: {check.bad_frames} of {check.frames} frames cannot be decoded"
+    hint = "copy or export it again; `--no-check` sends it as it is"
+    raise InvalidInputError(msg, code="damaged_clip", hint=hint)
+
+
+def _described(facts: ClipFacts, encoding: VideoEncoding) -> str:
+    """Return what an encoding changes, on one line."""
+    before = [codec_name(facts.video_codec), f"{facts.shown_width}x{facts.shown_height}"]
+    after = ["H.265" if encoding.keeps_hdr else "H.264"]
+    if encoding.size is not None:
+        after.append(f"{encoding.size.width}x{encoding.size.height}")
+    if (facts.bit_depth or 0) > _SDR_BITS and not encoding.keeps_hdr:
+        before.append(f"{facts.bit_depth} bits")
+        after.append(f"{_SDR_BITS} bits")
+    if encoding.deinterlaces:
+        before.append("interlaced")
+        after.append("progressive")
+    if encoding.maps_tones:
+        before.append(f"HDR ({facts.hdr})")
+        after.append("SDR")
+    return f"re-encoded: {', '.join(before)} → {', '.join(after)}"
+
+
+def _check_copy(target: Path) -> FrameCheck:
+    part = read_clip(target)
+    # Decoding takes about a quarter of the memory of encoding; the pieces of a long clip are checked
+    # at the same time.
+    with ENCODING_SLOTS.taken(part.facts.pixels // 4):
+        return check_frames(part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A part of a clip that is edited on its own."""
+
+    start_s: float
+    """Where the piece begins, counted from the beginning of the first piece."""
+    duration_s: float
+    cut_start_s: float | None = None
+    """Where `prepare` begins; None for the beginning of the clip."""
+    cut_end_s: float | None = None
+    """Where `prepare` stops; None for the end of the clip."""
+
+
+def plan_split(
+    source: Path,
+    *,
+    longest_s: float,
+    start_s: float | None = None,
+    end_s: float | None = None,
+) -> tuple[Piece, ...]:
+    """Return the pieces of equal length to split a clip into; each frame is in exactly one.
+
+    A clip that need not be split is one piece. At a variable frame rate, a long frame may continue
+    in the next piece.
+
+    Args:
+        source: A local clip.
+        start_s: Where the first piece begins; None for the beginning.
+        end_s: Where the last piece ends; None for the end.
+        longest_s: The longest a piece may be; if there is only one, it may be a frame longer.
+
+    Raises:
+        InvalidInputError: If the source is not a clip, or the cut leaves nothing of it.
+    """
+    whole = read_clip(source).cut(start_s, end_s)
+    tick_s = whole.timeline.tick_s
+    spans = list(pairwise(_divided(whole, longest_s)))
+    inner_s = [
+        round(float((begin - whole.timeline.start) * tick_s), _CUT_DIGITS) for begin, _ in spans[1:]
+    ]
+    return tuple(
+        Piece(
+            start_s=float((begin - whole.start) * tick_s),
+            duration_s=float((end - begin) * tick_s),
+            cut_start_s=cut_start_s,
+            cut_end_s=cut_end_s,
+        )
+        for (begin, end), (cut_start_s, cut_end_s) in zip(
+            spans, pairwise([start_s, *inner_s, end_s]), strict=True
+        )
+    )
+
+
+def _divided(whole: Part, longest_s: float) -> list[int]:
+    """Return where pieces begin, in ticks, and where the last one ends."""
+    timeline = whole.timeline
+    if whole.length_s <= longest_s + allowed_overrun_s(timeline.frame_s):
+        return [whole.start, whole.end]
+    # Pieces end at frame boundaries, which can make one too long: then use one piece more.
+    count = ceil(whole.length_s / Fraction(longest_s))
+    while True:
+        ends = _equal(whole, count)
+        if all((end - begin) * timeline.tick_s <= longest_s for begin, end in pairwise(ends)):
+            return ends
+        count += 1
+
+
+def _equal(whole: Part, count: int) -> list[int]:
+    tick_s = whole.timeline.tick_s
+    inside = [time for time in whole.timeline.times if whole.start < time < whole.end]
+    times = inside or [whole.start]
+    cuts = [whole.start]
+    for index in range(1, count):
+        share = whole.start + Fraction(index * (whole.end - whole.start), count)
+        # Cut at the frame nearest to an equal share, unless a long frame makes that too uneven.
+        after = bisect_left(times, share)
+        nearest = min(times[max(0, after - 1) : after + 1], key=lambda time: abs(time - share))
+        is_near = abs(nearest - share) * tick_s <= _NEAR_S
+        cuts.append(max(nearest if is_near else round(share), cuts[-1] + 1))
+    return [*cuts, whole.end]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """The joined clip that was written."""
+
+    largest_gap_s: float
+    """The largest amount by which a result is shorter (negative: longer) than its piece."""
+    lost_marks: tuple[str, ...]
+    """Marks of origin, such as `c2pa`, that results have and the joined clip lacks."""
+
+
+def join(
+    pieces: Sequence[Piece],
+    results: Sequence[Path],
+    target: Path,
+    *,
+    original: Path,
+    sound: Sound,
+    original_start_s: float | None = None,
+    on_progress: OnProgress = ignore_progress,
+) -> Joined:
+    """Join the results of pieces into one clip.
+
+    With their own audio, cross-faded over 20 ms, results follow one another at full length.
+    Otherwise each result begins where its piece did, so that video and original audio stay in sync:
+    the last frame of a shorter result is held, and the end of a longer one is dropped.
+
+    Args:
+        pieces: The pieces, in order.
+        results: The result of each piece.
+        target: Appears once it is complete; its folder must belong to the caller.
+        original: The clip that the pieces come from.
+        sound: The audio to use: the results' own, the original's, or none.
+        original_start_s: Where the first piece begins in the original; None for its beginning.
+        on_progress: Called after each frame.
+
+    Raises:
+        InvalidInputError: If a result or the original is not a clip.
+        LocalError: If the target cannot be written.
+    """
+    if not pieces:
+        msg = "there is nothing to join"
+        raise InvalidInputError(msg)
+    parts = [read_clip(result) for result in results]
+    gaps_s = [
+        piece.duration_s - float(part.length_s) for piece, part in zip(pieces, parts, strict=True)
+    ]
+    audio: PacketSource | None = None
+    if sound is Sound.NEW:
+        parts = _end_to_end(parts)
+        length_s = parts[-1].at_s + parts[-1].length_s
+        audio = partial(crossfaded_audio, parts=parts)
+    else:
+        parts = _at_piece_starts(parts, pieces)
+        length_s = parts[-1].at_s + Fraction(pieces[-1].duration_s)
+    if sound is Sound.ORIGINAL:
+        clip = read_clip(original).cut(original_start_s, None)
+        audio = partial(original_audio, part=clip, length_s=length_s)
+    first = parts[0].facts
+    size = FrameSize(first.shown_width & ~1, first.shown_height & ~1)
+    encoding = None if _can_copy(parts) else VideoEncoding(parts, size=size)
+    _write(target, parts, encoding, audio, length_s=length_s, on_progress=on_progress)
+    return Joined(
+        largest_gap_s=max(gaps_s, key=abs),
+        lost_marks=tuple(sorted({mark for part in parts for mark in part.facts.marks})),
+    )
+
+
+def _end_to_end(parts: list[Part]) -> list[Part]:
+    at_s = Fraction(0)
+    placed: list[Part] = []
+    for part in parts:
+        placed.append(replace(part, at_s=at_s))
+        at_s += part.length_s
+    return placed
+
+
+def _at_piece_starts(parts: list[Part], pieces: Sequence[Piece]) -> list[Part]:
+    placed: list[Part] = []
+    for part, piece in zip(parts, pieces, strict=True):
+        # Half a frame beyond the end is rounding; frames that begin later are dropped.
+        tick_s, half_s = part.timeline.tick_s, Fraction(part.timeline.frame_s) / 2
+        limit = part.start + (Fraction(piece.duration_s) - half_s) / tick_s
+        end = next((time for time in part.timeline.times if time > limit), part.end)
+        end = max(end, part.timeline.start + 1)
+        placed.append(replace(part, end=end, at_s=Fraction(piece.start_s)))
+    return placed
+
+
+def _can_copy(parts: list[Part]) -> bool:
+    """Return whether the packets of all parts can form one stream."""
+    if any(part.facts.video_codec not in ACCEPTED_CODECS for part in parts):
+        return False
+    if len({_format_of(part) for part in parts}) > 1:
+        return False
+    last_dts: int | None = None
+    for part in parts:
+        frames = copyable_frames(part)
+        if not frames:
+            return False
+        for frame in frames:
+            dts = (frame.dts or 0) + part.shift
+            if last_dts is not None and dts <= last_dts:
+                return False
+            last_dts = dts
+    return True
+
+
+def _format_of(part: Part) -> tuple[object, ...]:
+    """Return the properties that clips must share to be copied into one video stream."""
+    facts = part.facts
+    with opened_clip(part.source) as clip:
+        extradata = clip.video.codec_context.extradata
+    return (
+        facts.video_codec,
+        extradata,
+        facts.width,
+        facts.height,
+        facts.pixel_format,
+        facts.pixel_aspect,
+        facts.rotation,
+        part.timeline.tick_s,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacedAudio:
+    """The result that was written with another soundtrack."""
+
+    path: Path
+    sound: Sound
+    difference_s: float
+    """How much longer the original is than the result (negative: shorter)."""
+    lost_marks: tuple[str, ...]
+    """Marks of origin, such as `c2pa`, that the result had and the new file lacks."""
+
+
+def replace_audio(
+    result: Path,
+    target: Path,
+    *,
+    original: Path | None,
+    original_start_s: float | None = None,
+    original_end_s: float | None = None,
+    on_progress: OnProgress = ignore_progress,
+) -> ReplacedAudio:
+    """Write a result with the audio of its clip, in sync from the first frame, or without audio.
+
+    Args:
+        result: The file that the service returned.
+        target: Appears once it is complete; its folder must belong to the caller.
+        original: The clip whose audio to use, trimmed or padded to the length of the result; None
+            for a silent result.
+        original_start_s: Where the clip that was sent begins in the original.
+        original_end_s: Where that clip ends in the original.
+        on_progress: Called after each frame.
+
+    Raises:
+        InvalidInputError: If the result or the original is not a clip.
+        LocalError: If the target cannot be written.
+    """
+    part = read_clip(result)
+    length_s = part.length_s
+    audio: PacketSource | None = None
+    difference_s, sound = 0.0, Sound.NONE
+    if original is not None:
+        sent = read_clip(original).cut(original_start_s, original_end_s)
+        difference_s = float(sent.length_s - length_s)
+        sound = Sound.ORIGINAL if sent.facts.has_audio else Sound.NONE
+        audio = partial(original_audio, part=sent, length_s=length_s)
+    encoding = None if copyable_frames(part) else VideoEncoding([part])
+    _write(target, [part], encoding, audio, length_s=length_s, on_progress=on_progress)
+    return ReplacedAudio(
+        path=target, sound=sound, difference_s=difference_s, lost_marks=part.facts.marks
+    )
+
+
+def _write(
+    target: Path,
+    parts: Sequence[Part],
+    encoding: VideoEncoding | None,
+    audio: PacketSource | None,
+    *,
+    length_s: Fraction,
+    on_progress: OnProgress,
+) -> None:
+    """Write parts of clips and their audio to an MP4; without an encoding, the video is copied."""
+    video = encoding.packets if encoding else partial(copied_video, parts=parts)
+    with ENCODING_SLOTS.taken(parts[0].facts.pixels if encoding else 0):
+        write_mp4(
+            target, [video, audio] if audio else [video], total_s=length_s, on_progress=on_progress
+        )
