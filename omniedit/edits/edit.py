@@ -54,12 +54,10 @@ class EditOptions(NamedTuple):
         return not self.again and self.sound is not Sound.ORIGINAL
 
     def target_of(self, edit: PreparedEdit, known: Record | None) -> Target | None:
-        """Return the target of an edit's result.
+        """Return the target of an edit's result, given its attempt if one is known.
 
         None if it goes to standard output, or its name depends on an unknown task ID.
         """
-        if self.destination.is_stdout:
-            return None
         # The journal stores a clip's URL without its query, which does not matter for the name.
         video = (known.video if known else None) or edit.request.shown_video
         task_id = known.task_id if known else None
@@ -125,18 +123,14 @@ def begin_edit(
         with refusal_recorded(session, request) as request_id:
             check_sound(options.sound)
             # A known edit costs nothing, so the limit does not apply yet.
-            unlimited = request._replace(max_credits=None)
-            edit = _prepare_unchanged(
-                session,
-                unlimited,
-                planned_identity,
-                deadline,
-                may_be_known=options.may_be_known,
-            )
+            unlimited, may_be_known = request._replace(max_credits=None), options.may_be_known
+            edit = prepare(session, unlimited, deadline=deadline, may_be_known=may_be_known)
+            _check_unchanged(edit, planned_identity)
             what = "submitting the same edit"
-            lock = session.locked("editing", edit.identity, what=what, deadline=deadline)
-            locks.enter_context(lock)
-            known = known_edit(session, edit.identity, options)
+            locks.enter_context(
+                session.locked("editing", edit.identity, what=what, deadline=deadline)
+            )
+            known = known_edit(session, edit, options)
             # An unsettled submission is settled with its own request ID, not the one of this call.
             own_id = known.request_id if known and known.is_unsettled else None
             locks.enter_context(session.sending_lock(own_id or request_id, deadline=deadline))
@@ -144,49 +138,34 @@ def begin_edit(
             if known is not None and options.again:
                 session.warn(f"`--again` has no effect: request ID {request_id} is known here")
             if known is None and (request.max_credits is not None or not edit.has_clip):
-                edit = _prepare_unchanged(session, request, edit.identity, deadline)
+                identity, edit = edit.identity, prepare(session, request, deadline=deadline)
+                _check_unchanged(edit, identity)
             _check_target(session, known, edit, options)
-            if known is None and session.requires_journal:
-                session.journal.require_recovered()
             attempt = known or new_submission(session, edit, request_id, deadline=deadline)
         if known is None:
             record = _send_new(session, edit, attempt, options, deadline=deadline)
+        elif known.task is None:
+            record = settle(session, str(known.request_id), deadline=deadline)
         else:
-            record = _settle_known(session, attempt, deadline=deadline)
+            record = known
+            _report_known(session, known)
     return BegunEdit(edit=edit, record=record, is_fresh=known is None, deadline=deadline)
 
 
-def _prepare_unchanged(
-    session: Session,
-    request: EditRequest,
-    identity: str | None,
-    deadline: float,
-    *,
-    may_be_known: bool = False,
-) -> PreparedEdit:
-    """Prepare an edit, and check that it still has the identity found before.
-
-    Raises:
-        LocalError: If the identity differs: the clip has changed.
-        OmniEditError: If the request is invalid.
-    """
-    edit = prepare(session, request, deadline=deadline, may_be_known=may_be_known)
+def _check_unchanged(edit: PreparedEdit, identity: str | None) -> None:
+    """Refuse an edit that is not the one that was planned: its clip has changed since."""
     if identity not in {None, edit.identity}:
-        # The edit is not the one that was planned: do not pay for it.
-        raise clip_changed_error(request.video)
-    return edit
+        raise clip_changed_error(edit.request.video)
 
 
-def known_edit(session: Session, identity: str, options: EditOptions) -> Record | None:
+def known_edit(session: Session, edit: PreparedEdit, options: EditOptions) -> Record | None:
     """Return the attempt that this edit continues; None if the edit is to be submitted."""
     if options.again:
         return None
-    attempts = session.journal.known_edits(identity, origin=session.origin)
+    attempts = session.journal.known_edits(edit.identity, origin=session.origin)
     known = next(iter(attempts), None)
     for attempt in attempts:
-        target = options.destination.target_of_edit(
-            attempt.video, attempt.prompt, identity, attempt.task_id, sound=options.sound
-        )
+        target = options.target_of(edit, attempt)
         if target is not None and find_file_at(session, attempt, target) is not None:
             # The file of this attempt is there and whole: use it, whatever happened to later ones.
             return attempt
@@ -204,7 +183,6 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
     Raises:
         TaskFailedError: If the task failed or was cancelled.
         ResultGoneError: If the result is gone.
-        OmniEditError: If the service or the disk refuses.
     """
     record = begun.record
     if record.has_failed:
@@ -250,24 +228,14 @@ def _deliver_as_served(
         record = refresh(session, record, deadline=begun.deadline)
 
     def stream_with_sound(path: Path) -> None:
-        name = "standard output"
+        sound, name = options.sound, "standard output"
         with with_sound(
-            session,
-            begun.edit,
-            path,
-            sound=options.sound,
-            name=name,
-            deadline=begun.deadline,
+            session, begun.edit, path, sound=sound, name=name, deadline=begun.deadline
         ) as changed:
             session.stream_out(changed)
 
-    return save(
-        session,
-        record,
-        target,
-        deadline=begun.deadline,
-        stream_out=None if options.sound is Sound.NEW else stream_with_sound,
-    )
+    stream_out = None if options.sound is Sound.NEW else stream_with_sound
+    return save(session, record, target, deadline=begun.deadline, stream_out=stream_out)
 
 
 def _send_new(
@@ -283,23 +251,17 @@ def _send_new(
         return Sending(session, attempt, edit).send(deadline=deadline)
     except OutcomeUnknownError as error:
         if session.has_journal and isinstance(error.hint, Hint):
-            again = (
-                "the same command without `--again`" if options.again else "the same command again"
-            )
-            words = f"run {again}; or {error.hint.text}"
+            but = " without `--again`" if options.again else " again"
+            words = f"run the same command{but}; or {error.hint.text}"
             error.hint = Hint(words, *error.hint.commands)
         raise
 
 
-def _settle_known(session: Session, known: Record, *, deadline: float) -> Record:
-    """Return the record of a known edit, replaying the submission if its outcome is unknown."""
-    if known.task is None:
-        return settle(session, str(known.request_id), deadline=deadline)
+def _report_known(session: Session, known: Record) -> None:
     record_call(session, known.request_id or "")
     session.report(Known(record=known))
     name = task_name(known.task_id)
     session.note(f"known here as {name} ({known.shown_status}); nothing is paid again")
-    return known
 
 
 def _takes_precedence(session: Session, attempt: Record, options: EditOptions) -> bool:

@@ -233,17 +233,17 @@ def _plan(
         name = f"piece {number} of {len(pieces)}"
         own = _piece_request(request, piece, name)
         try:
-            identity = prepare(session, own).identity
+            prepared = prepare(session, own)
         except InvalidInputError as error:
             error.message = f"{name}: {error.message}"
             raise
-        record = known_edit(session, identity, in_folder)
+        record = known_edit(session, prepared, in_folder)
         edits.append(
             PlannedEdit(
                 number=number,
                 label=name,
                 request=own,
-                identity=identity,
+                identity=prepared.identity,
                 output=_free_path(session, record, Path(folder), number, count=len(pieces)),
                 is_due=record is None,
                 estimated_credits=model.estimated_credits(piece.duration_s),

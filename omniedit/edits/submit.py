@@ -121,6 +121,8 @@ def new_submission(
 
     The caller holds `sending_lock` for the request ID, which must be unused in the journal.
     """
+    if session.requires_journal:
+        session.journal.require_recovered()
     session.require_service()
     clip_url = edit.request.video
     if edit.is_uploaded:
