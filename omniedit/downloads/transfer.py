@@ -260,14 +260,9 @@ class _Transfer:
 
 
 def _version(reply: "StreamedReply", *, total_bytes: int | None) -> Version:
-    etag = reply.headers.get("etag", "").strip()
     # Only a strong validator may stand in If-Range (RFC 9110, 13.1.5).
-    is_strong = _STRONG_ETAG.fullmatch(etag) is not None
-    return Version(
-        url_path=urlsplit(reply.url).path,
-        etag=etag if is_strong else None,
-        total_bytes=total_bytes,
-    )
+    strong = _STRONG_ETAG.fullmatch(reply.headers.get("etag", "").strip())
+    return Version(urlsplit(reply.url).path, strong[0] if strong else None, total_bytes)
 
 
 def _describe(head: bytes, content_type: str) -> str:

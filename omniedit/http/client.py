@@ -23,7 +23,7 @@ import httpx
 
 from omniedit import __version__
 from omniedit.errors import InvalidInputError, LocalError, UnreadableReplyError
-from omniedit.http.connections import FAILURES, Network, Reach, Timer, addresses_of, error_of
+from omniedit.http.connections import FAILURES, Network, Timer, addresses_of, error_of
 from omniedit.http.urls import HostKind, host_kind, is_loopback_url, shown_host, shown_url
 from omniedit.policy import DEFAULT, Policy
 from omniedit.sanitize import masked
@@ -218,7 +218,7 @@ class HttpClient:
         self._trace = trace
         self._transport = transport
         self._resolve = resolve
-        self._clients: dict[tuple[Reach, bool], httpx.Client] = {}
+        self._clients: dict[tuple[HostKind | None, bool], httpx.Client] = {}
         self._lock = threading.Lock()
         self._has_connected = False
         self._secrets: frozenset[str] = frozenset()  # replaced, never mutated: threads read it
@@ -343,27 +343,25 @@ class HttpClient:
         self._trace_line(f"< {status} after {self._since(began)}{suffix}")
 
     def _client_for(self, url: str, *, allow_internal: bool) -> httpx.Client:
-        """Return the client for a URL; only URLs with the same reach share connections.
+        """Return the client for a URL; only URLs that may lead to the same addresses share connections.
 
         Raises:
             InvalidInputError: If the URL itself names a forbidden address.
         """
-        reach = Reach.LOOPBACK if is_loopback_url(url) else Reach.ANY
+        only = HostKind.LOOPBACK if is_loopback_url(url) else None
         if not allow_internal:
-            if host_kind(shown_host(url)) is not HostKind.PUBLIC:
-                host = shown_host(url)
+            host, only = shown_host(url), HostKind.PUBLIC
+            if host_kind(host) is not only:
                 msg = f"{host} is an address of this machine or network, which omniedit does not contact"
                 hint = "give a public URL, or the path of a local file"
                 raise InvalidInputError(msg, code="internal_address", hint=hint)
-            reach = Reach.PUBLIC
-        key = (reach, url.lower().startswith("https:"))
+        key = (only, url.lower().startswith("https:"))
         with self._lock:
-            client = self._clients.get(key)
-            if client is None:
-                client = self._clients[key] = self._new_client(reach, needs_certificates=key[1])
-        return client
+            if key not in self._clients:
+                self._clients[key] = self._new_client(only, needs_certificates=key[1])
+            return self._clients[key]
 
-    def _new_client(self, reach: Reach, *, needs_certificates: bool) -> httpx.Client:
+    def _new_client(self, only: HostKind | None, *, needs_certificates: bool) -> httpx.Client:
         try:
             if needs_certificates and self._certificates is None:
                 self._certificates = httpx.create_ssl_context()
@@ -378,7 +376,7 @@ class HttpClient:
                 # certificate is rejected.
                 verify=self._certificates or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
                 # Loopback never goes through a proxy, whatever the proxy variables say.
-                trust_env=reach is not Reach.LOOPBACK,
+                trust_env=only is not HostKind.LOOPBACK,
                 follow_redirects=False,
                 # A cookie may hold an echoed key, and cookies are sent to every port of a host.
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
@@ -394,16 +392,16 @@ class HttpClient:
             hint = "set them to a URL such as http://proxy.example.com:8080, or unset them"
             raise InvalidInputError(msg, code="invalid_proxy", hint=hint) from None
         if self._transport is None:
-            self._connect_through(client, reach)
+            self._connect_through(client, only)
         return client
 
-    def _connect_through(self, client: httpx.Client, reach: Reach) -> None:
+    def _connect_through(self, client: httpx.Client, only: HostKind | None) -> None:
         """Make a client use our network backend, for which httpx has no parameter."""
         inner = cast("Any", client)
-        inner._transport._pool._network_backend = Network(reach, self._resolve)  # noqa: SLF001 - as above
+        inner._transport._pool._network_backend = Network(only, self._resolve)  # noqa: SLF001 - as above
         for proxied in filter(None, inner._mounts.values()):  # noqa: SLF001 - as above
             # These connections lead to the proxy, and only the proxy resolves the host.
-            proxied._pool._network_backend = Network(Reach.ANY, self._resolve)  # noqa: SLF001 - as above
+            proxied._pool._network_backend = Network(None, self._resolve)  # noqa: SLF001 - as above
 
     def _keep_secret(self, headers: Mapping[str, str] | None) -> None:
         secret = (headers or {}).get("authorization", "").rpartition(" ")[2]

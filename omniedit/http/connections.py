@@ -12,7 +12,6 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from enum import Enum, auto
 from math import inf
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -51,16 +50,6 @@ _WRITE_BYTES: Final = 16 * 1024
 
 # With the default of 64 KiB, a download spends a fifth of its time on handling reads.
 httpcore.HTTP11Connection.READ_NUM_BYTES = 256 * 1024  # pyright: ignore[reportAttributeAccessIssue] - taken for a literal
-
-
-class Reach(Enum):
-    """The addresses that a connection may lead to."""
-
-    ANY = auto()
-    PUBLIC = auto()
-    """No address of this machine or its network."""
-    LOOPBACK = auto()
-    """Only this machine, as names like `localhost` promise."""
 
 
 class Timer:
@@ -138,12 +127,13 @@ class Network(httpcore.NetworkBackend):
     """Opens connections whose operations all keep the request's deadline.
 
     Args:
-        reach: The addresses that may be connected to.
+        only: The only kind of address to connect to; None for all. Names like `localhost` promise
+            to lead to this machine alone.
         resolve: Returns the addresses of a host and port.
     """
 
-    def __init__(self, reach: Reach, resolve: Callable[[str, int], Iterable[str]]) -> None:
-        self._reach = reach
+    def __init__(self, only: HostKind | None, resolve: Callable[[str, int], Iterable[str]]) -> None:
+        self._only = only
         self._resolve = resolve
         self._backend = httpcore.SyncBackend()
 
@@ -164,39 +154,35 @@ class Network(httpcore.NetworkBackend):
         """
         timer: Timer = timeout
         addresses = self._addresses(host, port, timer)
-        for tried, address in enumerate(addresses, start=1):
+        failure: Exception = httpcore.ConnectError("the name has no address")
+        for tried, address in enumerate(addresses):
             try:
-                stream = self._backend.connect_tcp(
-                    address,
-                    port,
-                    # An address that drops packets must leave time for the others.
-                    timer.left_s(httpcore.ConnectTimeout) / (len(addresses) - tried + 1),
-                    local_address,
-                    socket_options,
+                # An address that drops packets must leave time for the others.
+                timeout_s = timer.left_s(httpcore.ConnectTimeout) / (len(addresses) - tried)
+                return _Stream(
+                    self._backend.connect_tcp(
+                        address, port, timeout_s, local_address, socket_options
+                    )
                 )
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                if tried == len(addresses):
-                    if getattr(error.__cause__, "errno", None) in _NO_ROUTE:
-                        raise httpcore.ConnectError(OFFLINE) from error
-                    raise
-            else:
-                return _Stream(stream)
-        msg = "the name has no address"
-        raise httpcore.ConnectError(msg)
+                failure = error
+        if getattr(failure.__cause__, "errno", None) in _NO_ROUTE:
+            raise httpcore.ConnectError(OFFLINE) from failure
+        raise failure
 
     def _addresses(self, host: str, port: int, timer: Timer) -> list[str]:
         """Return the addresses of a host, having checked that all of them are permitted."""
         found = self._resolved(host, port, timer.left_s(httpcore.ConnectTimeout))
         kinds = {host_kind(address) for address in found}
-        if self._reach is Reach.PUBLIC and kinds - {HostKind.PUBLIC}:
+        if self._only is None or kinds <= {self._only}:
+            return found
+        if self._only is HostKind.PUBLIC:
             msg = f"{host} leads to an address of this machine or network, which omniedit does not contact"
             hint = "a name server or filter of this network may answer for it; try from another network"
             raise InvalidInputError(msg, code=INTERNAL_NAME_CODE, hint=hint)
-        if self._reach is Reach.LOOPBACK and kinds - {HostKind.LOOPBACK}:
-            msg = f"{host} does not lead to this machine, although it is a name for it"
-            hint = "use 127.0.0.1, or https and the host's own name"
-            raise InvalidInputError(msg, code="not_loopback", hint=hint)
-        return found
+        msg = f"{host} does not lead to this machine, although it is a name for it"
+        hint = "use 127.0.0.1, or https and the host's own name"
+        raise InvalidInputError(msg, code="not_loopback", hint=hint)
 
     def _resolved(self, host: str, port: int, timeout_s: float) -> list[str]:
         with suppress(ValueError):

@@ -180,11 +180,8 @@ def shown_url(url: str) -> str:
 
 
 def shown_host(url: str) -> str:
-    """Return the host of a URL, for messages."""
-    try:
-        return urlsplit(without_query(url)).hostname or "the host"
-    except ValueError:
-        return "the host"
+    """Return the host of a valid URL, for messages."""
+    return urlsplit(url).hostname or ""
 
 
 @cache
