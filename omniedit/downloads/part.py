@@ -39,6 +39,9 @@ class Version(NamedTuple):
     total_bytes: int | None
 
 
+_NO_VERSION: Final = Version("", None, None)
+
+
 class PartFile:
     """A part file that only this process writes; leaving its context releases it.
 
@@ -48,21 +51,14 @@ class PartFile:
         path: The path of the file.
         descriptor: The open file; locked, unless `is_exclusive`.
         is_exclusive: Whether no other process, and no later run, knows its name.
-        system: The operating system; injected by tests.
+        system: The operating system.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        descriptor: int,
-        *,
-        is_exclusive: bool = False,
-        system: System = THIS_SYSTEM,
-    ) -> None:
+    def __init__(self, path: Path, descriptor: int, *, is_exclusive: bool, system: System) -> None:
         self.path = path
         self.is_exclusive = is_exclusive
         self.size_bytes = 0
-        self.version: Version | None = None
+        self.version = _NO_VERSION
         self._system = system
         self._file = FileIO(descriptor, "r+")
         self._digest = hashlib.sha256()
@@ -82,24 +78,14 @@ class PartFile:
         return self._digest.hexdigest()
 
     @property
-    def etag(self) -> str | None:
-        """The strong ETag of the version, if it has one."""
-        return self.version.etag if self.version else None
-
-    @property
     def is_resumable(self) -> bool:
         """Whether a later request can ask for the rest of exactly this version."""
-        return self.size_bytes > 0 and self.etag is not None
-
-    @property
-    def total_bytes(self) -> int | None:
-        """The size of the whole file, if it was announced."""
-        return self.version.total_bytes if self.version else None
+        return self.size_bytes > 0 and self.version.etag is not None
 
     @property
     def is_complete(self) -> bool:
         """Whether all announced bytes have arrived."""
-        return self.total_bytes == self.size_bytes
+        return self.version.total_bytes == self.size_bytes
 
     @property
     def is_whole_video(self) -> bool:
@@ -147,7 +133,7 @@ class PartFile:
         Raises:
             LocalError: If the file cannot be written.
         """
-        self.version = None
+        self.version = _NO_VERSION
         try:
             # In this order, so that the note never describes other bytes.
             self._system.remove(self._note_path)
@@ -231,7 +217,7 @@ class PartFile:
         Raises:
             LocalError: If the note cannot be written.
         """
-        if self.is_exclusive or self.version is None or self.version.etag is None:
+        if self.is_exclusive or self.version.etag is None:
             return
         note = {"schema": 1, "boot_id": self._system.boot_id(), **self.version._asdict()}
         try:

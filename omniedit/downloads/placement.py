@@ -58,19 +58,6 @@ def check_writable(target: Path, *, overwrite: bool = False, system: System = TH
     return has_locks
 
 
-def verify(path: Path, *, size_bytes: int, sha256: str) -> bool:
-    """Return whether the file at `path` has this size and digest."""
-    try:
-        found = path.stat()
-        return (
-            stat.S_ISREG(found.st_mode)
-            and found.st_size == size_bytes
-            and saved_file(path).sha256 == sha256
-        )
-    except (OSError, ValueError, LocalError):
-        return False
-
-
 def saved_file(path: Path) -> SavedFile:
     """Return the path, size and digest of a file on disk.
 
@@ -222,7 +209,6 @@ class Placement:
             TargetExistsError: If another file has that name; the part file is removed.
             LocalError: If it cannot be placed.
         """
-        size_bytes, sha256 = part.size_bytes, part.sha256
         try:
             if not part.has_name(part.path):
                 raise FileNotFoundError(errno.ENOENT, "the part file has vanished")
@@ -232,7 +218,7 @@ class Placement:
                 self._link_or_rename(part, target, link=link)
         except FileExistsError as error:
             part.drop()
-            if not verify(target, size_bytes=size_bytes, sha256=sha256):
+            if not target.is_file() or saved_file(target).sha256 != part.sha256:
                 msg = f"{target} appeared during the download and is another file; the download was discarded"
                 raise TargetExistsError(msg) from error
         except OSError as error:

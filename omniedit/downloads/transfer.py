@@ -143,7 +143,7 @@ class _Transfer:
         part = self.part
         if not part.is_complete:
             self._request()
-        if part.total_bytes not in {None, part.size_bytes}:
+        if part.version.total_bytes not in {None, part.size_bytes}:
             msg = f"the download broke off after {part.size_bytes} bytes"
             raise BrokenDownloadError(msg)
         # A host may serve a file that was cut off upstream, with a matching length.
@@ -157,7 +157,7 @@ class _Transfer:
         part = self.part
         headers: dict[str, str] = {}
         if part.is_resumable:
-            headers = {"range": f"bytes={part.size_bytes}-", "if-range": str(part.etag)}
+            headers = {"range": f"bytes={part.size_bytes}-", "if-range": str(part.version.etag)}
         try:
             with self.link.open(headers) as reply:
                 end_bytes, chunks = self._accept(reply)
@@ -199,7 +199,7 @@ class _Transfer:
     def _accept_rest(self, reply: "StreamedReply") -> tuple[int, Iterator[bytes]]:
         """Continue the part, if the reply is about its version and begins at its end."""
         part, found = self.part, reply.content_range
-        if found and part.version and part.is_resumable and not reply.encoding:
+        if found and part.is_resumable and not reply.encoding:
             version = _version(reply, total_bytes=found.total_bytes)
             # The part's total may be unknown.
             is_same = part.version in {version, version._replace(total_bytes=None)}
@@ -219,7 +219,8 @@ class _Transfer:
         raise BrokenDownloadError(msg, http_status=reply.status)
 
     def _receive(self, chunks: Iterator[bytes], end_bytes: int | None) -> None:
-        part, clock, total_bytes = self.part, self.link.http.clock, self.part.total_bytes
+        part, clock = self.part, self.link.http.clock
+        total_bytes = part.version.total_bytes
         self.on_progress(part.size_bytes, total_bytes)
         due = clock() + PROGRESS_INTERVAL_S
         for chunk in chunks:

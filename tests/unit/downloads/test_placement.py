@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import socket
@@ -20,7 +19,7 @@ from omniedit.downloads.part import (
     hidden_path,
     part_path,
 )
-from omniedit.downloads.placement import Placement, check_writable, make_folder, verify
+from omniedit.downloads.placement import Placement, check_writable, make_folder, saved_file
 from omniedit.errors import LocalError, TargetBusyError, TargetExistsError
 from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM
@@ -134,26 +133,6 @@ def test_an_unusable_target_is_refused(tmp_path: Path, name: str) -> None:
     assert not isinstance(caught.value, TargetExistsError)
 
 
-def test_a_saved_file_is_verified_by_size_and_digest(tmp_path: Path) -> None:
-    path = tmp_path / "out.mp4"
-    path.write_bytes(b"video")
-    sha256 = hashlib.sha256(b"video").hexdigest()
-
-    assert verify(path, size_bytes=5, sha256=sha256)
-    assert not verify(path, size_bytes=6, sha256=sha256)
-    assert not verify(path, size_bytes=5, sha256="0" * 64)
-    assert not verify(tmp_path / "other", size_bytes=5, sha256=sha256)
-    assert not verify(tmp_path, size_bytes=tmp_path.stat().st_size, sha256=sha256)
-    assert not verify(Path("a\0b"), size_bytes=5, sha256=sha256)
-
-
-@pytest.mark.posix
-def test_a_pipe_in_place_of_a_saved_file_is_not_read(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "out.mp4")
-
-    assert not verify(tmp_path / "out.mp4", size_bytes=0, sha256=hashlib.sha256().hexdigest())
-
-
 def test_folders_are_created_with_their_parents(tmp_path: Path) -> None:
     make_folder(tmp_path / "a" / "b")
     make_folder(tmp_path / "a" / "b")
@@ -241,6 +220,15 @@ def test_a_target_that_appears_during_the_download_is_kept(bench: Bench) -> None
         _act_during_download(bench, lambda: bench.target.write_bytes(b"mine"))
 
     assert bench.target.read_bytes() == b"mine"
+    assert bench.names == ["out.mp4"]
+
+
+@pytest.mark.posix
+def test_a_pipe_that_appears_during_the_download_is_kept_unread(bench: Bench) -> None:
+    with pytest.raises(TargetExistsError, match="appeared"):
+        _act_during_download(bench, lambda: os.mkfifo(bench.target))
+
+    assert bench.target.is_fifo()
     assert bench.names == ["out.mp4"]
 
 
@@ -537,7 +525,7 @@ def test_a_saved_file_is_copied_whole(bench: Bench) -> None:
     copy = _copy(bench, bench.download(), target)
 
     assert copy.path == str(target)
-    assert verify(target, size_bytes=copy.size_bytes, sha256=copy.sha256)
+    assert saved_file(target) == copy
     assert target.read_bytes() == bench.origin.content
     assert list(target.parent.iterdir()) == [target]
 
