@@ -5,27 +5,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from omniedit import errors
 from omniedit.cli.exit_codes import ExitStatus, exit_status, hint_for
 from omniedit.edits.batch import EditOutcome
-from omniedit.errors import (
-    NOTHING_SUBMITTED,
-    Hint,
-    Interrupted,
-    InvalidInputError,
-    NotFinishedError,
-    NotReplayedError,
-    OmniEditError,
-    OutcomeUnknownError,
-)
+from omniedit.errors import NOTHING_SUBMITTED, Hint, Interrupted, NotFinishedError, OmniEditError
 from omniedit.models import AttemptState, Record, TaskError, clip_name, render_count
 from omniedit.terminal.documents import task_document
 from omniedit.terminal.human import render_clip, render_credits
 
 if TYPE_CHECKING:
     from omniedit.cli.context import Context
-    from omniedit.edits.manifest import Fault, Line
+    from omniedit.edits.manifest import Fault
     from omniedit.edits.planner import PlannedEdit
     from omniedit.edits.session import Session
+    from omniedit.models import EditRequest
     from omniedit.terminal.documents import Document
 
 _SHOWN_FAULTS: Final = 50
@@ -83,20 +76,23 @@ class BatchReport:
 
     def add_faults(self, faults: "Sequence[Fault]") -> list[OmniEditError]:
         """Add the invalid lines, and return their errors; nothing has been sent."""
-        errors: list[OmniEditError] = []
+        found: list[OmniEditError] = []
         for number, message, line, cause in faults:
-            error = cause or InvalidInputError(message, code=_INVALID)
-            self._faulty.append(_fault_document(number, TaskError.of(error), line))
+            error = cause or errors.InvalidInputError(message, code=_INVALID)
+            request, model = (line.request, line.model) if line else (None, None)
+            record = _record(request, AttemptState.REFUSED, model=model)
+            document = task_document(record._replace(error=TaskError.of(error)))
+            self._faulty.append(document | {"line": number, "output": None})
             name = (line and line.label) or f"{self._manifest}:{number}"
             # The fault of a missing clip ends with its path, which names it already.
             is_named = clip_name(message.rpartition(": ")[2]) == name
             error.message = message if is_named else f"{name}: {message}"
-            errors.append(error)
-        if rest := errors[_SHOWN_FAULTS:]:
+            found.append(error)
+        if rest := found[_SHOWN_FAULTS:]:
             rest[0].message = f"{render_count(len(rest), 'invalid line')} not shown"
-            del errors[_SHOWN_FAULTS + 1 :]
-        errors[-1].hint = "correct this and run the same command again; nothing was sent"
-        return errors
+            del found[_SHOWN_FAULTS + 1 :]
+        found[-1].hint = "correct this and run the same command again; nothing was sent"
+        return found
 
     def begin(self, edits: "Sequence[PlannedEdit]", *, is_shard: bool = False) -> None:
         """Begin the run of a plan, which may be that of a shard."""
@@ -152,13 +148,13 @@ class BatchReport:
         verb = "charged" if is_charged else "charged or reserved"
         cost = f"; {render_credits(spent)} {verb}" if spent else ""
         self._context.printer.note(f"{', '.join(parts)}{cost}")
-        errors = self.errors
+        unreplayed = sum(isinstance(error, errors.NotReplayedError) for error in self.errors)
         self._print_recovery_command(
             unstarted=counts[_UNSTARTED],
             submitted=counts[_RUNNING] + counts[_UNSAVED],
-            unknown=counts[_UNKNOWN] - sum(isinstance(each, NotReplayedError) for each in errors),
+            unknown=counts[_UNKNOWN] - unreplayed,
         )
-        for error in errors:
+        for error in self.errors:
             if isinstance(error, NotFinishedError):
                 error.hint = self.recovery_hint
 
@@ -218,20 +214,17 @@ class BatchReport:
             yield edit, known.get(edit.identity) or self._record_without_task(edit)
 
     def _record_without_task(self, edit: "PlannedEdit") -> Record:
-        error = self._outcomes.get(edit.number)
-        return Record(
-            request_id=error.request_id if error else None,
-            task=None,
-            status=_status_of(error),
-            created_at=self._attempted_at.get(edit.number, 0.0),
-            video=edit.request.video,
-            prompt=edit.request.prompt,
-            model=edit.request.model,
-        )
+        error, status = self._outcomes.get(edit.number), UNSENT
+        if error is not None:
+            is_unknown = exit_status(error) is ExitStatus.UNKNOWN
+            status = AttemptState.UNKNOWN if is_unknown else AttemptState.REFUSED
+        at = self._attempted_at.get(edit.number, 0.0)
+        record = _record(edit.request, status, model=edit.request.model, created_at=at)
+        return record._replace(request_id=error.request_id if error else None)
 
     def _state_of(self, edit: "PlannedEdit", record: Record) -> str:
         match self._outcomes.get(edit.number):
-            case OutcomeUnknownError():
+            case errors.OutcomeUnknownError():
                 return _UNKNOWN
             case NotFinishedError():
                 return _RUNNING
@@ -246,22 +239,16 @@ class BatchReport:
         return _SKIPPED if record.task_id in self._context.board.skipped else _DONE
 
 
-def _status_of(error: OmniEditError | None) -> str:
-    if error is None:
-        return UNSENT
-    is_unknown = exit_status(error) is ExitStatus.UNKNOWN
-    return AttemptState.UNKNOWN if is_unknown else AttemptState.REFUSED
-
-
-def _fault_document(number: int, fault: TaskError, line: "Line | None") -> "Document":
-    record = Record(
+def _record(
+    request: "EditRequest | None", status: str, *, model: str | None, created_at: float = 0.0
+) -> Record:
+    """Return the record of an edit without a task."""
+    return Record(
         request_id=None,
         task=None,
-        status=AttemptState.REFUSED,
-        created_at=0.0,
-        video=line.request.video if line else None,
-        prompt=line.request.prompt if line else None,
-        model=line.model if line else None,
-        error=fault,
+        status=status,
+        created_at=created_at,
+        video=request.video if request else None,
+        prompt=request.prompt if request else None,
+        model=model,
     )
-    return task_document(record) | {"line": number, "output": None}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from omniedit import errors
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import (
     MISSING_COMMAND,
@@ -23,18 +24,7 @@ from omniedit.cli.exit_codes import (
     worst,
 )
 from omniedit.cli.parser import ROOT, SUBMITTING
-from omniedit.errors import (
-    NOTHING_SUBMITTED,
-    AuthenticationError,
-    CredentialsError,
-    Hint,
-    Interrupted,
-    LocalError,
-    NotConnectedError,
-    NotFinishedError,
-    OmniEditError,
-    QuotaError,
-)
+from omniedit.errors import Hint, Interrupted, LocalError, NotFinishedError, OmniEditError
 from omniedit.policy import DEFAULT, Policy
 from omniedit.sanitize import masked, quoted
 from omniedit.system import SYSTEM_CLOCK, Clock, error_reason
@@ -57,7 +47,12 @@ _SERVER: Final = "sandbox serve"
 """The command that normally ends by a signal."""
 _NARROWEST_HELP: Final = 20
 _WIDEST_HELP: Final = 98
-_GENERAL: Final = (CredentialsError, AuthenticationError, QuotaError, NotConnectedError)
+_GENERAL: Final = (
+    errors.CredentialsError
+    | errors.AuthenticationError
+    | errors.QuotaError
+    | errors.NotConnectedError
+)
 """Errors about the key or the network, not about one task."""
 # The base of all usage errors, which Typer does not export.
 _UsageError: type[typer.TyperException] = typer.BadParameter.__mro__[1]
@@ -179,7 +174,7 @@ def _print_interruption(
     error = OmniEditError(words.get(status, "interrupted"), code="interrupted")
     error.hint = recovery_hint or interrupted.hint
     if not context.has_session and not SUBMITTING.isdisjoint(context.argv):
-        error.hint = error.hint or NOTHING_SUBMITTED
+        error.hint = error.hint or errors.NOTHING_SUBMITTED
     if context.command != _SERVER:
         context.printer.error(error.message)
     if (unknown := interrupted.unknown_outcome) is not None:  # it has been warned of
@@ -210,9 +205,9 @@ def _end_at_once(context: Context, interrupted: Interrupted) -> None:
         os._exit(exit_status_of_signal(interrupted.signal_number))
 
 
-def _print_errors(context: Context, errors: Sequence[OmniEditError]) -> None:
+def _print_errors(context: Context, found: Sequence[OmniEditError]) -> None:
     printed: set[str] = set()
-    for error in errors:
+    for error in found:
         if error.code == MISSING_COMMAND:
             context.printer.verbatim(error.message)
             continue

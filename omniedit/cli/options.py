@@ -5,12 +5,12 @@ import re
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
 from omniedit.cli.parser import CLIP, COST, OUTPUT, SCRIPTS, WAITING, option, parse_choice
-from omniedit.errors import Hint, InvalidInputError, MissingFileError, refuse
+from omniedit.errors import InvalidInputError, MissingFileError, refuse
 from omniedit.models import EditRequest, Sound, is_video_name
 from omniedit.sanitize import is_valid_unicode, quoted
 from omniedit.system import THIS_SYSTEM, error_reason
@@ -28,115 +28,83 @@ _DAY_S: Final = 24 * 3600
 
 
 def parse_text(text: str) -> str:
-    """Return text that can be stored and sent.
-
-    Raises:
-        typer.BadParameter: If it is not valid UTF-8.
-    """
+    """Return text that can be stored and sent: valid UTF-8."""
     if not is_valid_unicode(text):
-        msg = "it is not valid UTF-8 text"
-        raise typer.BadParameter(msg)
+        _refuse_value("it is not valid UTF-8 text")
     return text
 
 
 def parse_duration(text: str | float) -> float:
-    """Return the seconds in a duration such as `90`, `90s`, `15m` or `1h30m`.
-
-    Raises:
-        typer.BadParameter: If the text is not a duration.
-    """
+    """Return the seconds in a duration such as `90`, `90s`, `15m` or `1h30m`."""
     if not isinstance(text, str):  # Typer passes defaults through as well
         return text
     match = _DURATION.fullmatch(text.strip())
     if not match or not any(match.groups()):
-        msg = f"invalid duration {text!r}; write 90, 90s, 15m or 1h30m"
-        raise typer.BadParameter(msg)
+        _refuse_value(f"invalid duration {text!r}; write 90, 90s, 15m or 1h30m")
     hours, minutes, seconds = (float(group or 0) for group in match.groups())
     return hours * 3600 + minutes * 60 + seconds
 
 
 def parse_since(text: str, *, now: float) -> float:
-    """Return the Unix time of a date in UTC, or of a duration ago.
-
-    Raises:
-        typer.BadParameter: If the text is neither.
-    """
+    """Return the Unix time of a date in UTC, or of a duration ago."""
     from datetime import UTC, datetime
 
     if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text.strip(), re.ASCII):
         try:
             return datetime.fromisoformat(text.strip()).replace(tzinfo=UTC).timestamp()
         except ValueError:
-            msg = f"no such date: {text}"
-            raise typer.BadParameter(msg, param_hint="'--since'") from None
+            _refuse_value(f"no such date: {text}", option="--since")
     if days := re.fullmatch(r"(\d{1,5})d", text.strip(), re.ASCII):
         return now - int(days[1]) * _DAY_S
     try:
         return now - parse_duration(text)
     except typer.BadParameter:
-        msg = f"invalid date {text!r}; write a date such as 2026-01-31 (UTC), or how long ago: 15m, 48h, 7d"
-        raise typer.BadParameter(msg, param_hint="'--since'") from None
+        advice = "write a date such as 2026-01-31 (UTC), or how long ago: 15m, 48h, 7d"
+        _refuse_value(f"invalid date {text!r}; {advice}", option="--since")
 
 
 def parse_credits(text: str | float) -> float:
-    """Return a number of credits, 0 or more.
-
-    Raises:
-        typer.BadParameter: If the text is no such number, or is `nan`, which nothing exceeds.
-    """
+    """Return a number of credits, 0 or more, and not `nan`, which nothing exceeds."""
     try:
         amount = float(text)
     except ValueError:
         amount = -1.0
     if not amount >= 0:
-        msg = f"invalid number of credits {text!r}; write 80 or 12.5"
-        raise typer.BadParameter(msg)
+        _refuse_value(f"invalid number of credits {text!r}; write 80 or 12.5")
     return amount
 
 
 def parse_rate(text: str | float) -> float:
-    """Return the interval in seconds for a rate such as `2/s`, `30/m` or `500/h`.
-
-    Raises:
-        typer.BadParameter: If the text is not a rate above 0.
-    """
+    """Return the interval in seconds for a rate such as `2/s`, `30/m` or `500/h`."""
     if not isinstance(text, str):
         return text
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)/([smh])", text.strip(), re.ASCII)
     if not match or float(match[1]) == 0:
-        msg = f"invalid rate {text!r}; write 2/s, 30/m or 500/h"
-        raise typer.BadParameter(msg)
+        _refuse_value(f"invalid rate {text!r}; write 2/s, 30/m or 500/h")
     return {"s": 1.0, "m": 60.0, "h": 3600.0}[match[2]] / float(match[1])
 
 
 def parse_sound(text: str) -> Sound:
-    """Return which sound a result gets.
-
-    Raises:
-        typer.BadParameter: If the text is not a known choice.
-    """
+    """Return which sound a result gets."""
     return Sound(parse_choice(text, tuple(Sound)))
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """Return I and N of `I/N`.
-
-    Raises:
-        typer.BadParameter: If the text is not `I/N` with I from 1 to N.
-    """
+    """Return I and N of `I/N`, with I from 1 to N."""
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip(), re.ASCII)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
-        msg = f"invalid shard {text!r}; write I/N with I from 1 to N, such as 2/4"
-        raise typer.BadParameter(msg, param_hint="'--shard'")
+        advice = "write I/N with I from 1 to N, such as 2/4"
+        _refuse_value(f"invalid shard {text!r}; {advice}", option="--shard")
     return int(match[1]), int(match[2])
 
 
-def refuse_sidecar(is_wanted: bool) -> None:  # noqa: FBT001 - the value of an option
-    """Refuse `--sidecar` for a command that saves no file.
+def _refuse_value(message: str, *, option: str | None = None) -> NoReturn:
+    """Refuse the value of an option; Typer knows which one while it parses."""
+    raise typer.BadParameter(message, param_hint=option and f"'{option}'")
 
-    Raises:
-        InvalidInputError: If the option was given.
-    """
+
+def refuse_sidecar(is_wanted: bool) -> None:  # noqa: FBT001 - the value of an option
+    """Refuse `--sidecar` for a command that saves no file."""
     if is_wanted:
         refuse("--sidecar writes beside a saved file, and no file is saved")
 
@@ -255,12 +223,7 @@ def read_request(
     prompt: str | None,
     prompt_file: str | None,
 ) -> EditRequest:
-    """Return a request with its prompt, and record a refused attempt if that cannot be read.
-
-    Raises:
-        InvalidInputError: If there is no prompt, or if there are two.
-        MissingFileError: If the file cannot be read.
-    """
+    """Return a request with its prompt, and record a refused attempt if that cannot be read."""
     from omniedit.edits.submit import refusal_recorded
 
     context.board.request = request
@@ -275,11 +238,6 @@ def read_prompt(context: "Context", prompt: str | None, prompt_file: str | None)
 
     Only `--prompt-file` and a PROMPT of `-` are read from elsewhere; any other text is the prompt
     itself, even if a file has that name.
-
-    Args:
-        context: The command's context.
-        prompt: The PROMPT argument.
-        prompt_file: The `--prompt-file` option.
 
     Raises:
         InvalidInputError: If there is no prompt, or if there are two.
@@ -317,14 +275,10 @@ def note_named_file(context: "Context", prompt: str, *, advice: str) -> None:
 
 def _missing_prompt_hint(context: "Context") -> str:
     """Return what probably became of the prompt, or an example of one."""
-    for word in context.argv:
-        if word.startswith("-o") and len(word) > len("-o"):
-            from omniedit.cli.exit_codes import prompt_hint
+    if any(re.match("-o.", word) for word in context.argv):  # such as `-oil painting`
+        from omniedit.cli.exit_codes import prompt_hint
 
-            hint = prompt_hint("edit")
-            # At the end, because what was typed may contain `{}`.
-            read_as = f"`-o {quoted(word[2:])}` was read from {quoted(word)}"
-            return Hint(f"{hint.text}; {read_as}", *hint.commands)
+        return prompt_hint("edit")
     if re.match(r"https?://[^?]*\?", ("", *context.argv)[-1], re.IGNORECASE):
         return "the shell cuts a URL off at `&`: put the URL in quotes"
     from omniedit.edits.requests import EXAMPLE_HINT
@@ -344,7 +298,7 @@ def read_source(
 
     Args:
         context: The command's context.
-        source: Its path.
+        source: The path.
         what: What it contains, for messages.
         max_bytes: The longest content that is accepted; `/dev/zero` never ends.
         hint: What to do if it cannot be read.

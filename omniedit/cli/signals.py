@@ -103,8 +103,14 @@ class Signals:
         """Hold back a first signal until the end of the block, for a few seconds at most."""
         if threading.current_thread() is not threading.main_thread():
             # Signals arrive in the main thread, which waits for other threads in `drain`.
-            with self._counted():
+            with self._idle:
+                self._in_threads += 1
+            try:
                 yield
+            finally:
+                with self._idle:
+                    self._in_threads -= 1
+                    self._idle.notify_all()
             return
         self._shields += 1
         try:
@@ -121,17 +127,6 @@ class Signals:
             if self._in_threads:
                 self._on_grace()
             self._idle.wait_for(lambda: self._in_threads == 0, timeout=self._grace_s)
-
-    @contextmanager
-    def _counted(self) -> Generator[None]:
-        with self._idle:
-            self._in_threads += 1
-        try:
-            yield
-        finally:
-            with self._idle:
-                self._in_threads -= 1
-                self._idle.notify_all()
 
     @contextmanager
     def _watched(self) -> Generator[bool]:
