@@ -170,7 +170,8 @@ class RunningSandbox(ThreadedWSGIServer):
         self._log = app.service.traffic.note_text
         self._connections = set[Connection]()
         self._connection_closed = threading.Condition()
-        super().__init__(_HOST, 0, app, Handler, fd=listener.fileno())
+        port = listener.getsockname()[1]
+        super().__init__(_HOST, port, app, Handler, fd=listener.fileno())
         # Werkzeug has duplicated the descriptor; accept on the socket that was bound.
         self.socket.close()
         self.socket = listener
