@@ -231,16 +231,6 @@ class Database:
                 self._connection.close()
                 raise
 
-    def check(self) -> None:
-        """Check every page of the file.
-
-        Raises:
-            JournalDamagedError: If a page is damaged.
-        """
-        [(found,)] = self.rows("pragma quick_check(1)")
-        if found != "ok":
-            raise damage(self.shown_path, found)
-
     def close(self) -> None:
         """Close the file once no other thread is using it."""
         with self._lock:

@@ -115,7 +115,9 @@ class Reader:
 
     def check(self) -> None:
         """Check the whole file; raise `JournalDamagedError` if it is damaged."""
-        self._database.check()
+        [(found,)] = self._database.rows("pragma quick_check(1)")
+        if found != "ok":
+            raise damage(self._database.shown_path, found)
         # SQLite does not check what the columns contain; parsing every row does.
         for table in TABLES:
             self._rows(f"select * from {table}")  # noqa: S608 - constants only

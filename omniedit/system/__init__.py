@@ -63,6 +63,10 @@ class Stopping(NamedTuple):
     """Returns whether another job owns the terminal behind this descriptor."""
 
 
+def _usual_name_limit(_: Path) -> int:
+    return LONGEST_NAME_BYTES
+
+
 class System:
     """The rules of POSIX; subclasses override what differs elsewhere, and make the system calls."""
 
@@ -84,8 +88,8 @@ class System:
     """Locks an open file for this process alone; raises `busy_error` if another process has it."""
     busy_error: type[OSError] = BlockingIOError
     uptime: Callable[[], float] = staticmethod(time.monotonic)
-    name_limit: Callable[[Path], int]
-    """Returns the longest file name in a folder, in bytes."""
+    name_limit: Callable[[Path], int] = staticmethod(_usual_name_limit)
+    """Returns the longest file name in a folder, in bytes; not positive if there is no limit."""
     is_private_group: Callable[[int], bool]
     """Returns whether the current user is the only member of a group."""
     sync: Callable[[int], object] = staticmethod(os.fsync)
@@ -109,18 +113,14 @@ class System:
 
     def sync_folder(self, folder: Path) -> None:
         """Flush the names in a folder to disk, if the system can."""
-        try:
+        # A folder may be writable without being readable, and some file systems cannot sync folders;
+        # the names are visible anyway.
+        with suppress(OSError):
             descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
-        except OSError:
-            # A folder may be writable without being readable.
-            return
-        try:
-            os.fsync(descriptor)
-        except OSError:
-            # Some file systems cannot sync folders; the names are visible anyway.
-            return
-        finally:
-            os.close(descriptor)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def replace(self, source: Path, target: Path) -> None:
         """Rename a file, replacing `target` if it exists."""
@@ -132,11 +132,11 @@ class System:
 
     def longest_name_bytes(self, folder: Path) -> int:
         """Return the maximum length of a file name in a folder."""
-        try:
+        with suppress(OSError, ValueError):
             longest_bytes = self.name_limit(folder)
-        except (OSError, ValueError):
-            return LONGEST_NAME_BYTES
-        return longest_bytes if longest_bytes > 0 else LONGEST_NAME_BYTES
+            if longest_bytes > 0:
+                return longest_bytes
+        return LONGEST_NAME_BYTES
 
     def path_fault(self, path: Path | str) -> str | None:
         """Return why no file can have this absolute path, or None."""
@@ -264,20 +264,15 @@ class Windows(System):
         """Return True: access lists decide, and those of a user's profile keep others out."""
         return True
 
-    def longest_name_bytes(self, folder: Path) -> int:
-        """Return the maximum length of a file name."""
-        return LONGEST_NAME_BYTES
-
     def write_fault(self, found: os.stat_result, *, folder_owner: int) -> str | None:
         """Return None: access lists decide, as for `is_private`."""
         return None
 
     def enables_escapes(self, fileno: Callable[[], int]) -> bool:
         """Enable escape sequences on a console; return whether it obeys them."""
-        try:
+        with suppress(OSError, ValueError):
             return self.enable_escapes(fileno())
-        except (OSError, ValueError):
-            return False
+        return False
 
     def waits(self, timeout_s: float | None) -> Iterator[float | None]:
         """Split a wait into short ones, between which signals are handled."""

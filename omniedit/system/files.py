@@ -4,6 +4,7 @@ import codecs
 import os
 import stat
 import sys
+from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -34,10 +35,6 @@ _FLAGS: Final = (
     | getattr(os, "O_NOCTTY", 0)
     | getattr(os, "O_BINARY", 0)
 )
-
-
-class _IrregularFileError(Exception):
-    """A path leads to something other than a regular file, which the message names."""
 
 
 def file_name(text: str) -> str:
@@ -97,18 +94,21 @@ def open_file(path: Path) -> BufferedReader:
         MissingFileError: If it does not exist or cannot be read.
         InvalidInputError: If it is not a regular file.
     """
+
+    def check(found: os.stat_result) -> None:
+        if not stat.S_ISREG(found.st_mode):
+            msg = f"{path} is {_kind(found)}, not a clip"
+            hint = "save it to a file first"
+            if stat.S_ISDIR(found.st_mode):
+                hint = Hint("VIDEO is one file; {} edits many", "batch")
+            raise InvalidInputError(msg, code="invalid_clip", hint=hint)
+
     try:
-        return _open_regular(path)
+        return _open(path, check)
     except FileNotFoundError:
         msg = f"no such file: {path}"
         hint = "VIDEO is an http(s) URL or the path of a local clip"
         raise MissingFileError(msg, hint=hint) from None
-    except _IrregularFileError as error:
-        msg = f"{path} is {error}, not a clip"
-        hint = "save it to a file first"
-        if is_folder(path):
-            hint = Hint("VIDEO is one file; {} edits many", "batch")
-        raise InvalidInputError(msg, code="invalid_clip", hint=hint) from None
     except (OSError, ValueError) as error:
         msg = f"cannot read {str(path)!r}: {error_reason(error)}"
         raise MissingFileError(msg, hint="check its name and its permissions") from error
@@ -128,21 +128,17 @@ def open_own_file(
         CredentialsError: If it is a secret and others can read it.
         LocalError: If it cannot be read, is not a regular file, or others may have written it.
     """
+
+    def check(found: os.stat_result) -> None:
+        _check_kind(path, found)
+        _check_owner(path, found, is_secret=is_secret, system=system)
+
     try:
-        file = _open_regular(path)
+        return _open(path, check)
     except FileNotFoundError:
         return None
-    except _IrregularFileError as error:
-        msg = f"{path} is {error}, not a regular file"
-        raise LocalError(msg, hint=_MOVE_IT) from None
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
-    try:
-        _check_owner(path, os.fstat(file.fileno()), is_secret=is_secret, system=system)
-    except BaseException:
-        file.close()
-        raise
-    return file
 
 
 def read_own_file(
@@ -196,11 +192,7 @@ def check_kind(path: Path, *, is_folder: bool = False) -> os.stat_result | None:
         return None
     except OSError as error:
         raise _unreadable(path, error) from error
-    if not (stat.S_ISDIR if is_folder else stat.S_ISREG)(found.st_mode):
-        msg = (
-            f"{path} is {_kind(found.st_mode)}, not {'a folder' if is_folder else 'a regular file'}"
-        )
-        raise LocalError(msg, hint=_MOVE_IT)
+    _check_kind(path, found, is_folder=is_folder)
     return found
 
 
@@ -261,25 +253,26 @@ def decode_text(content: bytes) -> str:
     return content.decode("utf-8-sig")
 
 
-def _open_regular(path: Path) -> BufferedReader:
-    # Check the kind before opening: merely opening some devices has an effect.
-    _check_mode(path.stat().st_mode)
+def _open(path: Path, check: Callable[[os.stat_result], object]) -> BufferedReader:
+    # Check it before opening it: merely opening some devices has an effect.
+    check(path.stat())
     file = os.fdopen(os.open(path, _FLAGS), "rb")
     try:
-        _check_mode(os.fstat(file.fileno()).st_mode)
-    except _IrregularFileError:
+        check(os.fstat(file.fileno()))
+    except BaseException:
         file.close()
         raise
     return file
 
 
-def _check_mode(mode: int) -> None:
-    if not stat.S_ISREG(mode):
-        raise _IrregularFileError(_kind(mode))
+def _check_kind(path: Path, found: os.stat_result, *, is_folder: bool = False) -> None:
+    if not (stat.S_ISDIR if is_folder else stat.S_ISREG)(found.st_mode):
+        msg = f"{path} is {_kind(found)}, not {'a folder' if is_folder else 'a regular file'}"
+        raise LocalError(msg, hint=_MOVE_IT)
 
 
-def _kind(mode: int) -> str:
-    return next((name for is_kind, name in _KINDS if is_kind(mode)), "a special file")
+def _kind(found: os.stat_result) -> str:
+    return next((name for is_kind, name in _KINDS if is_kind(found.st_mode)), "a special file")
 
 
 def _check_owner(
