@@ -118,10 +118,8 @@ class EditState:
     """The name shown to people: its clip or manifest line."""
     state: str = "starting"
     progress: int | None = None
-    is_over: bool = False
-    """Whether nothing is left to do for it; a later event may reset it."""
     has_ended: bool = False
-    """Whether its task has ended; the result may still be downloading."""
+    """Whether its task has ended, or is no longer followed; the result may still be downloading."""
     has_been_followed: bool = False
     """Whether it was ever seen unfinished, so that its duration is known."""
     work: Work | None = None
@@ -130,6 +128,11 @@ class EditState:
     _shown: _Shown = field(default_factory=_Shown)
     _elapsed_s: float = 0.0
     _remaining_s: float | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do for it."""
+        return self.has_ended and self.work is None
 
     def elapsed_s(self, now: float) -> float:
         """Return how long the task has been running, or how long it took."""
@@ -175,7 +178,7 @@ class EditState:
         if progress is not None and progress > (self.progress or 0):
             self.unchanged_since = None
         self.progress = progress
-        self.is_over = self.has_ended = False
+        self.has_ended = False
         self.has_been_followed |= task is not None and not task.is_terminal
         self.updated_at = now
         self._elapsed_s, self._remaining_s = event.elapsed_s, event.remaining_s
@@ -183,7 +186,7 @@ class EditState:
     def update_from_submission(self, event: Submitted, now: float) -> None:
         """Record that the task has just started."""
         task = event.record.task
-        self.is_over = False
+        self.has_ended = False
         self.updated_at, self._elapsed_s = now, 0.0
         self._remaining_s = task.estimated_s if task and not task.is_terminal else None
 
@@ -191,7 +194,7 @@ class EditState:
         """Record that the task has ended."""
         self._elapsed_s = self.elapsed_s(now)
         self.updated_at, self._remaining_s = now, None
-        self.is_over = self.has_ended = True
+        self.has_ended = True
         self.progress = int(_FULL) if self.state == "completed" else None
 
 
@@ -449,7 +452,6 @@ class Board:
         edit.label = edit.label or event.name
         edit.state = event.verb
         edit.unchanged_since = edit.pause = self.pause = None
-        edit.is_over = False
         is_whole = event.total is not None and event.done >= event.total
         if is_whole and event.task_id is None:
             # The task made from an upload gets a state of its own; other work has none.
@@ -463,7 +465,7 @@ class Board:
         if not event.is_new:
             self.skipped.add(task_id)
         edit = self.state_of(event)
-        edit.is_over, edit.work = True, None
+        edit.has_ended, edit.work = True, None
         record = event.record or self._records.get(task_id)
         if record is not None:
             others = [file for file in record.saved if file.path != event.file.path]
@@ -473,7 +475,7 @@ class Board:
         self.unsuccessful[event.task_id or event.name] = event.state
         edit = self._edits.get(event.task_id or "")
         if edit is not None:
-            edit.is_over = True
+            edit.has_ended, edit.work = True, None
 
 
 def _record_key(record: Record) -> str:
