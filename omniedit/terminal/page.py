@@ -70,14 +70,15 @@ def page_chunks(
         missing: Which clips cannot be shown, and why.
         moments: The times of the largest changes, and their amounts.
     """
+    plot, legend = _plot(videos, moments)
     template = Path(__file__).with_name(_TEMPLATE).read_text("utf-8")
     texts: dict[str, Iterable[str]] = {
         "style_digest": [_digest_of(template, "style")],
         "script_digest": [_digest_of(template, "script")],
         "title": [escape(" · ".join(video.name for video in videos))],
         "videos": (text for video in videos for text in _figure(video)),
-        "plot": [_plot(videos, moments)],
-        "changes": [_changes(videos, moments)],
+        "plot": [plot],
+        "changes": [legend],
         "details": [
             *map(_details, videos),
             *(f"<p>Not shown: {_shown(reason)}</p>\n" for reason in missing),
@@ -140,45 +141,32 @@ def _figure(video: PageVideo) -> Iterator[str]:
     yield f"<figcaption>{label}{about}</figcaption></figure>\n"
 
 
-def _plot(videos: Sequence[PageVideo], moments: Sequence[tuple[float, float]]) -> str:
-    """Return a plot of the change over time, scaled to the maximum; the script sets its width."""
-    plotted = [video.changes for video in videos if video.changes]
-    if not plotted:
-        return ""
-    highest = _highest(videos)
-    lines = [
-        " ".join(f"{at_s:.3f},{1 - amount / (highest or 1):.3f}" for at_s, amount in changes)
-        for changes in plotted
-    ]
-    shown = "".join(f'<polyline points="{line}"/>' for line in lines)
-    marks = "".join(f'<line x1="{at:.3f}" x2="{at:.3f}" y1="0" y2="1"/>' for at, _ in moments)
-    label = f"Change over time, from 0 to {highest:.{_DIGITS}f} (1 - SSIM)"
-    return (
-        f'<svg role="img" aria-label="{label}" viewBox="0 0 1 1" preserveAspectRatio="none">'
-        f"{shown}{marks}</svg>"
-    )
+def _plot(videos: Sequence[PageVideo], moments: Sequence[tuple[float, float]]) -> tuple[str, str]:
+    """Return a plot of the change over time, and its legend; empty if no change was measured.
 
-
-def _changes(videos: Sequence[PageVideo], moments: Sequence[tuple[float, float]]) -> str:
-    """Return the legend of the plot, and buttons that seek to the largest changes."""
-    plotted = [escape(video.name) for video in videos if video.changes]
+    The plot is scaled to the maximum, and the script sets its width. The legend has buttons that
+    seek to the largest changes.
+    """
+    plotted = [video for video in videos if video.changes]
     if not plotted:
-        return ""
-    if len(plotted) > 1:
+        return "", ""
+    highest = max(amount for video in plotted for _, amount in video.changes)
+    scale = f"{highest:.{_DIGITS}f} (1 - SSIM)"
+    shapes, names, buttons = "", [escape(video.name) for video in plotted], ""
+    for video in plotted:
+        points = (f"{at_s:.3f},{1 - amount / (highest or 1):.3f}" for at_s, amount in video.changes)
+        shapes += f'<polyline points="{" ".join(points)}"/>'
+    for at_s, amount in moments:
+        shapes += f'<line x1="{at_s:.3f}" x2="{at_s:.3f}" y1="0" y2="1"/>'
+        buttons += f'<button data-at="{at_s:.3f}">{at_s:.2f} s ({amount:.{_DIGITS}f})</button>'
+    if len(names) > 1:
         styles = itertools.cycle(_LINE_STYLES)
-        plotted = [f"{name} ({style})" for name, style in zip(plotted, styles, strict=False)]
-    buttons = "".join(
-        f'<button data-at="{at_s:.3f}">{at_s:.2f} s ({amount:.{_DIGITS}f})</button>'
-        for at_s, amount in moments
-    )
-    legend = f"Change from {escape(videos[0].name)} to {', '.join(plotted)}"
-    scale = f"at most {_highest(videos):.{_DIGITS}f} (1 - SSIM)"
+        names = [f"{name} ({style})" for name, style in zip(names, styles, strict=False)]
+    legend = f"Change from {escape(videos[0].name)} to {', '.join(names)}: at most {scale}"
     largest = f"; largest at {buttons}" if moments else ""
-    return f'<p class="row">{legend}: {scale}{largest}</p>'
-
-
-def _highest(videos: Sequence[PageVideo]) -> float:
-    return max(amount for video in videos for _, amount in video.changes)
+    label = f"Change over time, from 0 to {scale}"
+    attributes = f'role="img" aria-label="{label}" viewBox="0 0 1 1" preserveAspectRatio="none"'
+    return f"<svg {attributes}>{shapes}</svg>", f'<p class="row">{legend}{largest}</p>'
 
 
 def _details(video: PageVideo) -> str:
