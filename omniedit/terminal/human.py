@@ -243,16 +243,6 @@ def shown_file(record: Record, lost_files: Mapping[str, str]) -> SavedFile | Non
     return next(existing, record.saved[-1] if record.saved else None)
 
 
-def file_uri(path: str) -> str | None:
-    """Return the `file:` URI of an absolute path; None if the path cannot have one."""
-    from pathlib import Path  # noqa: PLC0415 - only few terminals show links
-
-    try:
-        return Path(path).as_uri()
-    except (ValueError, UnicodeError):
-        return None
-
-
 def _saved_file(record: Record, lost_files: Mapping[str, str]) -> Span:
     file = shown_file(record, lost_files)
     if file is None:
@@ -262,7 +252,7 @@ def _saved_file(record: Record, lost_files: Mapping[str, str]) -> Span:
     if file.path in lost_files:
         fate = lost_files[file.path]
         return Span(f"{file.path} {'has' if fate == 'changed' else 'is'} {fate}")
-    return Span(f"saved {file.path}", link=file_uri(file.path))
+    return Span(f"saved {file.path}", file=file.path)
 
 
 def _link(record: Record, now: float) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import re
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -26,7 +25,6 @@ from omniedit.events import (
 from omniedit.terminal.board import Board, EditState
 from omniedit.terminal.human import (
     failure_of,
-    file_uri,
     render_charge,
     render_duration,
     render_failure,
@@ -194,22 +192,15 @@ def _ended_line(mark: Span, state: str, edit: EditState, board: Board) -> Line:
 
 
 def _saved(event: Saved, edit: EditState, board: Board, stream: OutputStream) -> Iterator[Line]:
-    """Yield a saved file with the facts that fit beside it, or with all of them below it."""
-    verb = "saved" if event.is_new else "already here:"
-    path = stream.shown(event.shown_path)
-    room = stream.size.columns - cell_width(f"✓ {verb} {path}")
-    saved = [_SUCCESS, Span(f" {verb} "), Span(path, link=file_uri(event.file.path))]
-    facts = _saved_facts(event, edit, board)
-    *others, charge = facts
-    choices = [[*others[:count], charge] for count in range(len(others), -1, -1)]
-    choices.append([re.sub(r" \(.*?\)", "", charge)])  # without the dollars
-    for choice in choices:
-        text = "".join(f" · {fact}" for fact in choice)
-        if len(text) <= room:
-            yield [*saved, Span(text, Colour.DIM)]
-            return
-    yield saved  # the path is never truncated
-    yield [Span(f"  {' · '.join(facts)}", Colour.DIM)]
+    """Yield a saved file with its facts, which go below it if they do not fit beside it."""
+    path, facts = stream.shown(event.shown_path), " · ".join(_saved_facts(event, edit, board))
+    verb = _verb(event)
+    saved = [_SUCCESS, Span(f" {verb} "), Span(path, file=event.file.path)]
+    if cell_width(f"✓ {verb} {path} · {facts}") <= stream.size.columns:
+        yield [*saved, Span(f" · {facts}", Colour.DIM)]
+    else:
+        yield saved  # the path is never truncated
+        yield [Span(f"  {facts}", Colour.DIM)]
 
 
 class PlainLines:
@@ -288,8 +279,7 @@ class PlainLines:
                 return ", ".join(_ended(record.shown_status, edit, board))
             case Saved():
                 facts = ", ".join(_saved_facts(event, edit, board))
-                verb = "saved" if event.is_new else "already here:"
-                return f"{verb} {event.shown_path} ({facts})"
+                return f"{_verb(event)} {event.shown_path} ({facts})"
             case _:
                 return _failure(event)
 
@@ -336,6 +326,10 @@ class _LastShown:
 
 def _reserved(event: Submitted) -> str:
     return render_reserved(event.record.task, estimate=event.estimated_credits)
+
+
+def _verb(event: Saved) -> str:
+    return "saved" if event.is_new else "already here:"
 
 
 def _saved_facts(event: Saved, edit: EditState, board: Board) -> list[str]:

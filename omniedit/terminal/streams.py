@@ -78,7 +78,7 @@ class Span(NamedTuple):
 
     text: str
     colour: Colour | None = None
-    link: str | None = None  # a URI
+    file: str | None = None  # the path that it links to
 
 
 Line: TypeAlias = str | Sequence[Span]
@@ -106,8 +106,8 @@ class OutputStream:
     ) -> None:
         self._stream = stream
         self._environ = environ
-        self.is_terminal = _is_terminal(stream)
         self.is_closed = stream is None or stream.closed
+        self.is_terminal = stream is not None and not stream.closed and stream.isatty()
         self.failure: OSError | None = None
         """Why writing failed, such as a full disk; None if only the reader or terminal has gone."""
         self.encoding: str = getattr(stream, "encoding", None) or "utf-8"
@@ -237,11 +237,8 @@ class OutputStream:
             text = sanitize(span.text)
             if span.colour is not None and text and self.is_coloured:
                 text = f"\x1b[{span.colour}m{text}\x1b[0m"
-            if span.link is not None and text and self.shows_links:
-                from urllib.parse import quote  # noqa: PLC0415 - only few terminals show links
-
-                uri = quote(span.link, safe="%/:=&?~#+!$,;'@()*[]")
-                text = f"\x1b]8;;{uri}\x1b\\{text}\x1b]8;;\x1b\\"
+            if span.file is not None and text and self.shows_links:
+                text = _linked(text, span.file)
             rendered += text
         return rendered
 
@@ -258,11 +255,8 @@ class OutputStream:
 
     def write_bytes(self, content: bytes) -> None:
         """Write bytes that may not be text, such as a file name."""
-        buffer = getattr(self._stream, "buffer", None)
-        if buffer is None:
-            self.write(content.decode(errors="backslashreplace"))
-        else:
-            self._put(buffer, content)
+        if self._stream is not None:
+            self._put(self._stream.buffer, content)
 
     def flush(self) -> None:
         """Flush what was written past this object; every write of its own flushes already."""
@@ -393,11 +387,15 @@ def _fitting(text: str, width: int) -> str:
     return kept
 
 
-def _is_terminal(stream: TextIO | None) -> bool:
+def _linked(text: str, path: str) -> str:
+    """Return text that links to a file (OSC 8); unchanged if the path cannot be a URI."""
+    from pathlib import Path  # noqa: PLC0415 - only few terminals show links
+
     try:
-        return stream is not None and stream.isatty()
-    except (OSError, ValueError):
-        return False
+        uri = Path(path).as_uri()
+    except (ValueError, UnicodeError):
+        return text
+    return f"\x1b]8;;{uri}\x1b\\{text}\x1b]8;;\x1b\\"
 
 
 def _plainer(error: UnicodeError, *, otherwise: str) -> tuple[str | bytes, int]:

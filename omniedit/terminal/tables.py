@@ -11,7 +11,6 @@ from omniedit.sanitize import sanitize
 from omniedit.terminal.human import (
     ID_CHARACTERS,
     NOT_SAVED,
-    file_uri,
     link_left_s,
     name_of,
     render_age,
@@ -288,7 +287,7 @@ def _file(record: Record, file: SavedFile | None, fate: str | None) -> Span:
             return Span("elsewhere", Colour.DIM)
         if fate is not None:
             return Span(fate, Colour.YELLOW)
-        return Span(file.path, link=file_uri(file.path))
+        return Span(file.path, file=file.path)
     is_completed = record.task is not None and record.task.is_completed
     return Span(NOT_SAVED) if is_completed else Span(_NONE, Colour.DIM)
 

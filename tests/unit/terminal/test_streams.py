@@ -88,9 +88,9 @@ def test_terminals_are_recognised_by_their_variables(
 def test_a_link_target_contains_no_control_characters(make_stream: MakeStream) -> None:
     terminal = OutputStream(make_stream(is_terminal=True), {"WT_SESSION": "x"}, system=linux())
 
-    shown = terminal.render([Span("out\x1b.mp4", link="https://x/\x1b\\y\x07é?a=1")])
+    shown = terminal.render([Span("out\x1b.mp4", file="/x/\x1b\\y\x07é?a=1")])
 
-    assert shown == ("\x1b]8;;https://x/%1B%5Cy%07%C3%A9?a=1\x1b\\out\\x1b.mp4\x1b]8;;\x1b\\")
+    assert shown == ("\x1b]8;;file:///x/%1B%5Cy%07%C3%A9%3Fa%3D1\x1b\\out\\x1b.mp4\x1b]8;;\x1b\\")
 
 
 @pytest.mark.parametrize(

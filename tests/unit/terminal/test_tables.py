@@ -177,7 +177,7 @@ def test_a_status_of_the_service_is_not_taken_for_our_own(make_record: MakeRecor
 def test_a_saved_file_is_shown_as_a_link(make_record: MakeRecord) -> None:
     line = [*render_table([make_record(saved="/home/me/out.mp4")], NOW, 160)[1]]
 
-    assert Span("/home/me/out.mp4", link="file:///home/me/out.mp4") in line
+    assert Span("/home/me/out.mp4", file="/home/me/out.mp4") in line
 
 
 def test_without_records_only_the_header_is_shown() -> None:
