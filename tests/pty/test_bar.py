@@ -128,7 +128,9 @@ def test_the_bar_is_on_the_terminal_and_the_result_in_the_pipe(session: Session)
     out = session.finish()
 
     assert (out, session.process.returncode) == (b"out.mp4\n", 0)
-    assert "✓ saved out.mp4 · credits unknown" in _SEQUENCE.sub("", session.seen)
+    shown = _SEQUENCE.sub("", session.seen)
+    assert "✓ saved out.mp4\r\n" in shown
+    assert "  2.1 MB · 28 s · credits unknown\r\n" in shown
 
 
 def test_at_40_columns_no_line_wraps(session: Session) -> None:
