@@ -178,9 +178,11 @@ class InvalidInputError(OmniEditError):
     kind = "invalid_input"
 
 
-def refuse(message: str, *, hint: str | None = None) -> NoReturn:
-    """Refuse a call that contradicts itself, or asks for what the command does not do."""
-    raise InvalidInputError(message, code="usage", hint=hint)
+def refuse(
+    message: str, *, code: str = "usage", hint: str | None = None, request_id: str | None = None
+) -> NoReturn:
+    """Refuse invalid input, or usage that contradicts itself; see `OmniEditError`."""
+    raise InvalidInputError(message, code=code, hint=hint, request_id=request_id)
 
 
 class MissingFileError(InvalidInputError):

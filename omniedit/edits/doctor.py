@@ -75,6 +75,47 @@ def every_check(
             yield _certificates(name, value)
 
 
+def _checks_of_settings(
+    settings: "Settings", open_session: "Callable[[], AbstractContextManager[Session]]"
+) -> Iterator[Check]:
+    key = _check("key", lambda: _shown_key(settings))
+    yield key
+    if key.error is None:
+        with open_session() as session:
+            yield from _checks_of_service(settings, session)
+    else:
+        yield _warning("service", "not checked without a key")
+    folder = settings.journal_folder
+    yield check_folder("config folder", settings.config_dir.value)
+    yield check_folder("state folder", settings.state_dir.value, used=folder)
+    yield _check("journal", lambda: _shown_journal(folder, settings.enclosing_folder))
+
+
+def _shown_key(settings: "Settings") -> str:
+    if settings.is_embedded:
+        return "the sandbox needs none"
+    return f"{settings.require_key()} ({settings.key.source if settings.key else ''})"
+
+
+def _checks_of_service(settings: "Settings", session: "Session") -> Iterator[Check]:
+    from omniedit.edits.upload import uploader  # noqa: PLC0415 - brings the HTTP library
+
+    def ask_service() -> str:
+        session.service.get_credits()
+        return f"{settings.origin} answers and accepts the key"
+
+    def ask_file_service() -> str:
+        uploader(session).check_service()
+        return "answers"
+
+    service = _check("service", ask_service)
+    yield service
+    yield _check("file service", ask_file_service)
+    if service.error is None:
+        yield check_clock(session)
+        yield _model(session, settings.model)
+
+
 def check_clock(session: "Session") -> Check:
     """Compare this machine's clock with the service's."""
     try:
@@ -90,61 +131,17 @@ def check_clock(session: "Session") -> Check:
     return _ok("clock", "agrees with the service's")
 
 
-def check_model(session: "Session", model: "Setting[str]") -> Check:
+def _model(session: "Session", model: "Setting[str]") -> Check:
     """Report whether the account has used a model; only a submission can tell if it still may."""
-    name = f"{model.value} ({model.source})"
     try:
         tasks = session.service.list_tasks(model=model.value, page=1).tasks
     except OmniEditError as error:
-        return _ok("model", f"{name}; cannot tell whether your key may use it: {error.message}")
-    if any(task.model == model.value for task in tasks):
-        return _ok("model", f"{name}, which this account has used")
-    return _ok("model", f"{name}; only an edit can tell whether your key may use it")
-
-
-def _checks_of_settings(
-    settings: "Settings", open_session: "Callable[[], AbstractContextManager[Session]]"
-) -> Iterator[Check]:
-    key = _key(settings)
-    yield key
-    if key.error is None:
-        from omniedit.edits.upload import uploader  # noqa: PLC0415 - brings the HTTP library
-
-        with open_session() as session:
-            service = _check_call(
-                "service",
-                lambda: session.service.get_credits(),  # noqa: PLW0108 - `service` can fail, too
-                f"{settings.origin} answers and accepts the key",
-            )
-            yield service
-            yield _check_call("file service", lambda: uploader(session).check_service(), "answers")
-            if service.error is None:
-                yield check_clock(session)
-                yield check_model(session, settings.model)
+        found = f"; cannot tell whether your key may use it: {error.message}"
     else:
-        yield _warning("service", "not checked without a key")
-    yield check_folder("config folder", settings.config_dir.value)
-    yield check_folder("state folder", settings.state_dir.value, used=settings.journal_folder)
-    yield _journal(settings.journal_folder, settings.enclosing_folder)
-
-
-def _key(settings: "Settings") -> Check:
-    if settings.is_embedded:
-        return _ok("key", "the sandbox needs none")
-    try:
-        key = settings.require_key()
-    except OmniEditError as error:
-        return _failure("key", error)
-    return _ok("key", f"{key} ({settings.key.source if settings.key else ''})")
-
-
-def _check_call(name: str, call: Callable[[], object], message: str) -> Check:
-    """Check that a call to a service succeeds."""
-    try:
-        call()
-    except OmniEditError as error:
-        return _failure(name, error)
-    return _ok(name, message)
+        found = "; only an edit can tell whether your key may use it"
+        if any(task.model == model.value for task in tasks):
+            found = ", which this account has used"
+    return _ok("model", f"{model.value} ({model.source}){found}")
 
 
 def check_folder(
@@ -173,39 +170,35 @@ def check_folder(
                 fault = f"files in {folder} cannot be locked"
                 system.try_lock(file.fileno())
     except OSError as failure:
-        error = LocalError(f"{fault}: {error_reason(failure)}")
-        return _failure(name, error)._replace(hint=hint)
+        return _failure(name, LocalError(f"{fault}: {error_reason(failure)}", hint=hint))
     return _ok(name, str(folder))
 
 
-def _journal(folder: Path, enclosing: Path | None) -> Check:
+def _shown_journal(folder: Path, enclosing: Path | None) -> str:
     from omniedit.journal import JOURNAL_FILE, Journal  # noqa: PLC0415 - brings SQLite
 
+    path = folder / JOURNAL_FILE
     # If the folder cannot be read at all, `check_folder` reports it.
-    if not os.path.lexists(folder / JOURNAL_FILE):
-        return _ok("journal", f"none yet: {folder / JOURNAL_FILE}")
+    if not os.path.lexists(path):
+        return f"none yet: {path}"
     try:
         with Journal(folder, enclosing=enclosing) as journal:
             journal.check()
-            count = journal.count(skips_unsent=True)
-            edits = render_count(count, "edit")
-            return _ok("journal", f"{edits}, intact: {folder / JOURNAL_FILE}")
+            edits = render_count(journal.count(skips_unsent=True), "edit")
+            return f"{edits}, intact: {path}"
     except JournalDamagedError as error:
         error.hint = Hint("the next {} restores what can be read", "submit")
-        return _failure("journal", error)
-    except OmniEditError as error:
-        return _failure("journal", error)
+        raise
 
 
 def _extra(extra: str, module: str) -> Check:
+    name = f"extra {extra}"
     try:
         import_module(module)
     except ImportError as error:
-        if find_spec(module) is not None:
-            return _warning(f"extra {extra}", f"cannot be loaded: {error}", install_command(extra))
-    else:
-        return _ok(f"extra {extra}", "installed")
-    return _warning(f"extra {extra}", "not installed", install_command(extra))
+        reason = f"cannot be loaded: {error}" if find_spec(module) else "not installed"
+        return _warning(name, reason, install_command(extra))
+    return _ok(name, "installed")
 
 
 def _certificates(name: str, path: str) -> Check:
@@ -219,6 +212,14 @@ def _without_userinfo(text: str) -> str:
     before, found, after = text.rpartition("@")
     scheme, has_scheme, _ = before.partition("://")
     return f"{scheme + '://' if has_scheme else ''}…@{after}" if found else text
+
+
+def _check(name: str, find: Callable[[], str]) -> Check:
+    """Return a check with the message that `find` returns, or with the error that it raises."""
+    try:
+        return _ok(name, find())
+    except OmniEditError as error:
+        return _failure(name, error)
 
 
 def _ok(name: str, message: str) -> Check:

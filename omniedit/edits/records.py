@@ -21,6 +21,7 @@ from omniedit.errors import (
     OmniEditError,
     OutcomeUnknownError,
     TaskNotFoundError,
+    refuse,
 )
 from omniedit.journal.reading import is_present
 from omniedit.models import (
@@ -150,7 +151,7 @@ def _find_known(session: Session, reference: str) -> Record | None:
     """
     if not is_task_id(reference):
         msg = "a task ID is 1 to 128 characters of `A-Z a-z 0-9 . _ -`"
-        raise InvalidInputError(msg, code="invalid_task_reference", hint=KNOWN_TASKS_HINT)
+        refuse(msg, code="invalid_task_reference", hint=KNOWN_TASKS_HINT)
     exact = session.journal.find_task(reference)
     if exact is not None or len(reference) < SHORTEST_END:
         return exact
@@ -266,7 +267,7 @@ def _check_state(state: str | None, records: Iterable[Record]) -> None:
         msg = f"invalid value for '--state': {state!r} is not one of {', '.join(known)}"
         near = _OTHER_STATES.get(state) or next(iter(get_close_matches(state, known, n=1)), None)
         hint = f"did you mean `{near}`?" if near else None
-        raise InvalidInputError(msg, code="usage", hint=hint)
+        refuse(msg, hint=hint)
 
 
 def list_account(session: Session, models: Iterable[str], *, limit: int, adopt: bool) -> Listing:

@@ -11,11 +11,11 @@ from typing import Final, NamedTuple
 from omniedit.edits.session import Session
 from omniedit.errors import (
     Hint,
-    InvalidInputError,
     MissingFileError,
     NotFinishedError,
     OmniEditError,
     ResultGoneError,
+    refuse,
 )
 from omniedit.http.urls import check_callback_url, check_clip_url, check_no_video_page
 from omniedit.media import is_available
@@ -192,11 +192,10 @@ def with_parent_result(
     """
     reference = request.video.removeprefix(TASK_PREFIX)
     if reference == LAST:
-        context = session.context
-        accepted = session.journal.last_accepted(context) if context else None
+        accepted = session.journal.last_accepted(session.context or "")
         shown = accepted.task_id if accepted else "TASK"
         msg = f"`task:last` may be another task in the next run: write `task:{shown}`"
-        raise InvalidInputError(msg, code="unstable_reference", hint=f"VIDEO is `task:{shown}`")
+        refuse(msg, code="unstable_reference", hint=f"VIDEO is `task:{shown}`")
     path, parent = find_result(session, reference, command="edit task:TASK", deadline=deadline)
     session.note(
         "the clip is a result: each further edit means another encoding by the service",
@@ -301,7 +300,7 @@ def check_request_id(text: str) -> None:
     if not _REQUEST_ID.fullmatch(text):
         msg = f"invalid request ID {text!r}; write 16 to 96 characters of `A-Z a-z 0-9 . _ -`"
         hint = "for example `--request-id clip-7-night-take-1`"
-        raise InvalidInputError(msg, code="invalid_request_id", hint=hint)
+        refuse(msg, code="invalid_request_id", hint=hint)
 
 
 def _check_model(session: Session, request: EditRequest) -> None:
@@ -309,8 +308,9 @@ def _check_model(session: Session, request: EditRequest) -> None:
     if request.model in MODELS:
         return
     if not _MODEL_ID.fullmatch(request.model):
-        msg = f"`{request.model}` is not a model ID ({request.model_source})"
-        raise InvalidInputError(msg, code="invalid_model")
+        refuse(
+            f"`{request.model}` is not a model ID ({request.model_source})", code="invalid_model"
+        )
     session.warn(
         f"model {request.model} is not known here: its longest clip and its prices are not checked",
         is_once=True,
@@ -319,24 +319,19 @@ def _check_model(session: Session, request: EditRequest) -> None:
 
 def _check_prompt(session: Session, prompt: str) -> None:
     if not prompt.strip():
-        msg = "the prompt is empty"
-        raise InvalidInputError(msg, code="empty_prompt", hint=EXAMPLE_HINT)
+        refuse("the prompt is empty", code="empty_prompt", hint=EXAMPLE_HINT)
     if not is_valid_unicode(prompt):
-        msg = "the prompt is not valid UTF-8 text"
-        raise InvalidInputError(msg, code="invalid_prompt")
-    if len(prompt) > session.policy.max_prompt_bytes:
-        msg = f"the prompt has more than {session.policy.max_prompt_bytes:,} characters"
-        raise InvalidInputError(msg, code="invalid_prompt")
+        refuse("the prompt is not valid UTF-8 text", code="invalid_prompt")
+    if len(prompt) > (most := session.policy.max_prompt_bytes):
+        refuse(f"the prompt has more than {most:,} characters", code="invalid_prompt")
     if not session.is_sandbox and _SANDBOX_MARKER.search(prompt):
         msg = "the prompt has a `[sandbox:…]` marker, which the real service would treat as text"
-        hint = "add `--sandbox`, or remove the marker"
-        raise InvalidInputError(msg, code="sandbox_marker", hint=hint)
+        refuse(msg, code="sandbox_marker", hint="add `--sandbox`, or remove the marker")
 
 
 def _check_local_clip(session: Session, request: EditRequest) -> None:
     if not request.video:
-        msg = "VIDEO is empty"
-        raise InvalidInputError(msg, code="invalid_url", hint="give the URL or path of a clip")
+        refuse("VIDEO is empty", code="invalid_url", hint="give the URL or path of a clip")
     if not _exists(Path(request.video)):
         msg = f"no such file: {request.video}"
         hint = "VIDEO is an http(s) URL or the path of a local clip"

@@ -11,12 +11,12 @@ from omniedit.edits.session import Session
 from omniedit.edits.submit import Sending
 from omniedit.errors import (
     Hint,
-    InvalidInputError,
     JournalError,
     NoSuchReferenceError,
     NotReplayedError,
     OmniEditError,
     OutcomeUnknownError,
+    refuse,
 )
 from omniedit.events import Submitted
 from omniedit.models import MODELS, Record, Task, task_name
@@ -95,15 +95,15 @@ def _possible_task(session: Session, record: Record, found: Record) -> Task:
     if not record.is_unsettled:
         what = task_name(record.task_id) if record.task else "refused"
         msg = f"submission {request_id} is already settled: {what}"
-        raise InvalidInputError(msg, code="already_settled", request_id=request_id)
+        refuse(msg, code="already_settled", request_id=request_id)
     known = session.journal.find_task(task_id)
     if known is not None and known.request_id is not None:
         msg = f"{task_name(task_id)} is the task of submission {known.request_id}"
-        raise InvalidInputError(msg, code="other_submission", request_id=request_id)
+        refuse(msg, code="other_submission", request_id=request_id)
     task = read_task(session, found)
     if task.model not in {None, record.model}:
         msg = f"{task_name(task_id)} was made with another model: {task.model}"
-        raise InvalidInputError(msg, code="other_model", request_id=request_id)
+        refuse(msg, code="other_model", request_id=request_id)
     return task
 
 
@@ -126,7 +126,7 @@ def _check_origin(session: Session, record: Record) -> None:
     if record.origin != session.origin:
         msg = f"submission {record.request_id} was made at {record.origin}, not at {session.origin}"
         hint = "settle it with the base URL that was used for it"
-        raise InvalidInputError(msg, code="other_origin", hint=hint, request_id=record.request_id)
+        refuse(msg, code="other_origin", hint=hint, request_id=record.request_id)
 
 
 def _check_replayable(

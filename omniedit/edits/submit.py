@@ -12,13 +12,13 @@ from omniedit.errors import (
     Hint,
     IdempotencyConflictError,
     Interrupted,
-    InvalidInputError,
     JournalError,
     LocalError,
     ModelRefusedError,
     OmniEditError,
     OutcomeUnknownError,
     RateLimitedError,
+    refuse,
 )
 from omniedit.events import Submitted
 from omniedit.models import AttemptState, EditRequest, Record, Task, TaskError, task_name
@@ -104,13 +104,13 @@ def known_submission(session: Session, request_id: str, edit: PreparedEdit) -> R
     if known.body_digest not in {None, edit.digest}:
         msg = f"request ID {request_id} was used here for another edit"
         hint = "one request ID stands for one edit: choose another, or leave `--request-id` out"
-        raise InvalidInputError(msg, code="request_id_taken", hint=hint)
+        refuse(msg, code="request_id_taken", hint=hint)
     if known.is_refused:
         return None
     if known.origin != session.origin:
         msg = f"request ID {request_id} was used here at {known.origin}"
         hint = "a request ID belongs to one service: choose another, or leave `--request-id` out"
-        raise InvalidInputError(msg, code="other_origin", hint=hint)
+        refuse(msg, code="other_origin", hint=hint)
     return known
 
 
@@ -188,7 +188,6 @@ class Sending:
         self._recovery_command = attempt.resume_command
         # Since when the service may have accepted it without our knowing; None if it cannot have.
         self._in_doubt_since = session.now() if edit is None else None
-        self._is_recorded = edit is None
         self._is_settled = False
         self._replays_left = 1
 
@@ -210,6 +209,9 @@ class Sending:
             latest = session.monotonic() + budget_s
             latest = latest if deadline is None else min(deadline + waited_s, latest)
             retry = session.retry(budget_s=budget_s, deadline=latest)
+            if self._edit is not None:
+                # Record it only now: an interruption before this point leaves no trace of it.
+                self._write_ahead(self._edit)
             while True:
                 self._check_time()
                 try:
@@ -227,10 +229,6 @@ class Sending:
         with session.shielded():
             # A signal that arrived while this waited for its turn stops it here, unsent.
             session.check_not_stopping()
-            if not self._is_recorded:
-                # Record it only now: an interruption before this point leaves nothing in doubt.
-                self._write_ahead()
-                self._is_recorded = True
             if in_doubt_since is None:
                 self._in_doubt_since = session.now()
             session.outstanding[self._request_id] = self._give_up
@@ -258,23 +256,26 @@ class Sending:
             warn_of_duplicates(session, record, why=why, deadline=deadline)
         return record
 
-    def _write_ahead(self) -> None:
+    def _write_ahead(self, edit: PreparedEdit) -> None:
         """Record a new submission in the journal, and note how to recover it without one."""
         session = self._session
         is_recorded = session.has_journal
         try:
-            session.journal.record_attempt(
-                self._attempt,
-                context=session.recorded_context,
-                key_digest=digest_of_key(session.connection.key),
-            )
+            with session.shielded():
+                session.check_not_stopping()
+                session.journal.record_attempt(
+                    self._attempt,
+                    context=session.recorded_context,
+                    key_digest=digest_of_key(session.connection.key),
+                )
         except LocalError as error:
             if session.requires_journal:
+                error.about(request_id=self._request_id)
                 raise
             is_recorded = False
             session.warn(f"{error.message}; submitting without it")
-        if self._edit is not None and not is_recorded:
-            self._recovery_command = _whole_command(self._edit.request, self._attempt)
+        if not is_recorded:
+            self._recovery_command = _whole_command(edit.request, self._attempt)
 
     def _record_accepted(self, task: Task, *, is_replay: bool) -> Record:
         session, edit = self._session, self._edit
