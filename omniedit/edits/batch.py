@@ -99,7 +99,7 @@ class BatchRun:
         backlog = deque(edits)
         with self._pool:
             while backlog or self._pool.busy or self._ended or self._poller:
-                yield from self._start_steps(backlog)
+                self._start_steps(backlog)
                 rest_s = self._poller.rest_s() if self._poller else None
                 if self._pool.busy or self._poller:
                     outcome = self._pool.next_outcome(timeout_s=rest_s)
@@ -107,7 +107,7 @@ class BatchRun:
                         yield from self._handle(outcome)
                 yield from self._poll()
 
-    def _start_steps(self, backlog: deque[PlannedEdit]) -> Iterator[EditOutcome]:
+    def _start_steps(self, backlog: deque[PlannedEdit]) -> None:
         """Start as many transfers and submissions as the limits allow."""
         while self._ended and len(self._saving) < self._session.policy.transfers_at_once:
             step = self._ended.popleft()
@@ -118,12 +118,6 @@ class BatchRun:
             self._pool.submit(partial(self._deliver, replace(step, begun=begun)))
         while backlog and self._has_room:
             edit = backlog.popleft()
-            try:
-                self._commit(edit)
-            except TooExpensiveError as error:
-                self._halted_by = self._halted_by or error
-                yield self._failed(edit, None, error)
-                continue
             self._beginning.add(edit.number)
             self._pool.submit(partial(self._begin, edit))
 
@@ -169,7 +163,7 @@ class BatchRun:
             TooExpensiveError: If the credits reserved so far leave too little for it.
         """
         limit, estimate = self._max_credits, edit.estimated_credits or 0.0
-        if limit is None or not edit.is_due or self._halted_by is not None:
+        if limit is None or not edit.is_due:
             return
         committed = sum(self._committed.values())
         if committed + estimate > limit:
@@ -218,6 +212,8 @@ class BatchRun:
             is_halted = self._halted_by is not None or edit.request.model in self._refused_models
             if is_halted and not self._is_paid_for(edit):
                 return EditOutcome(edit=edit)
+            if not is_halted:
+                self._commit(edit)
             options = self._options_of(edit)
             begun = begin_edit(self._session, edit.request, options, planned_identity=edit.identity)
         except OmniEditError as error:
@@ -284,5 +280,6 @@ def _affects_every_edit(error: OmniEditError, *, submit_budget_s: float) -> bool
         isinstance(error, RateLimitedError) and (error.retry_after_s or 0.0) > submit_budget_s
     )
     return is_long_pause or isinstance(
-        error, CredentialsError | NotConnectedError | WrongBaseURLError | JournalError
+        error,
+        CredentialsError | JournalError | NotConnectedError | TooExpensiveError | WrongBaseURLError,
     )

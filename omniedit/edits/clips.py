@@ -56,7 +56,7 @@ _LOCAL_FILE: Final = "leave `--max-credits` out, or give a local file"
 
 
 class Findings(NamedTuple):
-    """What `probe` found out about a clip."""
+    """Whether a clip fits a model."""
 
     facts: ClipFacts
     problems: tuple[Problem, ...]
@@ -224,7 +224,7 @@ def probe(session: Session, video: str, model: Model) -> Findings:
         hint = "download it and probe the file; an edit does not depend on this"
         raise UnavailableError(msg, code="clip_not_read", hint=hint)
     problems = find_problems(facts, longest_s=model.longest_clip_s)
-    return Findings(facts=facts, problems=problems, model=model)
+    return Findings(facts, problems, model)
 
 
 def parse_cut(request: EditRequest) -> tuple[float | None, float | None]:
@@ -272,7 +272,7 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
             size_bytes=None,
         )
     if request.check is not False:
-        _refuse_unfit(sent, request)
+        _refuse_unfit(sent, request, model)
     is_converted = (
         is_local(request.video)
         and request.is_checked
@@ -461,13 +461,13 @@ def _marked_length(facts: ClipFacts, start_s: float | None, end_s: float | None)
     return end - (start_s or 0.0)
 
 
-def _refuse_unfit(facts: ClipFacts, request: EditRequest) -> None:
-    longest_s = find_model(request.model).longest_clip_s
-    for problem in find_problems(
-        facts, longest_s=longest_s, keeps_hdr=request.keeps_hdr, is_cut=request.is_cut
-    ):
-        if not problem.is_automatic:
-            msg = f"{facts.name} does not fit: {problem.message}"
-            text = f"{problem.fix.text}; `--no-check` sends it as it is"
-            hint = Hint(text, *problem.fix.commands)
-            raise InvalidInputError(msg, code=problem.code, hint=hint)
+def _refuse_unfit(facts: ClipFacts, request: EditRequest, model: Model) -> None:
+    problems = find_problems(
+        facts, longest_s=model.longest_clip_s, keeps_hdr=request.keeps_hdr, is_cut=request.is_cut
+    )
+    found = Findings(facts, problems, model)
+    error = found.error
+    if error is not None:
+        fix = found.refusals[0].fix
+        error.hint = Hint(f"{fix.text}; `--no-check` sends it as it is", *fix.commands)
+        raise error

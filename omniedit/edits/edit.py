@@ -228,10 +228,8 @@ def _deliver_as_served(
         record = refresh(session, record, deadline=begun.deadline)
 
     def stream_with_sound(path: Path) -> None:
-        sound, name = options.sound, "standard output"
-        with with_sound(
-            session, begun.edit, path, sound=sound, name=name, deadline=begun.deadline
-        ) as changed:
+        sound, name, deadline = options.sound, "standard output", begun.deadline
+        with with_sound(session, begun.edit, path, sound, name, deadline=deadline) as changed:
             session.stream_out(changed)
 
     stream_out = None if options.sound is Sound.NEW else stream_with_sound

@@ -369,22 +369,13 @@ def save_with_sound(
     """Save a result with another sound; keep the served file only if the two differ.
 
     Args:
+        edit: The edit, whose clip has the original sound.
         served: The result as served, saved and whole.
-        target: The target of the file with the other sound.
         deadline: A monotonic instant by which fetching the clip must end.
-
-    Raises:
-        OmniEditError: If the sound cannot be changed, or the target cannot be written.
     """
     with ExitStack() as stack:
-        changed = with_sound(
-            session,
-            edit,
-            Path(served.path),
-            sound=target.sound,
-            name=target.shown,
-            deadline=deadline,
-        )
+        path, name = Path(served.path), target.shown
+        changed = with_sound(session, edit, path, target.sound, name, deadline=deadline)
         try:
             path = stack.enter_context(changed)
         except OmniEditError:
@@ -414,7 +405,7 @@ def _without_file(session: Session, record: Record, file: SavedFile) -> Record:
 
 @contextmanager
 def with_sound(
-    session: Session, edit: PreparedEdit, result: Path, *, sound: Sound, name: str, deadline: float
+    session: Session, edit: PreparedEdit, result: Path, sound: Sound, name: str, *, deadline: float
 ) -> Generator[Path]:
     """Yield a private copy of a result with another sound, or the result itself if nothing changes.
 

@@ -114,19 +114,14 @@ def planned_split(
     """Plan the pieces of a clip; the files that the plan needs exist until the block ends.
 
     Nothing is submitted. Each piece is an ordinary edit, the same as one of the clip with the
-    corresponding `--start` and `--end`.
-
-    Args:
-        request: The request, as typed.
-        options: The options of the whole edit; the time limit is that of each piece, and of
-            fetching the clip.
+    corresponding `--start` and `--end`. The time limit is that of each piece, and of fetching the
+    clip.
 
     Raises:
         MissingExtraError: If the extra `media` is not installed.
         InvalidInputError: If the request is invalid, or the clip cannot be split.
         TooExpensiveError: If the estimate for all pieces exceeds the limit.
-        TargetExistsError: If the target is taken.
-        LocalError: If the target cannot be written.
+        LocalError: If the target is taken, or cannot be written.
     """
     deadline = session.monotonic() + options.timeout_s
     if request.video.startswith(TASK_PREFIX):
@@ -170,8 +165,7 @@ def join_pieces(
 
     Raises:
         InvalidInputError: If a result is not a clip.
-        TargetExistsError: If the target is taken.
-        LocalError: If a file cannot be read or written.
+        LocalError: If a file cannot be read or written, or the target is taken.
     """
     from omniedit.media.writing import join  # noqa: PLC0415 - brings PyAV
 
@@ -198,11 +192,11 @@ def join_pieces(
         facts = probe_result(session, str(path), name=name, clip=None)
         file = saved_file(path)._replace(facts=facts, sound=options.sound)
         try:
-            digest = _joined_digest(records, sound=options.sound)
+            digest = _joined_digest(records, options.sound)
             return copy_recorded(session, file, plan.target, digest)
         except TargetExistsError:
             # Another process may have joined the same pieces in the meantime.
-            existing = _find_joined(session, plan.target, records, sound=options.sound)
+            existing = _find_joined(session, plan.target, records, options.sound)
             if existing is None:
                 raise
             return existing
@@ -227,6 +221,7 @@ def _plan(
     in_folder = options._replace(
         destination=options.destination._replace(text=f"{folder}/"), sound=Sound.NEW
     )
+    digits = max(2, len(str(len(pieces))))
     edits: list[PlannedEdit] = []
     known: list[Record | None] = []
     for number, piece in enumerate(pieces, start=1):
@@ -238,19 +233,20 @@ def _plan(
             error.message = f"{name}: {error.message}"
             raise
         record = known_edit(session, prepared, in_folder)
+        path = Path(folder) / f"{number:0{digits}}.mp4"
         edits.append(
             PlannedEdit(
                 number=number,
                 label=name,
                 request=own,
                 identity=prepared.identity,
-                output=_free_path(session, record, Path(folder), number, count=len(pieces)),
+                output=_free_path(session, record, path),
                 is_due=record is None,
                 estimated_credits=model.estimated_credits(piece.duration_s),
             )
         )
         known.append(record)
-    joined = None if target is None else _find_joined(session, target, known, sound=options.sound)
+    joined = None if target is None else _find_joined(session, target, known, options.sound)
     if joined is not None:
         # A run that was killed right after it placed the clip leaves its part file.
         remove_leftover_part(Path(joined.path), joined.sha256)
@@ -302,19 +298,14 @@ def _piece_request(request: EditRequest, piece: "Piece", name: str) -> EditReque
     return request._replace(start=start, end=end, max_credits=None, piece=name)
 
 
-def _free_path(
-    session: Session, known: Record | None, folder: Path, number: int, *, count: int
-) -> str:
+def _free_path(session: Session, known: Record | None, path: Path) -> str:
     """Return the path for the result of a piece: `07.mp4`, or `07-2.mp4` if that is taken."""
-    name = f"{number:0{max(2, len(str(count)))}}.mp4"
-    paths = (folder / numbered(name, index) for index in itertools.count())
-    return str(next(path for path in paths if _is_free_for(session, known, path)))
 
+    def is_own(path: Path) -> bool:
+        return bool(known and find_file_at(session, known, Target(path, str(path))))
 
-def _is_free_for(session: Session, known: Record | None, path: Path) -> bool:
-    if not os.path.lexists(path):
-        return True
-    return known is not None and find_file_at(session, known, Target(path, str(path))) is not None
+    paths = (path.with_name(numbered(path.name, index)) for index in itertools.count())
+    return str(next(path for path in paths if not os.path.lexists(path) or is_own(path)))
 
 
 def _check_target(session: Session, whole: PreparedEdit, plan: SplitPlan) -> None:
@@ -344,15 +335,17 @@ def _checked(session: Session, outcome: EditOutcome) -> EditOutcome:
 
 
 def _find_joined(
-    session: Session, target: Target, known: Sequence[Record | None], *, sound: Sound
+    session: Session, target: Target, known: Sequence[Record | None], sound: Sound
 ) -> SavedFile | None:
     """Return the joined clip at the target, if there is one for these results and it is whole."""
-    records = [record for record in known if record is not None and record.task is not None]
-    if len(records) < len(known):
-        return None
     path = str(absolute_path(target.path))
-    files = session.journal.find_joined(_joined_digest(records, sound=sound))
+    files = session.journal.find_joined(_joined_digest(known, sound))
     return next((file for file in files if file.path == path and is_whole(session, file)), None)
+
+
+def _joined_digest(known: Sequence[Record | None], sound: Sound) -> str:
+    """Return what identifies a joined clip, which is recorded only if each piece has a task."""
+    return digest_of([[record and record.task_id for record in known], sound])
 
 
 def _warn_of_gap(session: Session, gap_s: float, *, sound: Sound) -> None:
@@ -364,10 +357,6 @@ def _warn_of_gap(session: Session, gap_s: float, *, sound: Sound) -> None:
     else:
         text += ": its last frame is held" if gap_s > 0 else ": its end is cut off"
     session.warn(text)
-
-
-def _joined_digest(records: Sequence[Record], *, sound: Sound) -> str:
-    return digest_of([[record.task_id for record in records], sound])
 
 
 def _result_path(edit: PlannedEdit) -> Path:
