@@ -381,7 +381,7 @@ class Context:
     def successes(
         self, outcomes: "Iterable[TaskOutcome]", errors: list[OmniEditError]
     ) -> "Iterator[Record]":
-        """Add every outcome to the board and its error to `errors`; yield the records without."""
+        """Add each outcome to the board, and its error to `errors`; yield records without one."""
         for record, error in outcomes:
             if error is None:
                 self.board.add(record)

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import NoReturn, cast
@@ -186,14 +187,10 @@ class Traffic:
         }
 
     def _append(self, path: Path, line: str) -> None:
-        flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        with self._lock:
-            descriptor = os.open(path, flags, 0o600)
-            try:
-                # One write per line: another process may append to the same file.
-                os.write(descriptor, line.encode())
-            finally:
-                os.close(descriptor)
+        opener = partial(os.open, mode=0o600)
+        # Unbuffered, one write per line: another process may append to the same file.
+        with self._lock, open(path, "ab", buffering=0, opener=opener) as file:
+            file.write(line.encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
