@@ -240,13 +240,9 @@ class Placement:
             TargetBusyError: If another process kept the part file locked.
             LocalError: If the folder or the part file cannot be created or locked.
         """
-        has_locks = True
-        try:
-            has_locks = check_writable(target, overwrite=overwrite, system=self.system)
-        except TargetExistsError:
-            # If a process was killed right after the placement, the finished file has both names.
-            if not _is_same_file(part_path(target, source_id, system=self.system), target):
-                raise
+        # If a process was killed right after the placement, the finished file has both names.
+        is_placed = _is_same_file(part_path(target, source_id, system=self.system), target)
+        has_locks = check_writable(target, overwrite=overwrite or is_placed, system=self.system)
         make_folder(target.parent, system=self.system)
         if not has_locks:
             # A name that no other process knows takes the place of a lock.
