@@ -12,7 +12,7 @@ import re
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self, cast
+from typing import Final, NamedTuple, Self
 
 from omniedit.errors import LocalError
 from omniedit.system import THIS_SYSTEM, System, error_reason
@@ -251,7 +251,7 @@ class PartFile:
             content = read_own_file(
                 self._note_path, max_bytes=_LONGEST_NOTE_BYTES, system=self._system
             )
-            note = cast("Any", json.loads(content or b"null"))
+            note = json.loads(content or b"null")
         except (LocalError, ValueError, RecursionError):
             return None
         match note:

@@ -334,7 +334,8 @@ def _is_shallow(value: object, levels: int = MAX_DEPTH) -> bool:
     """Return whether a JSON value can be serialised; `json` recurses at every level."""
     if not isinstance(value, dict | list):
         return True
-    children = cast("JSONObject", value).values() if isinstance(value, dict) else value
+    entries = cast("JSONObject | list[object]", value)
+    children = entries.values() if isinstance(entries, dict) else entries
     return levels > 0 and all(_is_shallow(child, levels - 1) for child in children)
 
 

@@ -486,13 +486,13 @@ def _map_strings(value: object, change: Callable[[str], str]) -> object:
     root = [value]
     nodes: list[Any] = [root]
     for node in nodes:  # grows meanwhile
+        entries: Iterable[tuple[Any, object]] = enumerate(cast("list[object]", node))
         if isinstance(node, dict):
-            pairs = [(change(key), child) for key, child in node.items()]
-            node.clear()
-            node.update(pairs)
-        for place, child in node.items() if isinstance(node, dict) else enumerate(node):
-            if isinstance(child, str):
-                node[place] = change(child)
-            elif isinstance(child, dict | list):
+            pairs = cast("dict[str, object]", node)
+            entries = [(change(key), child) for key, child in pairs.items()]
+            pairs.clear()
+        for place, child in entries:
+            node[place] = change(child) if isinstance(child, str) else child
+            if isinstance(child, dict | list):
                 nodes.append(child)
     return root[0]
