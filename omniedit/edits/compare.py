@@ -21,6 +21,7 @@ from omniedit.errors import (
     MissingFileError,
     NoSuchReferenceError,
     OmniEditError,
+    refuse,
 )
 from omniedit.http.urls import check_clip_url, without_secrets
 from omniedit.media import is_available
@@ -86,7 +87,7 @@ def find_videos(session: Session, references: Sequence[str], *, folder: Path | N
     videos = finder.videos
     if not finder.missing and not 1 < len(videos) <= MOST_VIDEOS:
         msg = f"2 to {MOST_VIDEOS} videos can be compared, not {len(videos)}"
-        raise InvalidInputError(msg, code="usage", hint="name a task, or two or more files")
+        refuse(msg, hint="name a task, or two or more files")
     return Comparison(videos=tuple(videos), missing=tuple(finder.missing))
 
 

@@ -126,7 +126,10 @@ def parse_manifest(content: bytes, *, name: str, model: Setting[str]) -> Manifes
 def _warnings_of(unknown: Mapping[str, int]) -> Iterator[tuple[int, str]]:
     """Yield a warning for each unknown field, by the number of its first line; not too many."""
     for name, number in islice(unknown.items(), _SHOWN_FIELDS):
-        yield number, _unknown_field(name)
+        shown = name[:_SHOWN_NAME]
+        near = difflib.get_close_matches(shown, FIELDS, n=1)
+        advice = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(FIELDS)}"
+        yield number, f"`{shown}` is not a manifest field; {advice}"
     if rest := [*islice(unknown.values(), _SHOWN_FIELDS, None)]:
         yield rest[0], f"{render_count(len(rest), 'more field')} of no meaning to a manifest"
 
@@ -265,10 +268,3 @@ def _parse_field(field: str, value: object) -> str | None:
     kind = "text or a number" if field in _NUMBERS else "text"
     msg = f"`{field}` is not {kind}"
     raise FaultyLineError(msg)
-
-
-def _unknown_field(name: str) -> str:
-    name = name[:_SHOWN_NAME]
-    near = difflib.get_close_matches(name, FIELDS, n=1)
-    suggestion = f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(FIELDS)}"
-    return f"`{name}` is not a manifest field{suggestion}"

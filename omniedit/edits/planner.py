@@ -59,8 +59,8 @@ class Planner:
         self._shard, self._max_credits = shard, max_credits
         check_sound(options.sound)
         folder = options.destination.text
-        self._folder = None if folder is None else str(Path(folder))
-        self._base = str(real_path(Path(folder or ".")))
+        self._folder = str(Path(folder or "."))
+        self._base = str(real_path(Path(self._folder)))
         if os.path.lexists(self._base) and not is_folder(self._base):
             msg = f"{folder} is not a folder"
             raise LocalError(msg, hint="`--dir` names the folder for the outputs")
@@ -284,13 +284,10 @@ class Planner:
         return None if is_folder(path) else path
 
     def _shown(self, output: str) -> str:
-        if self._folder is None:
+        if self._folder == ".":
             # `./-` is a file with that name, `-` would be standard output.
             return f"./{output}" if output == STDOUT else output
-        if os.sep in output:
-            return str(Path(self._folder) / output)
-        # The same as joining with `Path`, which is slower and interns every name.
-        return output if self._folder == "." else f"{self._folder}{os.sep}{output}"
+        return os.path.join(self._folder, output)  # noqa: PTH118 - see above
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -60,7 +60,6 @@ if TYPE_CHECKING:
 
 _CONCURRENCY: Final = 4
 _NO_COPY: Final = "a local copy of it is another clip: each piece would be charged anew"
-_PIECES_SUFFIX: Final = ".pieces"
 _MARK_DIGITS: Final = 6
 """Decimals of a piece's marks in seconds; the marks are part of the identity of its edit."""
 _NEGLIGIBLE_GAP_S: Final = 0.125
@@ -273,21 +272,19 @@ def _plan(
 def _target(whole: PreparedEdit, options: EditOptions) -> Target:
     # For the same prompt, an edit in one go, in pieces, or with another sound gets another name.
     identity = digest_of([whole.identity, "split", options.sound is Sound.NEW])
-    request = whole.request
-    return options.destination.target_of_joined(
-        request.shown_video,
-        request.prompt,
-        identity,
-        # With `--split`, the original sound is the default and gets no suffix.
-        sound=Sound.NONE if options.sound is Sound.NONE else Sound.NEW,
-    )
+    # With `--split`, the original sound is the default and gets no suffix.
+    sound = Sound.NONE if options.sound is Sound.NONE else Sound.NEW
+    return options.destination.named(_default_name(whole, identity, sound=sound))
 
 
 def _pieces_folder(whole: PreparedEdit, target: Target) -> str:
     """Return the folder for the results of pieces: beside the joined clip, whatever its name."""
-    identity = digest_of([whole.identity, "split"])
-    name = default_name(whole.request.shown_video, whole.request.prompt, identity)
-    return str(Path(target.shown).with_name(Path(name).stem + _PIECES_SUFFIX))
+    name = _default_name(whole, digest_of([whole.identity, "split"]))
+    return str(Path(target.shown).with_name(f"{Path(name).stem}.pieces"))
+
+
+def _default_name(whole: PreparedEdit, identity: str, *, sound: Sound = Sound.NEW) -> str:
+    return default_name(whole.request.shown_video, whole.request.prompt, identity, sound=sound)
 
 
 def _piece_request(request: EditRequest, piece: "Piece", name: str) -> EditRequest:

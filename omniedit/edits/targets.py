@@ -117,7 +117,7 @@ class Destination(NamedTuple):
         if self.is_stdout:
             return None
         name = f"{clip_stem(video)}-{_end_of_id(task_id or '')}{_sound_suffix(sound)}.mp4"
-        return self._named(file_name(name), sound)
+        return self.named(file_name(name), sound)
 
     def target_of_edit(
         self,
@@ -130,18 +130,12 @@ class Destination(NamedTuple):
     ) -> Target | None:
         """Return the target of an edit's result; None if its name depends on an unknown task ID."""
         if self.text is None:
-            return self._named(default_name(video, prompt, identity, sound=sound), sound)
+            return self.named(default_name(video, prompt, identity, sound=sound), sound)
         if self.is_named_folder and task_id is None:
             return None
         return self.target(video, task_id, sound=sound)
 
-    def target_of_joined(
-        self, video: str, prompt: str, identity: str, *, sound: Sound = Sound.NEW
-    ) -> Target:
-        """Return the target of a clip that is joined from several results."""
-        return self._named(default_name(video, prompt, identity, sound=sound), Sound.NEW)
-
-    def _named(self, name: str, sound: Sound) -> Target:
+    def named(self, name: str, sound: Sound = Sound.NEW) -> Target:
         """Return the file with this name in the folder, or the only file that this may be."""
         shown = str(Path(self.text or "") / name) if self.is_folder else str(self.text)
         return Target(stable_path(Path(shown)), shown, sound, overwrite=self.overwrite)
