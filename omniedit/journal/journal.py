@@ -36,7 +36,7 @@ from omniedit.models import (
 _NEWER_STATE: Final = f"""
     on conflict (task_id) do update set
         status = excluded.status,
-        {", ".join(f"{name} = coalesce(excluded.{name}, {name})" for name in OPTIONAL_COLUMNS)},
+        {", ".join([f"{name} = coalesce(excluded.{name}, {name})" for name in OPTIONAL_COLUMNS])},
         -- A completed task without results is marked as gone; later results revoke the mark.
         is_result_gone = is_result_gone and (result_urls <> '[]' or excluded.result_urls = '[]'),
         -- Not `iif`, which needs SQLite 3.32: Python 3.11 of Rocky Linux 8 uses 3.26.

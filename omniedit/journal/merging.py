@@ -31,7 +31,7 @@ _TASKS: Final = f"""
     on conflict (task_id) do update set
         -- No `iif` here: see `journal`.
         status = case when status in {ENDED} then status else excluded.status end,
-        {", ".join(f"{name} = coalesce({name}, excluded.{name})" for name in OPTIONAL_COLUMNS)},
+        {", ".join([f"{name} = coalesce({name}, excluded.{name})" for name in OPTIONAL_COLUMNS])},
         result_urls = coalesce(nullif(result_urls, '[]'), excluded.result_urls),
         is_adopted = min(is_adopted, excluded.is_adopted)
     where origin = excluded.origin
@@ -207,20 +207,18 @@ def _check_companions(path: Path, size_bytes: int) -> None:
 
 def _copy(path: Path, copy: Path, timeout_s: float) -> None:
     uri = f"{path.absolute().as_uri()}?mode=ro"
-    try:
-        with (
-            closing(sqlite3.connect(uri, uri=True, timeout=timeout_s)) as theirs,
-            closing(sqlite3.connect(copy)) as new,
-        ):
-            # Read first: `backup` itself would wait forever for a process that holds the lock.
+    with closing(sqlite3.connect(uri, uri=True, timeout=timeout_s)) as theirs:
+        try:
+            # Keep other processes from writing to it during the copy.
             theirs.execute("begin")
             theirs.execute("select count(*) from sqlite_master")
-            theirs.backup(new)
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-            raise
-        # A process was killed in the middle of a transaction: opening the copy rolls it back.
-        rest, *_ = companions(path)
-        for source, target in ((path, copy), (rest, companions(copy)[0])):
+        except sqlite3.OperationalError as error:
+            # Else a process was killed in the middle of a transaction, which opening the copy rolls
+            # back.
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise
+        rollback_journal, *_ = companions(path)
+        # Last, because closing any descriptor of a file drops SQLite's lock on it (POSIX).
+        for source, target in ((rollback_journal, companions(copy)[0]), (path, copy)):
             if source == path or source.exists():
                 shutil.copyfile(source, target)

@@ -40,15 +40,15 @@ from omniedit.policy import DEFAULT
 from omniedit.system.files import file_name
 from omniedit.system.locks import is_held
 
-_PLAIN_COLUMNS: Final = tuple(name for name in ATTEMPT_FIELDS if name not in {"origin", "model"})
+_PLAIN_COLUMNS: Final = [name for name in ATTEMPT_FIELDS if name not in {"origin", "model"}]
 _RECORD_FIELDS: Final = (*_PLAIN_COLUMNS, "origin", "video", "prompt", "completed_after")
 """Columns of a query that hold fields of a `Record` as they are."""
 _COLUMNS: Final = f"""
-    {", ".join(f"a.{name}" for name in _PLAIN_COLUMNS)},
+    {", ".join([f"a.{name}" for name in _PLAIN_COLUMNS])},
     a.state, a.video, a.prompt, a.error as refusal, a.model as chosen_model, a.clip,
     coalesce(a.origin, t.origin) as origin,
     coalesce(a.created_at, t.created_at, t.recorded_at) as begun_at,
-    {", ".join(f"t.{name}" for name in OPTIONAL_COLUMNS)},
+    {", ".join([f"t.{name}" for name in OPTIONAL_COLUMNS])},
     t.task_id, t.status, t.result_urls, t.is_result_gone, t.recorded_at
 """
 _ATTEMPTED: Final = f"""
@@ -391,16 +391,19 @@ def parse_row(row: Row | Mapping[str, object]) -> ParsedRow:
         ValueError: If a value is damaged; any other error of `UNPARSABLE` means the same.
     """
     values: ParsedRow = dict(row)
-    for name, value in values.items():
-        if value is None and name not in _NEVER_NULL:
+    for name, stored in values.items():
+        if stored is None and name not in _NEVER_NULL:
             continue
         types, parse = _KIND_BY_NAME.get(name, (object, None))
+        value = stored
+        if types is _TEXT_OR_BYTES and isinstance(stored, bytes):
+            # A file name that is not valid UTF-8 (PEP 383).
+            value = stored.decode(errors="surrogateescape")
         is_infinite = isinstance(value, float) and not math.isfinite(value)
         if is_infinite or not isinstance(value, types):
             msg = f"invalid {name}"
             raise TypeError(msg)
-        if parse is not None:
-            values[name] = parse(value)
+        values[name] = parse(value) if parse else value
     return values
 
 
@@ -418,14 +421,8 @@ def _parse_amount(value: float) -> float:
     return value
 
 
-def _parse_text(value: str | bytes) -> str:
-    """Return stored text; bytes are a file name that is not valid UTF-8 (PEP 383)."""
-    return value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
-
-
-def _parse_name(value: str | bytes) -> str:
+def _parse_name(name: str) -> str:
     """Return a URL, or a file name, which cannot hold a NUL."""
-    name = _parse_text(value)
     if "\0" in name:
         msg = "invalid file name"
         raise ValueError(msg)
@@ -446,6 +443,7 @@ def _parse_counts(text: str) -> dict[str, int]:
 
 
 _NUMBER: Final = (float, int)
+_TEXT_OR_BYTES: Final = (str, bytes)
 _KINDS: Final[Sequence[tuple[str, Any, Callable[[Any], object] | None]]] = (
     ("origin status identity model chosen_model body_digest", str, None),
     ("key_digest context url files_origin sha256 clip_sha256", str, None),
@@ -457,9 +455,9 @@ _KINDS: Final[Sequence[tuple[str, Any, Callable[[Any], object] | None]]] = (
     ("start_s end_s frame_rate duration_s", _NUMBER, None),
     ("credits_reserved credits_used", _NUMBER, _parse_amount),
     ("request_id task_id parent", str, _parse_id),
-    ("video path served_path", (str, bytes), _parse_name),
-    ("damaged_file", (str, bytes), lambda name: Path(_parse_name(name))),
-    ("prompt", (str, bytes), _parse_text),
+    ("video path served_path", _TEXT_OR_BYTES, _parse_name),
+    ("damaged_file", _TEXT_OR_BYTES, lambda name: Path(_parse_name(name))),
+    ("prompt", _TEXT_OR_BYTES, None),
     ("body", bytes, None),
     ("error refusal", str, lambda text: TaskError(**parse_row(json.loads(text)))),
     ("clip facts", str, lambda text: VideoFacts(**parse_row(json.loads(text)))),

@@ -191,12 +191,9 @@ def _restore(
 
 def _insert(database: Database, table: str, found: "_Salvage") -> None:
     """Insert the newest version of each row, without the values that cannot be parsed."""
-    newest: dict[object, _Row] = {}
-    for row in sorted(found.rows[table], key=lambda row: row.row_id):
-        key = tuple(row.values[: _KEY_LENGTHS[table]])
-        # Unused parts of the file may still hold older versions of a row.
-        if key not in newest or row.has_task or not newest[key].has_task:
-            newest[key] = row
+    # Unused parts of the file may still hold older versions of a row.
+    by_age = sorted(found.rows[table], key=lambda row: (row.has_task, row.row_id))
+    newest = {tuple(row.values[: _KEY_LENGTHS[table]]): row for row in by_age}
     columns = database.columns(table)
     required = {name for name, (*_, not_null, _, key) in columns.items() if not_null or key}
     for row in newest.values():
@@ -292,9 +289,6 @@ class _Salvage:
         stated_count = int.from_bytes(header[28:32])
         if header[24:28] == header[92:96] and stated_count > self._page_count:
             self.unreadable_pages += stated_count - self._page_count
-        if any(header[52:56]):
-            # An auto-vacuum file has pointer map pages at a fixed interval.
-            self._explained.update(range(2, self._page_count + 1, self._usable_bytes // 5 + 1))
         self._read_freelist(int.from_bytes(header[32:36]))
 
     def _read_freelist(self, trunk: int) -> None:
