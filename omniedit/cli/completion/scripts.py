@@ -231,41 +231,17 @@ def _zsh(root: CommandModel) -> dict[str, Iterable[str]]:
 
 def _zsh_function(command: CommandModel) -> str:
     name = "-".join(("_omniedit", *command.path))
+    call, lines = "_arguments -s -S :", [f"{name}() {{"]
+    if command.commands:
+        entries = (_zsh_quoted(f"{known.name}:{known.help}") for known in command.commands)
+        lines += ["    local -a commands=(", *(f"        {entry}" for entry in entries), "    )"]
+        call = f"_omniedit_group {name}"
     specs = [spec for option in command.options for spec in _zsh_option(option)]
-    if not command.commands:
-        specs += [
-            _zsh_quoted(("*" if value.is_repeated else "") + _zsh_value(value))
-            for value in command.arguments
-        ]
-        return "\n".join([f"{name}() {{", _zsh_arguments(specs, "-s -S"), "}"])
-    specs += ["': :->command'", "'*:: :->rest'"]
-    entries = (_zsh_quoted(f"{known.name}:{known.help}") for known in command.commands)
-    lines = [
-        f"{name}() {{",
-        *([] if command.path else ['    local -a _omniedit_line=("${words[@]}")']),
-        "    local state line",
-        "    local curcontext=$curcontext",
-        _zsh_arguments(specs, "-C -s -S") + " && return",
-        "    case $state in",
-        "        command)",
-        "            local -a commands=(",
-        *(f"                {entry}" for entry in entries),
-        "            )",
-        "            _describe -t commands command commands",
-        "            ;;",
-        "        rest)",
-        "            case $line[1] in",
-        f"                {'|'.join(known.name for known in command.commands)}) {name}-$line[1] ;;",
-        "            esac",
-        "            ;;",
-        "    esac",
-        "}",
+    specs += [
+        _zsh_quoted(("*" if value.is_repeated else "") + _zsh_value(value))
+        for value in command.arguments
     ]
-    return "\n".join(lines)
-
-
-def _zsh_arguments(specs: list[str], flags: str) -> str:
-    return " \\\n        ".join([f"    _arguments {flags} :", *specs])
+    return "\n".join([*lines, " \\\n        ".join([f"    {call}", *specs]), "}"])
 
 
 def _zsh_option(option: OptionModel) -> list[str]:
