@@ -143,4 +143,6 @@ Event: TypeAlias = (
     | Noted
     | Warned
 )
+TaskEvent: TypeAlias = Submitted | Progressed | Completed | Failed
+"""The events that show a task's newest state."""
 Observer: TypeAlias = Callable[[Event], None]

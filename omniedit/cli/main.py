@@ -367,8 +367,8 @@ def _print_documents(
     fields |= {key: value for key, value in known.items() if key in fields}
     printer.document(documents.envelope(ok=ok, sandbox=sandbox, **fields, error=shown))
     printer.event(
-        documents.done_document(
-            ok=ok, exit_status=status, tasks=tasks, at=at, sandbox=sandbox, error=shown
+        documents.event_line(
+            "done", at=at, sandbox=sandbox, ok=ok, exit_status=status, tasks=tasks, error=shown
         )
     )
 

@@ -20,6 +20,7 @@ from omniedit.events import (
     Saved,
     Stalled,
     Submitted,
+    TaskEvent,
     Working,
 )
 from omniedit.models import EditRequest, Record, Task, TaskError
@@ -396,7 +397,7 @@ class Board:
     def _edit(self, event: Event, now: float) -> EditState:
         return self._edits.setdefault(_edit_key(event), EditState(updated_at=now))
 
-    def _update_task(self, event: Submitted | Progressed | Completed | Failed, now: float) -> None:
+    def _update_task(self, event: TaskEvent, now: float) -> None:
         record, task_id = event.record, str(event.record.task_id)
         known = self._records.get(task_id)
         if known is not None and known.saved and not record.saved:

@@ -8,6 +8,7 @@ import math
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
@@ -140,20 +141,6 @@ def error_document(error: OmniEditError, *, exit_status: int, hint: str | None =
     }
 
 
-def done_document(
-    *,
-    ok: bool,
-    exit_status: int,
-    tasks: Sequence[Mapping[str, Any]],
-    at: float,
-    sandbox: bool,
-    **fields: object,
-) -> Document:
-    """Return a command's last NDJSON line, which lists all its tasks."""
-    fields = {"ok": ok, "exit_status": exit_status, "tasks": list(tasks), **fields}
-    return _event_line("done", at=at, sandbox=sandbox, task_id=None, fields=fields)
-
-
 def json_text(document: Mapping[str, Any], *, indent: int | None = None) -> str:
     """Return a document as ASCII JSON, even if it holds unusual values from the service.
 
@@ -190,57 +177,50 @@ def _raw(value: object) -> object:
     return found
 
 
-def _event_line(
-    name: str, *, at: float, sandbox: bool, task_id: str | None, fields: Mapping[str, Any]
+def event_line(
+    name: str, *, at: float, sandbox: bool, task_id: str | None = None, **fields: object
 ) -> Document:
     """Return a line of NDJSON: the common keys, then the event's own."""
-    return {
-        "schema": SCHEMA,
-        "event": name,
-        "at": instant(at, timespec="milliseconds"),
-        "sandbox": sandbox,
-        "task_id": task_id,
-        **fields,
-    }
+    moment = instant(at, timespec="milliseconds")
+    common = {"schema": SCHEMA, "event": name, "at": moment, "sandbox": sandbox}
+    return {**common, "task_id": task_id, **fields}
 
 
 def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None:  # noqa: C901, PLR0912 - one case per event
     """Return the NDJSON line of an event; None for events that are only shown to people."""
-    fields: Document = {}
+    line = partial(event_line, at=at, sandbox=sandbox)
     match event:
-        case Submitted():
-            name, fields = "submitted", {"request_id": event.record.request_id}
-        case Progressed():
-            name = "progress"
-            fields = {
-                "status": event.record.status,
-                "progress": event.record.task.progress if event.record.task else None,
-                "elapsed_s": _tenths(event.elapsed_s),
-                "remaining_s": _tenths(event.remaining_s),
-            }
-        case Stalled():
-            name, fields = "stalled", {"since_s": _tenths(event.since_s)}
-        case Retrying(message=message, attempt=attempt):
+        case Submitted(record=record):
+            return line("submitted", task_id=record.task_id, request_id=record.request_id)
+        case Progressed(record=record):
+            return line(
+                "progress",
+                task_id=record.task_id,
+                status=record.status,
+                progress=record.task.progress if record.task else None,
+                elapsed_s=_tenths(event.elapsed_s),
+                remaining_s=_tenths(event.remaining_s),
+            )
+        case Stalled(task_id=task_id):
+            return line("stalled", task_id=task_id, since_s=_tenths(event.since_s))
+        case Retrying(message=message, task_id=task_id, attempt=attempt):
             delay_s = _tenths(event.delay_s)
-            name, fields = "retrying", {"message": message, "delay_s": delay_s, "attempt": attempt}
-        case Completed():
-            name = "completed"
-        case Failed():
-            name, fields = "failed", {"error": task_error_document(failure_of(event.record))}
-        case LineFailed(code=code, kind=kind):
-            if event.state == "not finished":
-                return None  # the task continues on the service
-            error = TaskError(code=code, message=f"{event.name}: {event.message}", kind=kind)
-            name, fields = "failed", {"error": task_error_document(error)}
+            return line(
+                "retrying", task_id=task_id, message=message, delay_s=delay_s, attempt=attempt
+            )
+        case Completed(record=record):
+            return line("completed", task_id=record.task_id)
+        case Failed(record=record):
+            error = task_error_document(failure_of(record))
+            return line("failed", task_id=record.task_id, error=error)
+        case LineFailed() if event.state != "not finished":  # otherwise the task continues
+            message = f"{event.name}: {event.message}"
+            cause = TaskError(code=event.code, message=message, kind=event.kind)
+            return line("failed", task_id=event.task_id, error=task_error_document(cause))
         case Saved():
-            name, fields = "saved", content_document(event.file)
+            return line("saved", task_id=event.task_id, **content_document(event.file))
         case _:
             return None
-    if isinstance(event, Submitted | Progressed | Completed | Failed):
-        task_id = event.record.task_id
-    else:
-        task_id = event.task_id
-    return _event_line(name, at=at, sandbox=sandbox, task_id=task_id, fields=fields)
 
 
 def _tenths(seconds: float | None) -> float | None:

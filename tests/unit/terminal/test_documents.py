@@ -23,10 +23,10 @@ from omniedit.evolink.replies import parse_task
 from omniedit.models import Record, SavedFile, Task, TaskError
 from omniedit.schemas import instant
 from omniedit.terminal.documents import (
-    done_document,
     envelope,
     error_document,
     event_document,
+    event_line,
     task_document,
     task_error_document,
 )
@@ -222,8 +222,9 @@ def test_messages_and_open_waits_are_not_events(event: Event) -> None:
 
 
 def test_the_done_event_contains_all_tasks() -> None:
-    document = done_document(
-        ok=False, exit_status=5, tasks=[{"task_id": "t-1"}], at=NOW, sandbox=False, error=None
+    tasks = [{"task_id": "t-1"}]
+    document = event_line(
+        "done", at=NOW, sandbox=False, ok=False, exit_status=5, tasks=tasks, error=None
     )
 
     assert document == {
