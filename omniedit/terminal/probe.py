@@ -1,47 +1,29 @@
 """The facts about a clip, as lines for people and as the fields of a document."""
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from omniedit.media.facts import C2PA, codec_name, container_name
 from omniedit.models import CREDITS_PER_DOLLAR, Model
+from omniedit.schemas import unknown_values
 from omniedit.terminal.human import render_estimate, render_size
 from omniedit.terminal.streams import Colour, Line, Span, labelled
 
 if TYPE_CHECKING:
     from omniedit.media.facts import AudioTrack, ClipFacts, Problem
 
-_FACTS: Final[Mapping[str, str]] = {
-    "container": "container",
+_OTHER_NAMES: Final[Mapping[str, str]] = {
     "fragmented": "is_fragmented",
     "duration_seconds": "duration_s",
     "container_seconds": "container_s",
     "measured": "is_measured",
-    "frames": "frames",
-    "frame_rate": "frame_rate",
     "variable_frame_rate": "is_variable_rate",
-    "video_codec": "video_codec",
-    "width": "width",
-    "height": "height",
-    "rotation": "rotation",
-    "pixel_aspect": "pixel_aspect",
-    "display_aspect": "display_aspect",
     "interlaced": "is_interlaced",
-    "pixel_format": "pixel_format",
-    "bit_depth": "bit_depth",
-    "chroma": "chroma",
-    "hdr": "hdr",
-    "color_range": "color_range",
-    "color_primaries": "color_primaries",
-    "color_transfer": "color_transfer",
-    "color_space": "color_space",
-    "audio_codec": "audio_codec",
-    "audio_rate": "audio_rate",
-    "audio_channels": "audio_channels",
     "audio_seconds": "audio_end_s",
     "bytes": "size_bytes",
 }
+"""The facts whose key in the document is not their name."""
 _LABEL_WIDTH: Final = 9
 
 
@@ -64,7 +46,7 @@ def clip_fields(
         fits: Whether it can be edited; None if unknown.
         cost: The estimated credits of an edit.
     """
-    return {
+    fields: dict[str, object] = {
         "video": video,
         "model": model.model_id,
         "fits": fits,
@@ -77,7 +59,6 @@ def clip_fields(
             }
             for problem in problems
         ],
-        **{key: _value(getattr(facts, name)) for key, name in _FACTS.items()},
         "audio_tracks": [
             {
                 "codec": track.codec,
@@ -92,6 +73,9 @@ def clip_fields(
         "estimated_credits": None if cost is None else round(cost, 1),
         "estimated_usd": None if cost is None else round(cost / CREDITS_PER_DOLLAR, 2),
     }
+    # The schema says which facts the document holds; `prepared` is added by the command.
+    others = [key for key in unknown_values("probe") if key not in {*fields, "prepared"}]
+    return fields | {key: _value(getattr(facts, _OTHER_NAMES.get(key, key))) for key in others}
 
 
 def render_clip(
@@ -111,49 +95,47 @@ def render_clip(
         cost: The estimated credits of an edit.
         width: The terminal's width; None for a script, which gets unwrapped lines.
     """
-    rows: Iterable[tuple[str, str, Colour | None]] = (
+    rows = (
         *_facts(facts),
-        ("model", _model(model), None),
-        ("estimate", "unknown" if cost is None else render_estimate(cost), None),
-        *_verdict(facts, problems),
+        ("model", _model(model)),
+        ("estimate", "unknown" if cost is None else render_estimate(cost)),
     )
+    shown = [*((label, Span(text)) for label, text in rows), *_verdict(facts, problems)]
     return [
         line
-        for label, text, colour in rows
-        for line in labelled([Span(f"{label:<{_LABEL_WIDTH}}  ")], Span(text, colour), width)
+        for label, span in shown
+        for line in labelled([Span(f"{label:<{_LABEL_WIDTH}}  ")], span, width)
     ]
 
 
-def _facts(facts: "ClipFacts") -> Generator[tuple[str, str, Colour | None]]:
+def _facts(facts: "ClipFacts") -> Iterator[tuple[str, str]]:
     fragmented = ", fragmented" if facts.is_fragmented else ""
     size = "unknown" if facts.size_bytes is None else render_size(facts.size_bytes)
-    yield "length", _length(facts), None
+    yield "length", _length(facts)
     length = "" if facts.container_s is None else f", {facts.container_s:.3f} s"
-    yield "container", container_name(facts.container) + length + fragmented, None
-    yield "video", _video(facts), None
-    yield "colours", _colours(facts), None
+    yield "container", container_name(facts.container) + length + fragmented
+    yield "video", _video(facts)
+    yield "colours", _colours(facts)
     for track in facts.audio_tracks:
-        yield "audio", _audio(track, is_one_of_many=len(facts.audio_tracks) > 1), None
+        yield "audio", _audio(track, is_one_of_many=len(facts.audio_tracks) > 1)
     if not facts.audio_tracks:
-        yield "audio", "none", None
-    yield "size", size, None
+        yield "audio", "none"
+    yield "size", size
     if C2PA in facts.marks:
-        yield "marks", "C2PA manifest (Content Credentials)", None
+        yield "marks", "C2PA manifest (Content Credentials)"
 
 
-def _verdict(
-    facts: "ClipFacts", problems: "Sequence[Problem]"
-) -> Generator[tuple[str, str, Colour | None]]:
+def _verdict(facts: "ClipFacts", problems: "Sequence[Problem]") -> Iterator[tuple[str, Span]]:
     for problem in problems:
         if problem.is_automatic:
-            yield "verdict", f"{problem.message}: {problem.fix}", Colour.YELLOW
+            yield "verdict", Span(f"{problem.message}: {problem.fix}", Colour.YELLOW)
         else:
             # What to do about it is in the error's hint.
-            yield "verdict", f"does not fit: {problem.message}", Colour.RED
-    if not problems and facts.duration_s is None:
-        yield "verdict", "no problems found", Colour.YELLOW
-    elif not problems:
-        yield "verdict", "fits", Colour.GREEN
+            yield "verdict", Span(f"does not fit: {problem.message}", Colour.RED)
+    if not problems:
+        is_known = facts.duration_s is not None
+        text, colour = ("fits", Colour.GREEN) if is_known else ("no problems found", Colour.YELLOW)
+        yield "verdict", Span(text, colour)
 
 
 def _model(model: Model) -> str:
