@@ -3,8 +3,8 @@
 They are laid out by hand because importing Rich's tables would take longer than the whole command.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from omniedit.models import DEFAULT_MODEL, AttemptState, Record, SavedFile, TaskStatus
 from omniedit.sanitize import sanitize
@@ -42,9 +42,10 @@ _ATTEMPT_COLOURS: Final[Mapping[str, Colour]] = {
 
 
 class _Column(NamedTuple):
-    """A column, and how it shrinks when space is short."""
+    """A column with its sanitized cells, and how it shrinks when space is short."""
 
     name: str
+    cells: Sequence[Span] = ()
     least: int | None = None
     """The smallest useful width in cells; None if it is never shortened."""
     rank: int = 0
@@ -52,6 +53,11 @@ class _Column(NamedTuple):
     keeps_end: bool = False
     is_path: bool = False
     is_number: bool = False
+
+    @property
+    def width(self) -> int:
+        """The width in cells that shows everything."""
+        return max(cell_width(text) for text in (self.name, *(span.text for span in self.cells)))
 
 
 _COLUMNS: Final = (
@@ -65,9 +71,6 @@ _COLUMNS: Final = (
     _Column("LINK"),
     _Column("MODEL", rank=1),
 )
-
-_Row: TypeAlias = Mapping[str, Span]
-"""The sanitized cell of each column."""
 
 
 def render_table(
@@ -100,11 +103,11 @@ def render_table(
         }
         for branch, record in placed
     ]
-    columns: Sequence[_Column] = _COLUMNS
+    columns = [column._replace(cells=[row[column.name] for row in rows]) for column in _COLUMNS]
     if is_terminal and {record.shown_model for record in records} <= {None, DEFAULT_MODEL}:
         # A column with the same value everywhere only takes space from the others.
-        columns = columns[:-1]
-    return _laid_out(columns, rows, width)
+        columns.pop()
+    return _laid_out(columns, width)
 
 
 def render_columns(rows: Sequence[Sequence[str]], width: int | None) -> list[Line]:
@@ -114,78 +117,71 @@ def render_columns(rows: Sequence[Sequence[str]], width: int | None) -> list[Lin
         rows: Rows of equal length; the first one is the header.
         width: The terminal's width; None for a script.
     """
-    name, *numbers = rows[0]
-    columns = [
-        _Column(name, least=_LEAST_VALUE, keeps_end=True),
-        *(_Column(number, is_number=True) for number in numbers),
+    first, *numbers = [
+        _Column(name, [Span(sanitize(cell)) for cell in cells], is_number=True)
+        for name, *cells in zip(*rows, strict=True)
     ]
-    cells = [map(Span, map(sanitize, row)) for row in rows[1:]]
-    return _laid_out(columns, [dict(zip(rows[0], row, strict=True)) for row in cells], width)
+    name = first._replace(least=_LEAST_VALUE, keeps_end=True, is_number=False)
+    return _laid_out([name, *numbers], width)
 
 
-def _laid_out(columns: Sequence[_Column], rows: Sequence[_Row], width: int | None) -> list[Line]:
+def _laid_out(columns: Sequence[_Column], width: int | None) -> list[Line]:
     """Return a table; when space is short, columns are shortened or dropped, then stacked."""
-    rows = [{column.name: Span(column.name, Colour.BOLD) for column in columns}, *rows]
-    widths = _natural_widths(columns, rows)
-    if width is not None and _total(widths) > width:
-        columns = [columns[0], *(column for column in columns[1:] if _has_values(column, rows))]
-        rows = [{c.name: _without_folder(row[c.name], c) for c in columns} for row in rows]
-        fitted = _fitted(columns, _natural_widths(columns, rows), width)
+    widths = [column.width for column in columns]
+    if width is not None and sum(widths) > _room(columns, width):
+        first, *others = map(_without_folders, columns)
+        columns = [first, *(column for column in others if _has_values(column))]
+        fitted = _fitted(columns, width)
         if fitted is None:
-            return _stacked(columns, rows[1:], width)
+            return _stacked(columns, width)
         columns, widths = fitted
-    return [_line(row, columns, widths) for row in rows]
+    shown = [_padded(column, wide) for column, wide in zip(columns, widths, strict=True)]
+    lines = [[span for spans in row for span in spans] for row in zip(*shown, strict=True)]
+    # Nothing follows the last column: neither padding nor a gap.
+    return [line[:-1] if columns[-1].is_number else line[:-2] for line in lines]
 
 
-def _natural_widths(columns: Sequence[_Column], rows: Sequence[_Row]) -> list[int]:
-    return [max(cell_width(row[column.name].text) for row in rows) for column in columns]
+def _room(columns: Sequence[_Column], width: int) -> int:
+    return width - len(_GAP) * (len(columns) - 1)
 
 
-def _total(widths: Sequence[int]) -> int:
-    return sum(widths) + len(_GAP) * (len(widths) - 1)
+def _has_values(column: _Column) -> bool:
+    return {span.text for span in column.cells} != {_NONE}
 
 
-def _has_values(column: _Column, rows: Sequence[_Row]) -> bool:
-    return {row[column.name].text for row in rows[1:]} != {_NONE}
-
-
-def _without_folder(span: Span, column: _Column) -> Span:
+def _without_folders(column: _Column) -> _Column:
     if not column.is_path:
-        return span
-    return span._replace(text=span.text.replace("\\", "/").rpartition("/")[2])
+        return column
+    names = (span.text.replace("\\", "/").rpartition("/")[2] for span in column.cells)
+    cells = [span._replace(text=name) for span, name in zip(column.cells, names, strict=True)]
+    return column._replace(cells=cells)
 
 
-def _fitted(
-    columns: Sequence[_Column], natural: Sequence[int], width: int
-) -> tuple[list[_Column], list[int]] | None:
+def _fitted(columns: Sequence[_Column], width: int) -> tuple[list[_Column], list[int]] | None:
     """Return the columns that fit, the lowest ranks dropped, and their widths.
 
     None if the columns that are always kept do not fit.
     """
     for dropped in range(max(column.rank for column in columns) + 1):
-        kept = [
-            (column, wide)
-            for column, wide in zip(columns, natural, strict=True)
-            if not 0 < column.rank <= dropped
-        ]
-        least = [column.least or wide for column, wide in kept]
-        room = width - len(_GAP) * (len(kept) - 1)
-        widths = narrowed([wide for _, wide in kept], least, room)
+        kept = [column for column in columns if not 0 < column.rank <= dropped]
+        natural = [column.width for column in kept]
+        least = [column.least or wide for column, wide in zip(kept, natural, strict=True)]
+        widths = narrowed(natural, least, _room(kept, width))
         if widths is not None:
-            return [column for column, _ in kept], widths
+            return kept, widths
     return None
 
 
-def _stacked(columns: Sequence[_Column], rows: Sequence[_Row], width: int) -> list[Line]:
+def _stacked(columns: Sequence[_Column], width: int) -> list[Line]:
     """Return each row as its first cell with the others below it, named and without gaps."""
     first, *others = columns
     label_width = max(len(column.name) for column in others)
     has_labels = width - label_width - 2 * len(_GAP) >= _LEAST_VALUE
     lines: list[Line] = []
-    for row in rows:
-        lines.append([Span(truncate(row[first.name].text, width, keeps_end=True), Colour.BOLD)])
+    for number, name in enumerate(first.cells):
+        lines.append([Span(truncate(name.text, width, keeps_end=True), Colour.BOLD)])
         for column in others:
-            span = row[column.name]
+            span = column.cells[number]
             if span.text == _NONE:
                 continue
             label = f"{_GAP}{column.name.lower():{label_width}}{_GAP}" if has_labels else _GAP
@@ -196,16 +192,12 @@ def _stacked(columns: Sequence[_Column], rows: Sequence[_Row], width: int) -> li
     return lines
 
 
-def _line(row: _Row, columns: Sequence[_Column], widths: Sequence[int]) -> Line:
-    """Return one line of a table, without padding after the last column."""
-    spans: list[Span] = []
-    for column, width in zip(columns, widths, strict=True):
-        span = row[column.name]
-        span = span._replace(text=truncate(span.text, width, keeps_end=column.keeps_end))
-        padding = Span(" " * (width - cell_width(span.text)))
-        spans += [padding, span] if column.is_number else [span, padding]
-        spans.append(Span(_GAP))
-    return spans[:-1] if columns[-1].is_number else spans[:-2]
+def _padded(column: _Column, width: int) -> Iterator[list[Span]]:
+    """Yield the header and each cell in the column's width, with the gap after it."""
+    for span in (Span(column.name, Colour.BOLD), *column.cells):
+        text = truncate(span.text, width, keeps_end=column.keeps_end)
+        shown, padding = span._replace(text=text), Span(" " * (width - cell_width(text)))
+        yield [padding, shown, Span(_GAP)] if column.is_number else [shown, padding, Span(_GAP)]
 
 
 def _tree(records: Sequence[Record]) -> list[tuple[str, Record]]:
