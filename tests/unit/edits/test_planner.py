@@ -99,6 +99,7 @@ def test_colliding_default_outputs_get_twelve_digits() -> None:
         pytest.param("a/b.mp4", "out", "out/a/b.mp4", id="in-folder"),
         pytest.param("a/../b.mp4", "out", "out/a/../b.mp4", id="parent-reference-inside-folder"),
         pytest.param("-", None, "./-", id="dash-is-a-file"),
+        pytest.param("-", ".", "./-", id="dash-is-a-file-in-the-current-folder"),
         pytest.param("-", "out", "out/-", id="dash-is-a-file-in-folder"),
     ],
 )
