@@ -63,10 +63,10 @@ class Model(NamedTuple):
 
     model_id: str
     longest_clip_s: float = math.inf
+    # The possible widths and heights of its results.
     sizes: tuple[tuple[int, int], ...] = ((1280, 720), (720, 1280))
-    """The possible widths and heights of its results."""
+    # Tokens and their prices for a second of the clip, and of a result as long, with its audio.
     credits_per_s: float = 5792 * 86.7e-6 + 5792 * 1011.5e-6
-    """Tokens and their prices for a second of the clip, and of a result as long, with its audio."""
 
     @property
     def is_known(self) -> bool:
@@ -74,11 +74,7 @@ class Model(NamedTuple):
         return self.model_id in MODELS
 
     def estimated_credits(self, clip_s: float | None) -> float | None:
-        """Return the estimated minimum price of an edit, without thinking tokens; None if unknown.
-
-        Args:
-            clip_s: The length of the clip; None if unknown.
-        """
+        """Return the estimated minimum price of an edit, without thinking tokens; None if unknown."""
         return None if clip_s is None or not self.is_known else clip_s * self.credits_per_s
 
 
@@ -128,8 +124,7 @@ class TaskError(NamedTuple):
     code: str
     message: str
     suggestion: str | None = None
-    kind: str | None = None
-    """For a refused submission, the `kind` of its error class (`errors.py`)."""
+    kind: str | None = None  # for a refused submission, that of its error class (`errors.py`)
     http_status: int | None = None
 
     @classmethod
@@ -193,11 +188,6 @@ class Task(NamedTuple):
         return self.status in _TERMINAL
 
     @property
-    def has_known_status(self) -> bool:
-        """Whether the status is one that omniedit knows."""
-        return self.status in set(TaskStatus)
-
-    @property
     def is_completed(self) -> bool:
         """Whether the task completed successfully."""
         return self.status == TaskStatus.COMPLETED
@@ -211,10 +201,8 @@ class Task(NamedTuple):
 class Sound(StrEnum):
     """The sound of a saved result."""
 
-    NEW = "new"
-    """The sound that the service returned."""
-    ORIGINAL = "original"
-    """The clip's own sound."""
+    NEW = "new"  # as the service returned it
+    ORIGINAL = "original"  # the clip's own
     NONE = "none"
 
 
@@ -276,11 +264,6 @@ class EditRequest(NamedTuple):
         return is_local(self.video) if self.check is None else self.check
 
     @property
-    def is_probed(self) -> bool:
-        """Whether the clip is probed before it is sent."""
-        return self.is_checked or self.is_cut or self.max_credits is not None
-
-    @property
     def shown_video(self) -> str:
         """The clip's name in the journal, documents and file names."""
         return self.video if self.parent is None else f"{TASK_PREFIX}{self.parent}"
@@ -331,11 +314,8 @@ class Record(NamedTuple):
     task: Task | None
     status: str | None  # the task's status, or sending, unknown, refused
     created_at: float  # Unix time of the attempt, or of the task if it was adopted
+    # How far the service's clock was ahead of this machine's, which may be corrected later.
     clock_offset_s: float | None = None
-    """How far the service's clock was ahead of this machine's at the attempt.
-
-    This machine's clock may be corrected later.
-    """
     video: str | None = None
     prompt: str | None = None
     identity: str | None = None
@@ -352,8 +332,7 @@ class Record(NamedTuple):
     saved: tuple[SavedFile, ...] = ()
     completed_after: float | None = None  # Unix time of the last poll that showed it unfinished
     is_result_gone: bool = False
-    as_of: float | None = None
-    """Unix time when this state of the task was recorded; None if it was just read."""
+    as_of: float | None = None  # Unix time when the task's state was recorded; None if just read
 
     @property
     def task_id(self) -> str | None:
@@ -417,22 +396,16 @@ class Record(NamedTuple):
         )
 
     def with_task(self, task: Task) -> "Record":
-        """Return this record with a newer state of its task.
-
-        Some fields that the newer state omits keep their known values.
-        """
+        """Return this record with a newer state of its task, which may omit what is known."""
         known = self.task
         if known is not None and known.task_id == task.task_id:
-            kept = {
-                name: getattr(known, name)
-                for name in _KEPT_OF_TASKS
-                if getattr(task, name) is None and getattr(known, name) is not None
-            }
-            if known.result_urls and not task.result_urls:
-                kept["result_urls"] = known.result_urls
-            if known.error is not None and task.error is None and known.status == task.status:
-                kept["error"] = known.error
-            task = task._replace(**kept)
+            omitted = [name for name in _KEPT_OF_TASKS if getattr(task, name) is None]
+            omits_error = task.error is None and known.status == task.status
+            task = task._replace(
+                **{name: getattr(known, name) for name in omitted},
+                result_urls=task.result_urls or known.result_urls,
+                error=known.error if omits_error else task.error,
+            )
         return self._replace(
             task=task,
             status=task.status,

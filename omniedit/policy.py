@@ -4,7 +4,6 @@ All timeouts, budgets, intervals and limits are in one value, which tests replac
 """
 
 import threading
-import time
 from collections.abc import Callable
 from math import inf
 from typing import Final, NamedTuple, TypeVar
@@ -35,43 +34,30 @@ class Policy(NamedTuple):
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 30.0
     submit_timeout_s: float = 60.0
-    upload_timeout_s: float = 60.0
-    """For the reply after the last byte of an upload."""
-    clip_timeout_s: float = 3.0
-    """For probing a clip behind a URL, all range requests together."""
+    upload_timeout_s: float = 60.0  # for the reply after the last byte of an upload
+    clip_timeout_s: float = 3.0  # for probing a clip behind a URL, all range requests together
     max_reply_bytes: int = 16 * 1024**2
 
-    # Retries.
+    # Retries; a budget is how long to retry in total, rests included.
     first_backoff_s: float = 1.0
     longest_backoff_s: float = 30.0
-    listing_budget_s: float = 2.0
-    """For each batch read of a listing, or for all its single reads together."""
-    listing_reads: int = 5
-    """How many tasks a listing reads one by one if the service has no batch read."""
+    listing_budget_s: float = 2.0  # each batch read of a listing, or all its single reads together
+    listing_reads: int = 5  # tasks a listing reads one by one if the service has no batch read
     read_budget_s: float = 30.0
-    """How long to retry a read, in total."""
-    offline_budget_s: float = 5.0
-    """How long to retry, in total, while this machine seems to have no network."""
-    submit_budget_s: float = 120.0
-    """How long to retry a submission that certainly was not accepted, in total."""
-    duplicates_budget_s: float = 5.0
-    """How long to search for a second, accidentally paid task once the first one is known."""
+    offline_budget_s: float = 5.0  # while this machine seems to have no network
+    submit_budget_s: float = 120.0  # a submission that certainly was not accepted
+    duplicates_budget_s: float = 5.0  # the search for an accidental second task
 
     # Submissions.
-    replay_window_s: float = 3600.0
-    """How long after an attempt the service is trusted to remember its request ID."""
-    clock_skew_s: float = 120.0
-    """How far this machine's clock and the service's may differ."""
+    replay_window_s: float = 3600.0  # the service is trusted to remember a request ID for so long
+    clock_skew_s: float = 120.0  # how far this machine's clock and the service's may differ
+    # How far they may have differed at an attempt to which the service never replied.
     unknown_clock_skew_s: float = 24 * 3600.0
-    """How far they may have differed at an attempt to which the service never replied."""
-    grace_s: float = 5.0
-    """How long the first signal waits for the reply to a submission."""
+    grace_s: float = 5.0  # how long the first signal waits for the reply to a submission
+    # How long the main thread may take to notice a signal that is not held back.
     signal_patience_s: float = 2.0
-    """How long the main thread may take to notice a signal that is not held back."""
-    upload_margin_s: float = 3600.0
-    """The remaining lifetime that an uploaded clip must have to be reused."""
-    submissions_at_once: int = 32
-    """The maximum number of concurrent submissions; each takes a thread and a connection."""
+    upload_margin_s: float = 3600.0  # the lifetime that an uploaded clip must have to be reused
+    submissions_at_once: int = 32  # each takes a thread and a connection
 
     # Polling; `python -m tests.benchmarks polling` simulates it.
     early_poll_s: float = 3.0
@@ -80,34 +66,29 @@ class Policy(NamedTuple):
     longest_watched_poll_s: float = 8.0
     longest_unwatched_poll_s: float = 15.0
     stalled_after_s: float = 180.0
-    last_reply_s: float = 2.0
-    """The timeout of a poll at the deadline."""
+    last_reply_s: float = 2.0  # the timeout of a poll at the deadline
 
     # Transfers.
-    transfers_at_once: int = 4
-    """The maximum number of concurrent downloads, and likewise of uploads."""
-    attempts_without_progress: int = 5
-    """How many attempts in a row may transfer no bytes."""
+    transfers_at_once: int = 4  # downloads, and likewise uploads
+    attempts_without_progress: int = 5  # attempts in a row that may transfer no bytes
     download_attempts: int = 200
     longest_retry_after_s: float = 120.0
+    # A transfer that stays below this rate for so long is aborted.
     stall_s: float = 60.0
-    """How long a transfer may stay below `stall_bytes_per_s` before it is aborted."""
     stall_bytes_per_s: int = 1000
     max_result_bytes: int = 8 * 1024**3
+    # How long to wait for another process that saves to the same target, or sends the same edit,
+    # and after how long a note says so.
     busy_budget_s: float = 600.0
-    """How long to wait for another process that saves to the same target, or sends the same edit."""
     quiet_wait_s: float = 3.0
-    """How long to wait for another process before a note says so."""
 
     # Local files.
-    max_settings_bytes: int = 32 * 1024
-    """The maximum size of `config.toml` or `credentials`; a long TOML key takes quadratic time."""
+    max_settings_bytes: int = 32 * 1024  # each; a long TOML key takes quadratic time
     max_prompt_bytes: int = 1024**2
     max_manifest_bytes: int = 64 * 1024**2
 
     # The journal.
-    journal_timeout_s: float = 30.0
-    """How long to wait for another process that is writing to the journal."""
+    journal_timeout_s: float = 30.0  # for another process that is writing to it
 
     # Lists.
     max_list_pages: int = 2000
@@ -122,36 +103,32 @@ class Retry:
 
     Args:
         sleep: Sleeps for some seconds.
-        jitter: Returns a number in [0, 1), so that clients do not retry in step.
         clock: Returns monotonic seconds.
+        jitter: Returns a number in [0, 1), so that clients do not retry in step.
+        on_retry: Called with the error message, the seconds until the next attempt, and the number
+            of the failed attempt, from 1.
         policy: Backoff and budgets.
         budget_s: How long to keep trying, including the rests; None for no limit.
         deadline: A monotonic instant that no rest may overrun.
-        on_retry: Called with the error message, the seconds until the next attempt, and the number
-            of the failed attempt, from 1.
     """
 
     def __init__(
         self,
         *,
         sleep: Callable[[float], object],
+        clock: Callable[[], float],
         jitter: Callable[[], float],
-        clock: Callable[[], float] = time.monotonic,
+        on_retry: Callable[[str, float, int], None],
         policy: Policy = DEFAULT,
         budget_s: float | None = None,
         deadline: float | None = None,
-        on_retry: Callable[[str, float, int], None] | None = None,
     ) -> None:
-        self.attempts = 0
-        """The number of failed attempts."""
+        self.attempts = 0  # that failed
         self._failures_in_a_row = 0
-        self._sleep = sleep
-        self._clock = clock
-        self._jitter = jitter
+        self._sleep, self._clock, self._jitter, self._on_retry = sleep, clock, jitter, on_retry
         self._policy = policy
-        self._budget_s = budget_s
-        self._deadline = deadline
-        self._on_retry = on_retry
+        self._latest = inf if deadline is None else deadline
+        self._budget_s = inf if budget_s is None else budget_s
         self._began = clock()
 
     def call(self, attempt: Callable[[], T]) -> T:
@@ -187,23 +164,18 @@ class Retry:
             jitter=self._jitter,
             policy=self._policy,
         )
-        if not is_transient(error) or not self._has_time_for(rest_s, error):
+        budget_s = self._budget_s
+        if budget_s < inf:
+            budget_s = min(budget_s, longest_retry_s(error, self._policy))
+        latest = min(self._latest, self._began + budget_s)
+        if not is_transient(error) or self._clock() + rest_s > latest:
             return None
-        if self._on_retry is not None:
-            self._on_retry(error.message, rest_s, self.attempts)
+        self._on_retry(error.message, rest_s, self.attempts)
         return rest_s
 
     def succeeded(self) -> None:
         """Restart the backoff after some success."""
         self._failures_in_a_row = 0
-
-    def _has_time_for(self, rest_s: float, error: OmniEditError) -> bool:
-        ends_at = self._clock() + rest_s
-        if self._deadline is not None and ends_at > self._deadline:
-            return False
-        if self._budget_s is None:
-            return True
-        return ends_at <= self._began + min(self._budget_s, longest_retry_s(error, self._policy))
 
 
 class RateLimiter:
@@ -224,14 +196,11 @@ class RateLimiter:
         *,
         least_interval_s: float = 0.0,
     ) -> None:
-        self._monotonic = monotonic
-        self._sleep = sleep
-        self._lock = threading.Lock()
-        self._open_at = 0.0
-        self._interval_s = 0.0
+        self._monotonic, self._sleep = monotonic, sleep
         self._least_interval_s = least_interval_s
-        self.has_fixed_rate = least_interval_s > 0
-        """Whether there is a minimum interval between turns even without a rate limit."""
+        self._lock = threading.Lock()
+        self._open_at = 0.0  # when the next turn may begin
+        self._interval_s = 0.0  # between turns, after a rate limit
         self._paused_until = 0.0
         self._pauses = 0
         self._last_turn_at = -inf

@@ -26,7 +26,7 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.events import Completed, Failed, Progressed, Retrying, Stalled
-from omniedit.models import BATCH_SIZE, Record, Task, task_name
+from omniedit.models import BATCH_SIZE, Record, Task, TaskStatus, task_name
 from omniedit.policy import Policy, backoff_s, is_transient
 
 _JITTER: Final = 0.1
@@ -97,7 +97,7 @@ class _Followed:
     def update(self, task: Task, now: float) -> bool:
         """Note what a poll showed; return whether the journal needs to record it."""
         before = self.task
-        if not task.has_known_status:
+        if task.status not in set(TaskStatus):
             self.latest = self.record.with_task(task)
             self.unrecognized += 1
             return False

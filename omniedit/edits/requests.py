@@ -134,7 +134,7 @@ def prepare(
         if request.check is not False:
             check_no_video_page(request.video)
     plan = ClipPlan()
-    if request.is_probed:
+    if request.is_checked or request.is_cut or request.max_credits is not None:
         from omniedit.edits.clips import plan_clip  # noqa: PLC0415 - a URL rarely needs it
 
         # Look at the clip before hashing all of it: a film of hours is refused at once.
