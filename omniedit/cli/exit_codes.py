@@ -254,24 +254,21 @@ _REPLACEMENTS: Final[Mapping[str, Hint]] = {
     "retry": _RETRY,
     "upload": Hint("{} uploads a local clip itself", 'edit VIDEO "PROMPT"'),
 }
-# What other tools and commands call an option, and our names for it.
-_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
-    "-d": ("--output", "--dir"),
-    "-f": ("--force",),
-    "-j": ("--concurrency",),
-    "-m": ("--model",),
-    "-n": ("--limit", "--dry-run"),
-    "-y": ("--yes",),
-    "--budget": ("--max-credits",),
-    "--debug": ("--verbose",),
+# Our options, and what other tools and commands call them.
+_THEIR_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "--concurrency": ("-j", "--jobs"),
+    "--dir": ("-d", "--output", "--output-dir"),
     "--download": ("--output",),
-    "--format": ("--json",),
-    "--idempotency-key": ("--request-id",),
-    "--jobs": ("--concurrency",),
-    "--max-cost-usd": ("--max-credits",),
-    "--output": ("--download", "--dir"),
-    "--output-dir": ("--dir",),
-    "--overwrite": ("--force",),
+    "--dry-run": ("-n",),
+    "--force": ("-f", "--overwrite"),
+    "--json": ("--format",),
+    "--limit": ("-n",),
+    "--max-credits": ("--budget", "--max-cost-usd"),
+    "--model": ("-m",),
+    "--output": ("-d", "--download"),
+    "--request-id": ("--idempotency-key",),
+    "--verbose": ("--debug",),
+    "--yes": ("-y",),
 }
 # What Typer says, and plain words for it.
 _PLAIN_WORDS: Final[Mapping[str, str]] = {
@@ -425,7 +422,7 @@ def _option_hint(error: Any, command: str, argv: Sequence[str]) -> Hint | None:
     params = error.ctx.command.params
     # An argument's only name is its own, without dashes.
     own = {name for param in params for name in param.opts if name.startswith("-")}
-    similar = [option for option in _OPTIONS.get(name, ()) if option in own]
+    similar = [ours for ours, theirs in _THEIR_OPTIONS.items() if name in theirs and ours in own]
     if not similar and error.possibilities and not is_prose:
         # Never suggest an option that spends money or replaces a file.
         likely = [option[2:] for option in own - {"--again", "--force", "--yes"}]

@@ -121,9 +121,8 @@ def _read_output_options(context: Context) -> None:
     """Read the output options of a command line that could not be parsed."""
     argv = context.argv
     words = argv[: argv.index("--")] if "--" in argv else argv
-    for name in ("json", "events", "sandbox"):
-        if f"--{name}" in words:
-            context.options[name] = True
+    flags = ("json", "events", "sandbox")
+    context.options |= {name: True for name in flags if f"--{name}" in words}
     for before, word in pairwise([*words, ""]):
         name, is_joined, value = before.partition("=")
         if name == "--summary" and (file := value if is_joined else word):
