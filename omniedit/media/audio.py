@@ -13,13 +13,7 @@ from av.container import OutputContainer
 from av.error import FFmpegError
 from av.filter import Graph
 
-from omniedit.media.containers import (
-    OpenClip,
-    Packets,
-    copied_stream,
-    new_stream,
-    opened_clip,
-)
+from omniedit.media.containers import OpenClip, Packets, copied_stream, opened_clip
 from omniedit.media.filters import pulled
 from omniedit.media.timeline import Part
 
@@ -42,34 +36,35 @@ _TOLERANCE_S: Final = 0.05
 _FLOAT: Final = "f"
 
 
-def original_audio(container: OutputContainer, *, part: Part, length_s: Fraction) -> Packets:
-    """Return the audio packets of a clip from where a part of it begins; none without audio.
+def clip_audio(
+    container: OutputContainer,
+    *,
+    part: Part,
+    length_s: Fraction,
+    pads: bool = False,
+    on_damage: Callable[[int], None] = lambda _: None,
+) -> Packets:
+    """Return the audio packets of a clip from where a part begins; none if there is no audio.
 
-    Args:
-        container: The file that gets the stream.
-        part: The part, whose end is ignored.
-        length_s: How much to take; silence is added if the audio ends earlier.
-    """
-    audio_end_s = part.facts.audio_end_s
-    is_covered = audio_end_s is not None and audio_end_s + _TOLERANCE_S >= length_s
-    if can_copy_audio(part) and is_covered:
-        return copied_audio(container, part=part, length_s=length_s)
-    return encoded_audio(container, part=part, length_s=length_s, pads=True)
-
-
-def can_copy_audio(part: Part) -> bool:
-    """Return whether a part's audio can be copied into an MP4: AAC whose beginning is kept."""
-    return part.facts.audio_codec == "aac" and part.start == part.timeline.start
-
-
-def copied_audio(container: OutputContainer, *, part: Part, length_s: Fraction) -> Packets:
-    """Add a stream and yield the packets to copy into it; nothing if there is no audio.
+    They are copied if they can be: AAC, unless its beginning is cut off or silence must follow.
 
     Args:
         container: The file that gets the stream.
         part: The part, whose beginning becomes 0; its end is ignored.
-        length_s: How much to keep; a packet that ends later is left out.
+        length_s: How much to keep.
+        pads: Add silence if the audio ends earlier.
+        on_damage: Called with the time in ticks of each packet that cannot be decoded and is
+            replaced by silence.
     """
+    end_s = part.facts.audio_end_s
+    is_covered = not pads or (end_s is not None and end_s + _TOLERANCE_S >= length_s)
+    if part.facts.audio_codec == "aac" and part.start == part.timeline.start and is_covered:
+        return _copied(container, part, length_s)
+    return _converted(container, part, length_s, pads=pads, on_damage=on_damage)
+
+
+def _copied(container: OutputContainer, part: Part, length_s: Fraction) -> Packets:
+    """Yield packets to copy; one that ends later than `length_s` is left out."""
     with opened_clip(part.source) as clip:
         stream = clip.audio
         if stream is None:
@@ -92,24 +87,15 @@ def copied_audio(container: OutputContainer, *, part: Part, length_s: Fraction) 
             yield packet
 
 
-def encoded_audio(
+def _converted(
     container: OutputContainer,
-    *,
     part: Part,
     length_s: Fraction,
-    pads: bool = False,
-    on_damage: Callable[[int], None] = lambda _: None,
+    *,
+    pads: bool,
+    on_damage: Callable[[int], None],
 ) -> Packets:
-    """Add a stream and yield its AAC packets, cut to the sample; nothing if there is no audio.
-
-    Args:
-        container: The file that gets the stream.
-        part: The part, whose beginning becomes 0; its end is ignored.
-        length_s: How much to keep.
-        pads: Add silence if the audio ends earlier.
-        on_damage: Called with the time in ticks of each packet that cannot be decoded and is
-            replaced by silence.
-    """
+    """Yield AAC packets, cut to the sample."""
     with opened_clip(part.source) as clip:
         if clip.audio is None:
             return
@@ -138,7 +124,7 @@ def _tick_s(stream: AudioStream) -> Fraction:
 
 
 def _aac_stream(container: OutputContainer, *, rate: int, layout: str) -> AudioStream:
-    stream: AudioStream = new_stream(container, "aac", rate=rate)
+    stream = container.add_stream("aac", rate=rate)
     stream.codec_context.layout = layout
     stream.codec_context.bit_rate = _BIT_RATE * (2 if layout == "5.1" else 1)
     return stream

@@ -19,13 +19,12 @@ from typing import Any, Final, NoReturn, TypeAlias, TypeVar, cast
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
-from av.error import DemuxerNotFoundError, EncoderNotFoundError, FFmpegError, InvalidDataError
+from av.error import DemuxerNotFoundError, FFmpegError, InvalidDataError
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from omniedit.errors import InvalidInputError, LocalError
 from omniedit.media.formats import CLIP_HINT, EXPORT_AGAIN, Readable, check_is_whole, reader_of
-from omniedit.media.timeline import NO_VIDEO
 from omniedit.system.files import open_file
 
 StreamT = TypeVar("StreamT", bound=Stream)
@@ -34,6 +33,8 @@ Packets: TypeAlias = Generator["av.Packet[Any]"]
 PacketSource: TypeAlias = Callable[[OutputContainer], Packets]
 """Yields a stream's packets, after adding the stream to the file; adds none if there are no packets."""
 
+NO_VIDEO: Final = "no_video"
+"""Error code for a file without video frames."""
 READING_BUDGET_S: Final = 60.0
 """Time limit for reading a clip once: ten minutes of 4K take a few seconds."""
 ENCODING_BUDGET_S: Final = 900.0
@@ -230,8 +231,6 @@ def _reading_error(
     if not isinstance(error, FFmpegError):
         # FFmpeg reads through Python file objects, whose own errors come back unchanged.
         return LocalError(f"cannot read or write {name}: {reason}")
-    if isinstance(error, EncoderNotFoundError):
-        return LocalError("this build of PyAV cannot encode H.264 and AAC", code="media")
     if is_opening and (error.errno == errno.EINVAL or isinstance(error, DemuxerNotFoundError)):
         # FFmpeg raises this for a container that is not on the whitelist.
         msg = f"{name} cannot be read as a video: unknown format"
@@ -434,25 +433,6 @@ def _check(unfinished: Path) -> None:
         except InvalidInputError as error:
             msg = f"{unfinished} could not be written completely"
             raise LocalError(msg) from error
-
-
-def new_stream(
-    container: OutputContainer,
-    codec: str,
-    *,
-    rate: int | Fraction,
-    options: dict[str, str] | None = None,
-) -> Any:  # noqa: ANN401 - video or audio, depending on the codec
-    """Add a stream to encode.
-
-    Raises:
-        LocalError: If this build of PyAV has no such encoder.
-    """
-    try:
-        return container.add_stream(codec, rate=rate, options=options)
-    except ValueError as error:  # includes PyAV's UnknownCodecError
-        msg = f"this build of PyAV cannot encode with {codec}"
-        raise LocalError(msg, code="media") from error
 
 
 def copied_stream(container: OutputContainer, template: StreamT) -> StreamT:

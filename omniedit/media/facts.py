@@ -203,19 +203,9 @@ def find_problems(
     problems: list[Problem] = []
     if _exceeds(facts.duration_s, longest_s, facts.frame_s):
         what = "the cut is" if is_cut else "it is"
-        problems.append(
-            Problem(
-                code="clip_too_long",
-                message=(
-                    f"{what} {facts.duration_s:.2f} s long, and the model takes"
-                    f" {longest_s:g} s at most"
-                ),
-                fix=Hint(
-                    "`edit` cuts it with `--start T --end T`, or edits it in pieces with `--split`"
-                ),
-                is_automatic=False,
-            )
-        )
+        length = f"{facts.duration_s:.2f} s long, and the model takes {longest_s:g} s at most"
+        fix = "`edit` cuts it with `--start T --end T`, or edits it in pieces with `--split`"
+        problems.append(_problem("clip_too_long", f"{what} {length}", fix))
     elif _exceeds(facts.container_s, longest_s, facts.frame_s):
         message = (
             f"its video is {facts.duration_s:.2f} s long,"
@@ -230,17 +220,12 @@ def find_problems(
         problems.append(_conversion(facts, "unsuitable_codec", message))
     if facts.is_local and facts.hdr and not keeps_hdr:
         message = f"its colours are HDR ({facts.hdr}), which the service may misread"
-        fix = Hint("it is converted to SDR before the upload, unless you add `--keep-hdr`")
-        problems.append(Problem(code="hdr", message=message, fix=fix, is_automatic=True))
+        fix = "it is converted to SDR before the upload, unless you add `--keep-hdr`"
+        problems.append(_problem("hdr", message, fix, is_automatic=True))
     if facts.is_local and not problems and (facts.size_bytes or 0) > MAX_UPLOAD_BYTES:
-        problems.append(
-            Problem(
-                code="clip_too_large",
-                message=f"the file service takes {MAX_UPLOAD_BYTES // 1024**2} MiB at most",
-                fix=Hint("host it yourself, and give its public URL instead of the file"),
-                is_automatic=False,
-            )
-        )
+        message = f"the file service takes {MAX_UPLOAD_BYTES // 1024**2} MiB at most"
+        fix = "host it yourself, and give its public URL instead of the file"
+        problems.append(_problem("clip_too_large", message, fix))
     return tuple(problems)
 
 
@@ -291,13 +276,15 @@ def codec_name(codec: str) -> str:
     return "PCM" if codec.startswith("pcm_") else _CODEC_NAMES.get(codec, codec)
 
 
+def _problem(code: str, message: str, fix: str, *, is_automatic: bool = False) -> Problem:
+    return Problem(code=code, message=message, fix=Hint(fix), is_automatic=is_automatic)
+
+
 def _conversion(facts: ClipFacts, code: str, message: str) -> Problem:
-    fix = (
-        "it is converted before the upload"
-        if facts.is_local
-        else "use a local file, which is converted automatically"
-    )
-    return Problem(code=code, message=message, fix=Hint(fix), is_automatic=facts.is_local)
+    fix = "use a local file, which is converted automatically"
+    if facts.is_local:
+        fix = "it is converted before the upload"
+    return _problem(code, message, fix, is_automatic=facts.is_local)
 
 
 def _exceeds(duration_s: float | None, longest_s: float, frame_s: float) -> bool:

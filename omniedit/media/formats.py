@@ -57,8 +57,9 @@ _HARMLESS_FRAMES: Final = 1_000_000
 _FRAME_SIZES: Final = re.compile(rb"stsz.{4}(.{4})(.{4})", re.DOTALL)
 _LONGEST_INDEX: Final = 16 * 1024 * 1024
 # Version, flags and two times; the timescale; the length (ISO/IEC 14496-12, 8.2.2).
-_MVHD_32: Final = struct.Struct(">12xII")
-_MVHD_64: Final = struct.Struct(">20xIQ")
+_MOVIE_HEADER: Final = re.compile(
+    rb"mvhd(?:\x01.{19}(.{4})(.{8})|[^\x01].{11}(.{4})(.{4}))", re.DOTALL
+)
 _UNKNOWN_LENGTHS: Final = frozenset({0, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF})
 _C2PA_ID: Final = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 _START_CODE: Final = re.compile(rb"\x00\x00\x01(.)", re.DOTALL)
@@ -81,15 +82,12 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Return up to `size` bytes; none at the end of the file."""
-        ...
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Move, and return the new position."""
-        ...
 
     def tell(self) -> int:
         """Return the position."""
-        ...
 
 
 def reader_of(file: Readable) -> ReadAt:
@@ -147,11 +145,6 @@ def container_of(format_names: str, head: bytes) -> str:
     return names[0]
 
 
-def is_boxed(head: bytes) -> bool:
-    """Return whether a file with these first bytes is made of boxes, as MP4 and MOV are."""
-    return head[4:8] in _FIRST_BOXES
-
-
 def is_random_access(codec: str, extradata: bytes, packet: bytes) -> bool:
     """Return whether decoding can begin at a packet that its container calls a keyframe.
 
@@ -176,23 +169,30 @@ def marks_of(read_at: ReadAt, size_bytes: int, *, reads_all: bool) -> tuple[str,
 
 
 def stated_length_s(index: bytes) -> float | None:
-    """Return the length of the whole file as its index states it (`mvhd`), or None."""
+    """Return the length of the whole file as its index states it, or None."""
+    found = _MOVIE_HEADER.search(index)
+    if found is None:
+        return None
+    timescale, length = (int.from_bytes(field) for field in found.groups() if field is not None)
+    is_known = timescale and length not in _UNKNOWN_LENGTHS
+    return length / timescale if is_known else None
 
-    def read_at(offset: int, size: int) -> bytes:
-        return index[offset : offset + size]
 
-    for outer in boxes(read_at, len(index)):
-        for box in boxes(read_at, len(index), start=outer.content):
-            if box.kind != b"mvhd":
-                continue
-            layout = _MVHD_64 if read_at(box.content, 1) == b"\1" else _MVHD_32
-            content = read_at(box.content, layout.size)
-            if len(content) < layout.size:
-                return None
-            timescale, length = layout.unpack(content)
-            is_known = timescale and length not in _UNKNOWN_LENGTHS
-            return float(length / timescale) if is_known else None
-    return None
+def checked_index(read_at: ReadAt, head: bytes, *, name: str, size_bytes: int) -> bytes:
+    """Return the index (`moov` box) of an MP4 or MOV; empty if there is none.
+
+    Raises:
+        InvalidInputError: If the clip is encrypted, or the index lists more frames than possible.
+    """
+    index = index_of(read_at, size_bytes) if _is_boxed(head) else b""
+    if _lists_too_many_frames(index, size_bytes):
+        msg = f"{name} is damaged: its index lists more frames than it has bytes"
+        raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
+    if is_encrypted(index):
+        msg = f"{name} is encrypted"
+        hint = "only a copy without DRM can be edited"
+        raise InvalidInputError(msg, code="encrypted_clip", hint=hint)
+    return index
 
 
 def index_of(read_at: ReadAt, size_bytes: int) -> bytes:
@@ -201,23 +201,6 @@ def index_of(read_at: ReadAt, size_bytes: int) -> bytes:
         if box.kind == b"moov":
             return read_at(box.offset, min(box.end - box.offset, _LONGEST_INDEX))
     return b""
-
-
-def check_frame_counts(index: bytes, *, name: str, size_bytes: int) -> None:
-    """Refuse an index that lists far more frames of one size than the file could hold.
-
-    FFmpeg would reserve memory for each of them (ISO/IEC 14496-12, 8.7.3.2). Old QuickTime files
-    count samples of compressed audio as a byte each, which is up to six times as many.
-
-    Raises:
-        InvalidInputError: If it does.
-    """
-    for found in _FRAME_SIZES.finditer(index):
-        frame_bytes, count = (int.from_bytes(field) for field in found.groups())
-        most_bytes = max(8 * size_bytes, _HARMLESS_FRAMES)
-        if frame_bytes * count > most_bytes and not has_external_data(index):
-            msg = f"{name} is damaged: its index lists more frames than it has bytes"
-            raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
 
 
 def is_fragmented(index: bytes) -> bool:
@@ -245,7 +228,7 @@ def check_is_whole(read_at: ReadAt, *, name: str, size_bytes: int) -> None:
     """
     head = read_at(0, _LONGEST_HEADER)
     end = 0
-    if is_boxed(head):
+    if _is_boxed(head):
         end = _end_of_boxes(read_at, name=name, size_bytes=size_bytes)
     elif head.startswith(_EBML):
         end = _end_of_elements(read_at, size_bytes)
@@ -254,6 +237,22 @@ def check_is_whole(read_at: ReadAt, *, name: str, size_bytes: int) -> None:
     if end > size_bytes:
         msg = f"{name} is cut off: {size_bytes} of at least {end} bytes are present"
         raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
+
+
+def _is_boxed(head: bytes) -> bool:
+    """Return whether a file with these first bytes is made of boxes, as MP4 and MOV are."""
+    return head[4:8] in _FIRST_BOXES
+
+
+def _lists_too_many_frames(index: bytes, size_bytes: int) -> bool:
+    """Return whether an index lists far more frames of one size than the file could hold.
+
+    FFmpeg would reserve memory for each of them (ISO/IEC 14496-12, 8.7.3.2). Old QuickTime files
+    count samples of compressed audio as a byte each, which is up to six times as many.
+    """
+    most_bytes = max(8 * size_bytes, _HARMLESS_FRAMES)
+    sizes = [int.from_bytes(size) * int.from_bytes(n) for size, n in _FRAME_SIZES.findall(index)]
+    return max(sizes, default=0) > most_bytes and not has_external_data(index)
 
 
 def _units(extradata: bytes, packet: bytes, *, size_at: int) -> Iterator[bytes]:

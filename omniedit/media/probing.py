@@ -2,7 +2,7 @@
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from omniedit.errors import InvalidInputError
 from omniedit.media.containers import (
     EXPORT_HINT,
     MAX_SIDE,
+    NO_VIDEO,
     READING_BUDGET_S,
     OpenClip,
     external_reference,
@@ -27,14 +28,11 @@ from omniedit.media.filters import rotation_of
 from omniedit.media.formats import (
     EXPORT_AGAIN,
     Readable,
-    check_frame_counts,
     check_is_whole,
     checked_head,
+    checked_index,
     container_of,
     has_external_data,
-    index_of,
-    is_boxed,
-    is_encrypted,
     is_fragmented,
     marks_of,
     reader_of,
@@ -42,7 +40,6 @@ from omniedit.media.formats import (
 )
 from omniedit.media.timeline import (
     MAX_LENGTH_S,
-    NO_VIDEO,
     Part,
     Timeline,
     TimelineBuilder,
@@ -100,17 +97,6 @@ def probe_remote(file: Readable, *, name: str, reads_all: bool) -> ClipFacts:
     return _probe(file, name=name, is_local=False, reads_all=reads_all)[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Reading:
-    """What reading every packet of a clip reveals."""
-
-    timeline: Timeline
-    frame: VideoFrame
-    end_s: float
-    """End of the last stream, on the clip's own clock."""
-    audio_end_s: float | None
-
-
 def _probe(
     file: Readable, *, name: str, is_local: bool, reads_all: bool
 ) -> tuple[ClipFacts, Timeline | None]:
@@ -119,41 +105,34 @@ def _probe(
     size_bytes = file.seek(0, os.SEEK_END)
     if reads_all:
         check_is_whole(read_at, name=name, size_bytes=size_bytes)
-    index = b""
-    marks: tuple[str, ...] = ()
-    if is_boxed(head):
-        index = index_of(read_at, size_bytes)
-        check_frame_counts(index, name=name, size_bytes=size_bytes)
-        marks = marks_of(read_at, size_bytes, reads_all=reads_all)
-        if is_encrypted(index):
-            msg = f"{name} is encrypted"
-            hint = "only a copy without DRM can be edited"
-            raise InvalidInputError(msg, code="encrypted_clip", hint=hint)
+    index = checked_index(read_at, head, name=name, size_bytes=size_bytes)
+    marks = marks_of(read_at, size_bytes, reads_all=reads_all) if index else ()
     file.seek(0)
     with opened_media(file, name=name, is_partial=not reads_all) as clip:
         _check_frame_size(clip)
-        try:
-            reading = _read(clip, file) if reads_all else None
-        except InvalidInputError as error:
-            if error.code == NO_VIDEO and has_external_data(index):
-                raise external_reference(name) from error
-            raise
+        timeline: Timeline | None = None
+        frame: VideoFrame | None
+        ends_s: dict[int, float] = {}
+        if reads_all:
+            timeline, frame, ends_s = _read(clip, file, index)
+        else:
+            frame = _first_frame(clip)
         facts = _facts(
             clip,
-            reading.frame if reading else _first_frame(clip),
+            frame,
             is_local=is_local,
             size_bytes=size_bytes,
-            kind=container_of(clip.container.format.name, head),
+            container=container_of(clip.container.format.name, head),
             is_fragmented=is_fragmented(index),
             marks=marks,
         )
-        if reading:
-            facts = _measured(facts, clip, reading, index)
+        if timeline:
+            facts = _measured(facts, clip, timeline, ends_s, index)
         elif facts.is_fragmented:
             # FFmpeg reports only the length of the fragments that it has read so far.
             facts = replace(facts, duration_s=None, container_s=None, frames=None)
     _check(facts)
-    return facts, reading.timeline if reading else None
+    return facts, timeline
 
 
 def _check_frame_size(clip: OpenClip) -> None:
@@ -176,13 +155,14 @@ def _check(facts: ClipFacts) -> None:
         raise InvalidInputError(msg, code="not_a_video", hint="a GIF must be animated")
 
 
-def _measured(facts: ClipFacts, clip: OpenClip, reading: _Reading, index: bytes) -> ClipFacts:
+def _measured(
+    facts: ClipFacts, clip: OpenClip, timeline: Timeline, ends_s: dict[int, float], index: bytes
+) -> ClipFacts:
     """Add what reading every packet has revealed.
 
     Raises:
         InvalidInputError: If the index contradicts itself.
     """
-    timeline = reading.timeline
     announced = None if facts.is_fragmented else stated_length_s(index)
     contradiction: str | None = None
     if announced and timeline.duration_s > _MOST_DISAGREEMENT * announced + 1:
@@ -200,37 +180,46 @@ def _measured(facts: ClipFacts, clip: OpenClip, reading: _Reading, index: bytes)
         raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
     # An MP4 begins at 0 even if its first frame does not, a transport stream at its first frame.
     begins_s = 0.0 if index else (clip.container.start_time or 0) / av.time_base
-    start_s = float(timeline.start * timeline.tick_s)
+    start_s, end_s = (float(at * timeline.tick_s) for at in (timeline.start, timeline.end))
+    audio_end_s = ends_s.get(clip.audio.index) if clip.audio else None
     return replace(
         facts,
         duration_s=timeline.duration_s,
-        container_s=max(reading.end_s - begins_s, announced or 0.0),
+        container_s=max(max([end_s, *ends_s.values()]) - begins_s, announced or 0.0),
         is_measured=True,
         frames=len(timeline.times),
         frame_rate=1 / timeline.frame_s,
         is_variable_rate=timeline.is_variable,
-        audio_end_s=None if reading.audio_end_s is None else reading.audio_end_s - start_s,
+        audio_end_s=None if audio_end_s is None else audio_end_s - start_s,
     )
 
 
-def _read(clip: OpenClip, file: Readable) -> _Reading:
+def _read(
+    clip: OpenClip, file: Readable, index: bytes
+) -> tuple[Timeline, VideoFrame, dict[int, float]]:
+    """Read every packet; return the timeline, a frame, and when each audio stream ends.
+
+    Raises:
+        InvalidInputError: If the clip is damaged.
+    """
     stream = clip.video
     builder = TimelineBuilder(stream, name=clip.name, has_slots="avi" in clip.formats)
     frame: VideoFrame | None = None
     attempts = 0
     ends_s: dict[int, float] = {}
     for packet in clip.packets(stream, *clip.audio_tracks, budget_s=READING_BUDGET_S):
-        if packet.stream_index != stream.index:
-            if packet.size and packet.pts is not None:
-                end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                ends_s[packet.stream_index] = max(end_s, ends_s.get(packet.stream_index, end_s))
-            continue
-        builder.add(cast("av.Packet[Any]", packet))
-        if frame is None and attempts < _MOST_ATTEMPTS:
-            attempts += 1
-            with suppress(InvalidDataError):
-                frame = cast("VideoFrame | None", next(iter(packet.decode()), None))
+        if packet.stream_index == stream.index:
+            builder.add(cast("av.Packet[Any]", packet))
+            if frame is None and attempts < _MOST_ATTEMPTS:
+                attempts += 1
+                with suppress(InvalidDataError):
+                    frame = cast("VideoFrame | None", next(iter(packet.decode()), None))
+        elif packet.size and packet.pts is not None:
+            end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            ends_s[packet.stream_index] = max(end_s, ends_s.get(packet.stream_index, end_s))
     timeline = builder.finish()
+    if timeline is None:
+        raise _no_frames(clip.name, index)
     if getattr(file, "failure", None) is not None:
         # A file read over a network seems to end where reading failed.
         msg = f"the end of {clip.name} could not be read"
@@ -238,12 +227,14 @@ def _read(clip: OpenClip, file: Readable) -> _Reading:
     if frame is None:
         msg = f"no frame of {clip.name} can be decoded: it is damaged or encrypted"
         raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
-    return _Reading(
-        timeline=timeline,
-        frame=frame,
-        end_s=max([float(timeline.end * timeline.tick_s), *ends_s.values()]),
-        audio_end_s=ends_s.get(clip.audio.index) if clip.audio else None,
-    )
+    return timeline, frame, ends_s
+
+
+def _no_frames(name: str, index: bytes) -> InvalidInputError:
+    if has_external_data(index):
+        return external_reference(name)
+    msg = f"{name} has a video stream without frames"
+    return InvalidInputError(msg, code=NO_VIDEO, hint=EXPORT_AGAIN)
 
 
 def _first_frame(clip: OpenClip) -> VideoFrame | None:
@@ -263,21 +254,22 @@ def _facts(
     *,
     is_local: bool,
     size_bytes: int,
-    kind: str,
+    container: str,
     is_fragmented: bool,
     marks: tuple[str, ...],
 ) -> ClipFacts:
     """Return the facts from the header, and from the first frame if there is one."""
-    container, stream, audio = clip.container, clip.video, clip.audio
+    stream, audio = clip.video, clip.audio
     context = stream.codec_context
     rate = stream.average_rate or stream.guessed_rate
-    container_s = container.duration / av.time_base if container.duration else None
+    length = clip.container.duration
+    container_s = length / av.time_base if length else None
     pixels = context.format
     return ClipFacts(
         name=clip.name,
         is_local=is_local,
         size_bytes=size_bytes,
-        container=kind,
+        container=container,
         is_fragmented=is_fragmented,
         marks=marks,
         # A fragmented MP4 states no length.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from omniedit.errors import InvalidInputError
 from omniedit.media.facts import ClipFacts
-from omniedit.media.formats import EXPORT_AGAIN, is_random_access
+from omniedit.media.formats import is_random_access
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 MAX_LENGTH_S: Final = 600.0
 """The longest clip that is read at all."""
-NO_VIDEO: Final = "no_video"
-"""Error code for a file without video frames."""
 
 _MOST_FRAMES: Final = 400_000  # ten minutes at 600 fps
 # Even at a constant rate, rounding changes a frame's length by up to a tick at either end.
@@ -63,6 +61,8 @@ class Timeline:
     """Whether some frames are decoded but not shown (an edit list), or lack a time of their own."""
     has_slots: bool = False
     """Whether times belong to positions in the file (AVI): decoded frames take them one by one."""
+    extradata: bytes = b""
+    """What a decoder needs beside the frames."""
 
     @property
     def start(self) -> int:
@@ -213,15 +213,10 @@ class TimelineBuilder:
         if reach_s > MAX_LENGTH_S or len(self._frames) > _MOST_FRAMES:
             raise too_long(self._name)
 
-    def finish(self) -> Timeline:
-        """Return the timeline.
-
-        Raises:
-            InvalidInputError: If there is no frame.
-        """
+    def finish(self) -> Timeline | None:
+        """Return the timeline; None if there is no frame."""
         if not self._frames:
-            msg = f"{self._name} has a video stream without frames"
-            raise InvalidInputError(msg, code=NO_VIDEO, hint=EXPORT_AGAIN)
+            return None
         times = sorted({frame.pts for frame in self._frames})
         last = max(self._frames, key=lambda frame: frame.pts)
         steps = _steps(times)
@@ -235,6 +230,7 @@ class TimelineBuilder:
             end=times[-1] + max(length, 1),
             has_hidden=self._has_hidden or len(times) != len(self._frames),
             has_slots=self._has_slots,
+            extradata=self._extradata,
         )
 
 

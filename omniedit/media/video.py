@@ -6,7 +6,7 @@ from collections.abc import Container, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final
+from typing import Final, cast
 
 from av.container import OutputContainer
 from av.error import InvalidDataError
@@ -21,7 +21,6 @@ from omniedit.media.containers import (
     Packets,
     copied_stream,
     ignore_progress,
-    new_stream,
     opened_clip,
     progress_to,
 )
@@ -53,8 +52,6 @@ _X265: Final = {
     "x265-params": "log-level=error:pools=8:frame-threads=2:vbv-maxrate=70000:vbv-bufsize=35000",
 }
 _X265_IN_ORDER: Final = {"x265-params": f"{_X265['x265-params']}:bframes=0"}
-# A clip with a larger share of bad frames is refused.
-_MOST_BAD: Final = 0.1
 # Frames waiting to be encoded take memory: forty take 1.2 GB in 4K, and 5 GB in 8K.
 _HUGE: Final = {"rc-lookahead": "5"}
 _HUGE_PIXELS: Final = 3840 * 2160
@@ -99,21 +96,18 @@ class VideoEncoding:
     """Encodes frames, keeping the time and duration of each, and counts the good ones.
 
     Args:
-        parts: What to encode, in order.
-        size: The size of all frames; None for that of the first one once upright.
+        parts: What to encode, in order; all frames get the size of the first one once upright.
         keeps_hdr: Keep HDR colours, as 10-bit H.265.
     """
 
-    def __init__(
-        self, parts: Sequence[Part], *, size: FrameSize | None = None, keeps_hdr: bool = False
-    ) -> None:
+    def __init__(self, parts: Sequence[Part], *, keeps_hdr: bool = False) -> None:
         self._parts = parts
         self.keeps_hdr = keeps_hdr
         self._tick_s = Fraction(0)
         self._last = -1
         self._lengths: dict[int, int] = {}
         self.good_frames = 0
-        self.size = size
+        self.size: FrameSize | None = None
         self.deinterlaces = False
         self.maps_tones = False
 
@@ -122,7 +116,6 @@ class VideoEncoding:
 
         Raises:
             InvalidInputError: If no frame could be decoded.
-            LocalError: If this build of PyAV has no encoder.
         """
         stream = self._new_stream(container)
         for part in self._parts:
@@ -138,7 +131,7 @@ class VideoEncoding:
             options = options | (_X265_IN_ORDER if self.keeps_hdr else _IN_ORDER)
         # For the encoder's rate control; frames keep their own times.
         rate = Fraction(1 / self._parts[0].timeline.frame_s).limit_denominator(_RATE_DENOMINATOR)
-        stream: VideoStream = new_stream(container, codec, rate=rate, options=options)
+        stream = cast("VideoStream", container.add_stream(codec, rate=rate, options=dict(options)))
         # PyAV's default is slice threads, which wait for each other at the end of every frame.
         stream.codec_context.thread_type = "FRAME"
         if self.keeps_hdr:
@@ -237,11 +230,6 @@ class FrameCheck:
         first = part.timeline.shown_at(part.start)
         frames = sum(first <= time < part.end for time in part.timeline.times)
         return cls(frames=frames, bad_frames=max(0, frames - good_frames))
-
-    @property
-    def is_acceptable(self) -> bool:
-        """Whether at most a tenth of the frames are bad."""
-        return self.bad_frames <= self.frames * _MOST_BAD
 
 
 def check_frames(part: Part, *, on_progress: OnProgress = ignore_progress) -> FrameCheck:

@@ -5,28 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import ceil
 from pathlib import Path
 from typing import Final
 
 from omniedit.errors import InvalidInputError
-from omniedit.media.audio import (
-    can_copy_audio,
-    copied_audio,
-    crossfaded_audio,
-    encoded_audio,
-    original_audio,
-)
-from omniedit.media.containers import (
-    OnProgress,
-    PacketSource,
-    ignore_progress,
-    opened_clip,
-    write_mp4,
-)
+from omniedit.media.audio import clip_audio, crossfaded_audio
+from omniedit.media.containers import OnProgress, PacketSource, ignore_progress, write_mp4
 from omniedit.media.facts import ACCEPTED_CODECS, ClipFacts, allowed_overrun_s, codec_name
-from omniedit.media.filters import FrameSize
 from omniedit.media.probing import read_clip
 from omniedit.media.timeline import Part
 from omniedit.media.video import (
@@ -42,6 +29,8 @@ from omniedit.models import MAX_UPLOAD_BYTES, Sound
 # Containers that store a presentation time for every packet.
 _COPYABLE_CONTAINERS: Final = frozenset({"mp4", "mov", "3gp", "matroska", "webm", "mpegts", "flv"})
 _SDR_BITS: Final = 8
+# A clip with a larger share of bad frames is refused.
+_MOST_BAD: Final = 0.1
 _NEAR_S: Final = Fraction(1, 4)
 _CUT_DIGITS: Final = 6
 """Finer than the ticks of any common container, so that a cut snaps back to its frame."""
@@ -105,27 +94,22 @@ def prepare(
         and (facts.size_bytes or 0) * share <= largest_bytes
         and bool(copyable_frames(part))
     )
-    encoding = (
-        None
-        if copies_video
-        else VideoEncoding([part], keeps_hdr=keeps_hdr and facts.hdr is not None)
-    )
+    encoding = None
+    if not copies_video:
+        encoding = VideoEncoding([part], keeps_hdr=keeps_hdr and facts.hdr is not None)
     silenced: list[int] = []
-    audio = partial(copied_audio, part=part, length_s=length_s)
-    if not can_copy_audio(part):
-        audio = partial(encoded_audio, part=part, length_s=length_s, on_damage=silenced.append)
+    audio = partial(clip_audio, part=part, length_s=length_s, on_damage=silenced.append)
     _write(target, [part], encoding, audio, length_s=length_s, on_progress=on_progress)
-    check = FrameCheck.of(part, encoding.good_frames) if encoding else _check_copy(target)
+    if encoding:
+        done, check = _described(facts, encoding), FrameCheck.of(part, encoding.good_frames)
+    else:
+        done, check = "copied" if part.is_whole else "cut (copied)", _check_copy(target)
     if not accepts_damage:
         try:
             refuse_damage(check, name=facts.name)
         except InvalidInputError:
             target.unlink()
             raise
-    if encoding:
-        done = _described(facts, encoding)
-    else:
-        done = "copied" if part.is_whole else "cut (copied)"
     return Prepared(
         path=target,
         done=done,
@@ -154,11 +138,10 @@ def refuse_damage(check: FrameCheck, *, name: str) -> None:
     Raises:
         InvalidInputError: If more than a tenth of them are bad.
     """
-    if check.is_acceptable:
-        return
-    msg = f"{name} is damaged: {check.bad_frames} of {check.frames} frames cannot be decoded"
-    hint = "copy or export it again; `--no-check` sends it as it is"
-    raise InvalidInputError(msg, code="damaged_clip", hint=hint)
+    if check.bad_frames > _MOST_BAD * check.frames:
+        msg = f"{name} is damaged: {check.bad_frames} of {check.frames} frames cannot be decoded"
+        hint = "copy or export it again; `--no-check` sends it as it is"
+        raise InvalidInputError(msg, code="damaged_clip", hint=hint)
 
 
 def _described(facts: ClipFacts, encoding: VideoEncoding) -> str:
@@ -223,10 +206,9 @@ def plan_split(
     """
     whole = read_clip(source).cut(start_s, end_s)
     tick_s = whole.timeline.tick_s
-    spans = list(pairwise(_divided(whole, longest_s)))
-    inner_s = [
-        round(float((begin - whole.timeline.start) * tick_s), _CUT_DIGITS) for begin, _ in spans[1:]
-    ]
+    first, ticks = whole.timeline.start, _divided(whole, longest_s)
+    inner_s = [round(float((at - first) * tick_s), _CUT_DIGITS) for at in ticks[1:-1]]
+    cuts_s = pairwise([start_s, *inner_s, end_s])
     return tuple(
         Piece(
             start_s=float((begin - whole.start) * tick_s),
@@ -234,9 +216,7 @@ def plan_split(
             cut_start_s=cut_start_s,
             cut_end_s=cut_end_s,
         )
-        for (begin, end), (cut_start_s, cut_end_s) in zip(
-            spans, pairwise([start_s, *inner_s, end_s]), strict=True
-        )
+        for (begin, end), (cut_start_s, cut_end_s) in zip(pairwise(ticks), cuts_s, strict=True)
     )
 
 
@@ -308,9 +288,6 @@ def join(
         InvalidInputError: If a result or the original is not a clip.
         LocalError: If the target cannot be written.
     """
-    if not pieces:
-        msg = "there is nothing to join"
-        raise InvalidInputError(msg)
     parts = [read_clip(result) for result in results]
     gaps_s = [
         piece.duration_s - float(part.length_s) for piece, part in zip(pieces, parts, strict=True)
@@ -325,10 +302,8 @@ def join(
         length_s = parts[-1].at_s + Fraction(pieces[-1].duration_s)
     if sound is Sound.ORIGINAL:
         clip = read_clip(original).cut(original_start_s, None)
-        audio = partial(original_audio, part=clip, length_s=length_s)
-    first = parts[0].facts
-    size = FrameSize(first.shown_width & ~1, first.shown_height & ~1)
-    encoding = None if _can_copy(parts) else VideoEncoding(parts, size=size)
+        audio = partial(clip_audio, part=clip, length_s=length_s, pads=True)
+    encoding = None if _can_copy(parts) else VideoEncoding(parts)
     _write(target, parts, encoding, audio, length_s=length_s, on_progress=on_progress)
     return Joined(
         largest_gap_s=max(gaps_s, key=abs),
@@ -337,12 +312,8 @@ def join(
 
 
 def _end_to_end(parts: list[Part]) -> list[Part]:
-    at_s = Fraction(0)
-    placed: list[Part] = []
-    for part in parts:
-        placed.append(replace(part, at_s=at_s))
-        at_s += part.length_s
-    return placed
+    starts_s = accumulate((part.length_s for part in parts), initial=Fraction(0))
+    return [replace(part, at_s=at_s) for part, at_s in zip(parts, starts_s, strict=False)]
 
 
 def _at_piece_starts(parts: list[Part], pieces: Sequence[Piece]) -> list[Part]:
@@ -363,33 +334,27 @@ def _can_copy(parts: list[Part]) -> bool:
         return False
     if len({_format_of(part) for part in parts}) > 1:
         return False
-    last_dts: int | None = None
-    for part in parts:
-        frames = copyable_frames(part)
-        if not frames:
-            return False
-        for frame in frames:
-            dts = (frame.dts or 0) + part.shift
-            if last_dts is not None and dts <= last_dts:
-                return False
-            last_dts = dts
-    return True
+    runs = [copyable_frames(part) for part in parts]
+    times = [
+        (frame.dts or 0) + part.shift
+        for part, run in zip(parts, runs, strict=True)
+        for frame in run
+    ]
+    return all(runs) and all(before < after for before, after in pairwise(times))
 
 
 def _format_of(part: Part) -> tuple[object, ...]:
     """Return the properties that clips must share to be copied into one video stream."""
-    facts = part.facts
-    with opened_clip(part.source) as clip:
-        extradata = clip.video.codec_context.extradata
+    facts, timeline = part.facts, part.timeline
     return (
         facts.video_codec,
-        extradata,
         facts.width,
         facts.height,
         facts.pixel_format,
         facts.pixel_aspect,
         facts.rotation,
-        part.timeline.tick_s,
+        timeline.extradata,
+        timeline.tick_s,
     )
 
 
@@ -437,7 +402,7 @@ def replace_audio(
         sent = read_clip(original).cut(original_start_s, original_end_s)
         difference_s = float(sent.length_s - length_s)
         sound = Sound.ORIGINAL if sent.facts.has_audio else Sound.NONE
-        audio = partial(original_audio, part=sent, length_s=length_s)
+        audio = partial(clip_audio, part=sent, length_s=length_s, pads=True)
     encoding = None if copyable_frames(part) else VideoEncoding([part])
     _write(target, [part], encoding, audio, length_s=length_s, on_progress=on_progress)
     return ReplacedAudio(

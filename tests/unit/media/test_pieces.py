@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.errors import Interrupted, InvalidInputError
+from omniedit.errors import Interrupted
 from omniedit.media.containers import Progress
 from omniedit.media.facts import find_problems
 from omniedit.media.writing import Piece, join, plan_split, prepare
@@ -325,11 +325,6 @@ def test_audio_begins_with_the_first_frame_after_the_cut(tmp_path: Path, folder:
     seen = see(out)
     assert seen.numbers[0] == 8
     assert seen.beeps == pytest.approx([second + 0.4 for second in range(4)], abs=0.001)
-
-
-def test_joining_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="nothing to join"):
-        join([], [], tmp_path / "out.mp4", original=tmp_path / "a.mp4", sound=Audio.NEW)
 
 
 def test_an_interrupted_join_leaves_no_file(tmp_path: Path, folder: Path) -> None:
