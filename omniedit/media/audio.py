@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 import av
 from av.audio.frame import AudioFrame
@@ -21,7 +21,8 @@ _BIT_RATE: Final = 192_000
 _USUAL_RATE: Final = 48_000
 _RATES: Final = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
 _LAYOUTS: Final = frozenset({"mono", "stereo", "5.1"})
-_SAMPLE_FORMAT: Final = "fltp"
+# Interleaved; the encoder converts it to its own format.
+_SAMPLE_FORMAT: Final = "flt"
 _PREROLL_S: Final = Fraction(1, 2)
 # Matroska rounds times to milliseconds.
 _ROUNDING_S: Final = Fraction(1, 1000)
@@ -30,7 +31,6 @@ _FADED_RATE: Final = 48_000
 _FADED_LAYOUT: Final = "stereo"
 _FADED_CHANNELS: Final = 2
 _FADE: Final = _FADED_RATE * 20 // 1000  # samples
-_BLOCK: Final = 1024
 # Audio is padded with silence if it ends earlier than the video by more than this.
 _TOLERANCE_S: Final = 0.05
 _FLOAT: Final = "f"
@@ -144,14 +144,12 @@ def _resampled(
 ) -> Iterator[AudioFrame]:
     """Yield audio in one format, from its time 0 on, with silence for gaps."""
     graph: Graph | None = None
-    for frame in frames:
-        if graph is None:
+    for frame in chain(frames, [None]):
+        if graph is None and frame is not None:
             graph = _graph(frame, samples, rate, layout, pads=pads)
-        graph.push(frame)
-        yield from pulled(graph.pull)
-    if graph is not None:
-        graph.push(None)
-        yield from pulled(graph.pull)
+        if graph is not None:
+            graph.push(frame)
+            yield from pulled(graph.pull)
 
 
 def _timed(
@@ -216,49 +214,41 @@ def _graph(frame: AudioFrame, samples: int, rate: int, layout: str, *, pads: boo
 
 
 def _crossfaded(parts: Sequence[Part]) -> Iterator[AudioFrame]:
-    tails = [array(_FLOAT) for _ in range(_FADED_CHANNELS)]
-    written = 0
+    tail = array(_FLOAT)
     for part in parts:
-        end = round((part.at_s + part.length_s) * _FADED_RATE)
-        count = end - round(part.at_s * _FADED_RATE)
-        channels = _samples(part, count)
-        for channel, tail in zip(channels, tails, strict=True):
-            _fade_in(channel, tail)
-        for begin in range(0, count, _BLOCK):
-            frame = _frame([channel[begin : min(begin + _BLOCK, count)] for channel in channels])
-            frame.pts, frame.time_base = written, Fraction(1, _FADED_RATE)
-            written += frame.samples
-            yield frame
-        tails = [channel[count:] for channel in channels]
+        begin, end = (round(s * _FADED_RATE) for s in (part.at_s, part.at_s + part.length_s))
+        samples = _samples(part, end - begin)
+        for index in range(min(len(tail), len(samples))):
+            share = (index // _FADED_CHANNELS + 0.5) / _FADE
+            samples[index] = tail[index] * (1 - share) + samples[index] * share
+        kept = (end - begin) * _FADED_CHANNELS
+        frame = _frame(samples[:kept])
+        frame.pts, frame.time_base = begin, Fraction(1, _FADED_RATE)
+        yield frame
+        tail = samples[kept:]
 
 
-def _samples(part: Part, count: int) -> list["array[float]"]:
-    """Return each channel's samples, followed by those that fade out."""
-    channels = [array(_FLOAT) for _ in range(_FADED_CHANNELS)]
-    samples = count + _FADE
+def _samples(part: Part, count: int) -> "array[float]":
+    """Return the interleaved samples of a part, followed by those that fade out."""
+    samples = array(_FLOAT)
     with opened_clip(part.source) as clip:
-        decoded = _timed(clip, part.start_s, Fraction(samples, _FADED_RATE))
-        for frame in _resampled(decoded, samples, _FADED_RATE, _FADED_LAYOUT):
-            for channel, plane in zip(channels, frame.planes, strict=True):
-                channel.frombytes(memoryview(plane)[: channel.itemsize * frame.samples])
-    for channel in channels:
-        channel.extend([0.0] * (count - len(channel)))
-        for index in range(len(channel), samples):
-            mirrored = 2 * count - 1 - index
-            channel.append(channel[mirrored] if mirrored >= 0 else 0.0)
-    return channels
+        decoded = _timed(clip, part.start_s, Fraction(count + _FADE, _FADED_RATE))
+        for frame in _resampled(decoded, count + _FADE, _FADED_RATE, _FADED_LAYOUT):
+            size_bytes = frame.samples * _FADED_CHANNELS * samples.itemsize
+            samples.frombytes(memoryview(frame.planes[0])[:size_bytes])
+    samples.extend([0.0] * (count * _FADED_CHANNELS - len(samples)))
+    for index in range(len(samples), (count + _FADE) * _FADED_CHANNELS):
+        position, channel = divmod(index, _FADED_CHANNELS)
+        mirrored = (2 * count - 1 - position) * _FADED_CHANNELS + channel
+        samples.append(samples[mirrored] if mirrored >= 0 else 0.0)
+    return samples
 
 
-def _fade_in(channel: "array[float]", tail: "array[float]") -> None:
-    for index in range(min(len(tail), len(channel))):
-        share = (index + 0.5) / _FADE
-        channel[index] = tail[index] * (1 - share) + channel[index] * share
-
-
-def _frame(channels: Sequence["array[float]"]) -> Any:  # noqa: ANN401 - av's own type is incomplete
-    frame = av.AudioFrame(format=_SAMPLE_FORMAT, layout=_FADED_LAYOUT, samples=len(channels[0]))
+def _frame(samples: "array[float]") -> AudioFrame:
+    count = len(samples) // _FADED_CHANNELS
+    frame = av.AudioFrame(format=_SAMPLE_FORMAT, layout=_FADED_LAYOUT, samples=count)
     frame.sample_rate = _FADED_RATE
-    for plane, channel in zip(frame.planes, channels, strict=True):
-        samples = channel.tobytes()
-        plane.update(samples + bytes(plane.buffer_size - len(samples)))
+    [plane] = frame.planes
+    content = samples.tobytes()
+    plane.update(content + bytes(plane.buffer_size - len(content)))
     return frame

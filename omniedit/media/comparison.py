@@ -5,11 +5,11 @@ import io
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from av.filter import Graph
 from av.filter.context import FilterContext
-from av.video.frame import VideoFrame
 
 from omniedit.errors import InvalidInputError
 from omniedit.media.containers import OnProgress, ignore_progress, progress_to
@@ -57,12 +57,15 @@ def measure_changes(
     """
     aspect = reference.facts.shown_width / reference.facts.shown_height
     size = FrameSize(max(round(_HEIGHT * aspect / 2) * 2, 2), _HEIGHT)
-    sides = [_with_side(side, part, size) for side, part in enumerate((result, reference))]
+    sides = [
+        zip(shown_frames(result, size), repeat(0)),
+        zip(shown_frames(reference, size), repeat(1)),
+    ]
     changes: list[Change] = []
     graph, sources = _ssim_graph(size)
     report = progress_to(on_progress, total_s=result.length_s)
     # At equal times the reference's frame goes first: the result's is measured against it.
-    for at_s, side, frame in heapq.merge(*sides, key=lambda each: (each[0], -each[1])):
+    for (frame, at_s), side in heapq.merge(*sides, key=lambda each: (each[0][1], -each[1])):
         frame.pts, frame.time_base = round(at_s / _TICK_S), _TICK_S
         sources[side].push(frame)
         changes += _measured(graph)
@@ -97,13 +100,6 @@ def _measured(graph: Graph) -> Iterator[Change]:
     for frame in pulled(graph.pull):
         similarity = float(frame.metadata["lavfi.ssim.All"])
         yield Change(float((frame.pts or 0) * _TICK_S), max(0.0, 1 - similarity))
-
-
-def _with_side(
-    side: int, part: Part, size: FrameSize
-) -> Iterator[tuple[Fraction, int, VideoFrame]]:
-    for frame, at_s in shown_frames(part, size):
-        yield at_s, side, frame
 
 
 class Row(NamedTuple):

@@ -6,6 +6,7 @@ FFmpeg is given neither a file name nor a way to open a second file.
 """
 
 import errno
+import heapq
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -39,14 +40,12 @@ READING_BUDGET_S: Final = 60.0
 """Time limit for reading a clip once: ten minutes of 4K take a few seconds."""
 ENCODING_BUDGET_S: Final = 900.0
 """Time limit for decoding and encoding a clip once: ten seconds of 8K take some minutes."""
-MAX_SIDE: Final = 8192
-"""The most pixels that a side of a frame may have."""
-EXPORT_HINT: Final = "export it with another program as an MP4 with H.264"
-"""The hint for a clip whose video cannot be read."""
 HEVC_TAG: Final = "hvc1"
 """The only tag under which Apple's players accept H.265."""
 
-_MAX_PIXELS: Final = {"max_pixels": str(MAX_SIDE * MAX_SIDE)}
+_MAX_SIDE: Final = 8192
+_EXPORT: Final = "export it with another program as an MP4 with H.264"
+_MAX_PIXELS: Final = {"max_pixels": str(_MAX_SIDE * _MAX_SIDE)}
 _FORMATS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,flv,mpeg,ogg,asf,gif"
 _ASF: Final = bytes.fromhex("3026b2758e66cf11")
 _OPTIONS: Final = {
@@ -178,16 +177,12 @@ def opened_media(file: Readable, *, name: str, is_partial: bool = False) -> Gene
 def external_reference(name: str) -> InvalidInputError:
     """Return the error for a clip that refers to other files."""
     msg = f"{name} refers to other files, which are not opened"
-    return InvalidInputError(msg, code="external_reference", hint=EXPORT_HINT)
+    return InvalidInputError(msg, code="external_reference", hint=_EXPORT)
 
 
 @contextmanager
 def translated_errors(
-    name: str,
-    refused: Sequence[str] = (),
-    *,
-    is_opening: bool = False,
-    is_written: bool = False,
+    name: str, refused: Sequence[str] = (), *, is_opening: bool = False, is_written: bool = False
 ) -> Generator[None]:
     """Translate FFmpeg's exceptions into this package's errors.
 
@@ -206,36 +201,28 @@ def translated_errors(
     except (FFmpegError, OSError) as error:
         if refused and isinstance(error, PermissionError):
             raise external_reference(name) from None
-        if is_written:
-            raise _writing_error(error, name) from error
-        raise _reading_error(error, name, is_opening=is_opening) from error
+        raise _translated(error, name, is_opening=is_opening, is_written=is_written) from error
     except ValueError as error:  # this build of PyAV lacks an encoder
         msg = f"PyAV cannot handle {name}: {error}"
         raise LocalError(msg, code="media") from error
 
 
-def _writing_error(error: FFmpegError | OSError, name: str) -> InvalidInputError | LocalError:
-    # Invalid packet times are the clip's fault, not the disk's.
-    if isinstance(error, FFmpegError) and (
-        isinstance(error, InvalidDataError) or error.errno == errno.EINVAL
-    ):
-        msg = "the clip cannot be written as an MP4: it is damaged"
-        return InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
-    return LocalError(f"cannot write {name}: {error.strerror or error}")
-
-
-def _reading_error(
-    error: FFmpegError | OSError, name: str, *, is_opening: bool
+def _translated(
+    error: FFmpegError | OSError, name: str, *, is_opening: bool, is_written: bool
 ) -> InvalidInputError | LocalError:
     reason = error.strerror or str(error)
-    if not isinstance(error, FFmpegError):
-        # FFmpeg reads through Python file objects, whose own errors come back unchanged.
-        return LocalError(f"cannot read or write {name}: {reason}")
+    is_invalid = isinstance(error, InvalidDataError) or error.errno == errno.EINVAL
+    # FFmpeg reads through Python file objects, whose own errors come back unchanged. On writing,
+    # invalid packet times are the clip's fault, and all else is the disk's.
+    if not isinstance(error, FFmpegError) or (is_written and not is_invalid):
+        return LocalError(f"cannot {'write' if is_written else 'read'} {name}: {reason}")
     if is_opening and (error.errno == errno.EINVAL or isinstance(error, DemuxerNotFoundError)):
         # FFmpeg raises this for a container that is not on the whitelist.
         msg = f"{name} cannot be read as a video: unknown format"
         return InvalidInputError(msg, code="not_a_video", hint=CLIP_HINT)
     msg = f"{name} cannot be read as a video: {reason[:1].lower()}{reason[1:]}"
+    if is_written:
+        msg = "the clip cannot be written as an MP4: it is damaged"
     return InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
 
 
@@ -272,10 +259,21 @@ def _video_stream(container: InputContainer, *, name: str) -> VideoStream:
     stream = _default_of(streams)
     if getattr(stream, "codec_context", None) is None:
         msg = f"the video of {name} has a codec that cannot be decoded"
-        raise InvalidInputError(msg, code="unknown_codec", hint=EXPORT_HINT)
+        raise InvalidInputError(msg, code="unknown_codec", hint=_EXPORT)
+    _check_size(stream.codec_context.width, stream.codec_context.height, name=name)
     # A stream may declare small frames and contain huge ones.
     stream.codec_context.options = dict(_MAX_PIXELS)
     return stream
+
+
+def _check_size(width: int, height: int, *, name: str) -> None:
+    if width < 1 or height < 1:
+        msg = f"the video of {name} has no size ({width}x{height})"
+    elif max(width, height) > _MAX_SIDE:
+        msg = f"the video of {name} is too large: {width}x{height}, at most {_MAX_SIDE} per side"
+    else:
+        return
+    raise InvalidInputError(msg, code="invalid_size", hint=_EXPORT)
 
 
 def _default_of(streams: list[StreamT]) -> StreamT:
@@ -347,11 +345,7 @@ def progress_to(on_progress: OnProgress, *, total_s: Fraction) -> Callable[[Frac
 
 
 def write_mp4(
-    target: Path,
-    sources: Sequence[PacketSource],
-    *,
-    total_s: Fraction,
-    on_progress: OnProgress,
+    target: Path, sources: Sequence[PacketSource], *, total_s: Fraction, on_progress: OnProgress
 ) -> None:
     """Write the packets of several streams, in order of time, to an MP4.
 
@@ -373,23 +367,13 @@ def write_mp4(
         report = progress_to(on_progress, total_s=total_s)
         streams = [stack.enter_context(closing(source(container))) for source in sources]
         frames, done_s = 0, Fraction(0)
-        waiting: dict[Packets, av.Packet[Any]] = {}
-        # Every stream is added to the file before the first packet is written.
-        due = streams
-        while True:
-            for stream in due:
-                following = next(stream, None)
-                if following is not None:
-                    waiting[stream] = following
-            if not waiting:
-                return
-            earliest = min(waiting, key=lambda stream: _at_s(waiting[stream]))
-            packet = waiting.pop(earliest)
+        # The first packet of each stream is taken, which adds the stream, before any is written.
+        for packet in heapq.merge(*streams, key=_at_s):
+            is_video = packet.stream_index == 0
             end_s = Fraction(((packet.pts or 0) + (packet.duration or 0)) * packet.time_base)
             done_s = min(max(done_s, end_s), total_s)
             container.mux(packet)
-            due = [earliest]
-            if earliest is streams[0]:
+            if is_video:
                 frames += 1
                 report(done_s, frames)
 

@@ -17,6 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from omniedit.errors import InvalidInputError
+from omniedit.media.containers import OpenClip
 from omniedit.media.facts import HLG, PQ
 
 _SDR_FORMAT: Final = "yuv420p"
@@ -32,16 +33,12 @@ _RGB: Final = 0
 _BT709: Final = 1
 _HALF_TURN: Final = 180
 _SMALLEST_SIDE: Final = 2
-# (clockwise rotation in degrees, whether mirrored) -> FFmpeg's filters
-_ROTATIONS: Final[dict[tuple[int, bool], tuple[str, ...]]] = {
-    (0, False): (),
-    (90, False): ("transpose=clock",),
-    (180, False): ("hflip", "vflip"),
-    (270, False): ("transpose=cclock",),
-    (0, True): ("vflip",),
-    (90, True): ("transpose=cclock_flip",),
-    (180, True): ("hflip",),
-    (270, True): ("transpose=clock_flip",),
+# Clockwise rotation in degrees -> FFmpeg's filters.
+_ROTATIONS: Final = {
+    0: (),
+    90: ("transpose=clock",),
+    180: ("hflip", "vflip"),
+    270: ("transpose=cclock",),
 }
 
 # A lookup table converts HDR colours, PQ or HLG in BT.2020, to SDR in BT.709. Luminance follows
@@ -79,12 +76,11 @@ class FrameSize(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """A frame, its time in ticks, and the stream and the name of its clip."""
+    """A frame, its time in ticks, and its clip."""
 
     frame: VideoFrame
     pts: int
-    stream: VideoStream
-    name: str
+    clip: OpenClip
 
 
 class Filtered(NamedTuple):
@@ -133,7 +129,7 @@ class FrameFilter:
     def __init__(
         self, first: Decoded, size: FrameSize | None, *, keeps_hdr: bool, scaling: str
     ) -> None:
-        frame, stream = first.frame, first.stream
+        frame, stream = first.frame, first.clip.video
         self._kind = _kind(frame)
         self._context = stream.codec_context
         self._aspect = stream.sample_aspect_ratio
@@ -142,13 +138,13 @@ class FrameFilter:
         is_hdr = self._context.color_trc in {PQ, HLG}
         self.maps_tones = is_hdr and not keeps_hdr
         self._pixel_format = _HDR_FORMAT if is_hdr and keeps_hdr else _SDR_FORMAT
-        rotation = rotation_of(frame), _is_mirrored(frame)
-        self._is_on_its_side = rotation[0] in {90, 270}
+        rotation, is_mirrored = rotation_of(frame), _is_mirrored(frame)
+        self._is_on_its_side = rotation in {90, 270}
         width, height = frame.width, frame.height
         if self._is_on_its_side:
             width, height = height, width
         if min(width, height) < _SMALLEST_SIDE:
-            msg = f"the video of {first.name} is too small: {width}x{height}"
+            msg = f"the video of {first.clip.name} is too small: {width}x{height}"
             hint = "export it with another program in a larger size"
             raise InvalidInputError(msg, code="invalid_size", hint=hint)
         even = FrameSize(width & ~1, height & ~1)
@@ -157,14 +153,23 @@ class FrameFilter:
         self._passes_through = (
             not (self.deinterlaces or is_hdr)
             and frame.format.name == _SDR_FORMAT
-            and rotation == (0, False)
+            and not (rotation or is_mirrored)
             and self.size == even == (width, height)
         )
         self._graph = Graph()
-        self._source = self._graph.add("buffer", _source(frame, self._tick_s))
+        self._source = self._graph.add(
+            "buffer",
+            video_size=f"{frame.width}x{frame.height}",
+            pix_fmt=frame.format.name,
+            time_base=str(self._tick_s),
+            pixel_aspect="1/1",
+            colorspace=str(_RGB if frame.format.is_rgb else frame.colorspace),
+            range=str(frame.color_range),
+        )
         self._sink = self._built(
             [
                 *([_DEINTERLACE] if self.deinterlaces else []),
+                *(["vflip"] if is_mirrored else []),
                 *_ROTATIONS[rotation],
                 f"crop={even.width}:{even.height}:0:0:exact=1",
                 f"scale={_scaling(frame, self.size)}:{scaling}",
@@ -282,19 +287,6 @@ def _scaling(frame: VideoFrame, size: FrameSize) -> str:
         return f"{scaling}:out_color_matrix=bt709:out_range=limited"
     is_full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
     return f"{scaling}:in_range=full:out_range=full" if is_full else scaling
-
-
-def _source(frame: VideoFrame, tick_s: Fraction) -> str:
-    return ":".join(
-        (
-            f"video_size={frame.width}x{frame.height}",
-            f"pix_fmt={frame.format.name}",
-            f"time_base={tick_s.numerator}/{tick_s.denominator}",
-            "pixel_aspect=1/1",
-            f"colorspace={_RGB if frame.format.is_rgb else frame.colorspace}",
-            f"range={frame.color_range}",
-        )
-    )
 
 
 def _hald_image(transfer: int) -> VideoFrame:

@@ -1,8 +1,10 @@
 """Recognise a file by its bytes, and check that it is complete."""
 
+import os
 import re
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from omniedit.errors import InvalidInputError
@@ -26,11 +28,8 @@ _MAGIC: Final = (
     (rb"BM.{4}\0{4}", "a BMP image"),
     (rb"II\*\0|MM\0\*", "a TIFF image"),
     (rb"....ftyp(?:heic|heix|heim|heis|mif1|msf1|avif|avis)", "a still image"),
-    (rb"....ftypM4[AB] ", "audio without video"),
-    (
-        rb"ID3|fLaC|OggS\0.{25}(?:\x01vorbis|OpusHead)|RIFF....WAVE|FORM....AIF",
-        "audio without video",
-    ),
+    (rb"....ftypM4[AB] |ID3|fLaC|RIFF....WAVE|FORM....AIF", "audio without video"),
+    (rb"OggS\0.{25}(?:\x01vorbis|OpusHead)", "audio without video"),
     (rb"%PDF-", "a PDF document"),
     (rb"PK\x03\x04", "a ZIP archive"),
     (rb"\x1f\x8b", "a gzip archive"),
@@ -103,13 +102,91 @@ def reader_of(file: Readable) -> ReadAt:
     return read_at
 
 
-def checked_head(read_at: ReadAt, *, name: str) -> bytes:
-    """Return the first bytes of a file that may be a video.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recognised:
+    """A file that may be a clip, as far as its own bytes tell."""
+
+    head: bytes
+    """The first bytes."""
+    size_bytes: int
+    index: bytes
+    """The index (`moov` box) of an MP4 or MOV; empty if there is none."""
+    marks: tuple[str, ...]
+    """Marks of origin: `c2pa` if an MP4 or MOV carries a C2PA manifest."""
+
+    @property
+    def is_fragmented(self) -> bool:
+        """Whether it is a fragmented MP4: later boxes, not the index, list its frames."""
+        return b"mvex" in self.index
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the index lists encrypted streams (ISO/IEC 14496-12, 8.12, or Apple's DRM)."""
+        return b"sinf" in self.index and (b"encv" in self.index or b"drmi" in self.index)
+
+    @property
+    def has_external_data(self) -> bool:
+        """Whether the index refers to other files for its streams (ISO/IEC 14496-12, 8.7.2)."""
+        return any(not found[1][0] & _SELF_CONTAINED for found in _REFERENCE.finditer(self.index))
+
+    @property
+    def lists_too_many_frames(self) -> bool:
+        """Whether the index lists far more frames of one size than the file could hold.
+
+        FFmpeg would reserve memory for each of them (ISO/IEC 14496-12, 8.7.3.2). Old QuickTime
+        files count samples of compressed audio as a byte each, which is up to six times as many.
+        """
+        most_bytes = max(8 * self.size_bytes, _HARMLESS_FRAMES)
+        listed = _FRAME_SIZES.findall(self.index)
+        sizes = (int.from_bytes(size) * int.from_bytes(count) for size, count in listed)
+        return max(sizes, default=0) > most_bytes and not self.has_external_data
+
+    @property
+    def stated_length_s(self) -> float | None:
+        """The length of the whole file as the index states it; None if it does not."""
+        found = None if self.is_fragmented else _MOVIE_HEADER.search(self.index)
+        if found is None:
+            return None
+        timescale, length = (int.from_bytes(field) for field in found.groups() if field is not None)
+        is_known = timescale and length not in _UNKNOWN_LENGTHS
+        return length / timescale if is_known else None
+
+
+def recognise(file: Readable, *, name: str, reads_all: bool) -> Recognised:
+    """Read what a file's own bytes tell, without FFmpeg; the file is left at its beginning.
+
+    Args:
+        file: The file.
+        name: The clip, for messages.
+        reads_all: Check that the file is whole, and look for marks beyond the frames.
 
     Raises:
-        InvalidInputError: If it is empty, or certainly not a video.
+        InvalidInputError: If it is empty, certainly not a video, cut off, encrypted, or a bomb.
     """
+    read_at = reader_of(file)
     head = read_at(0, _HEAD_BYTES)
+    _refuse_non_video(head, name=name)
+    size_bytes = file.seek(0, os.SEEK_END)
+    if reads_all:
+        check_is_whole(read_at, name=name, size_bytes=size_bytes)
+    index = b""
+    marks: tuple[str, ...] = ()
+    if _is_boxed(head):
+        index = _index_of(read_at, size_bytes)
+        marks = _marks_of(read_at, size_bytes, reads_all=reads_all)
+    recognised = Recognised(head=head, size_bytes=size_bytes, index=index, marks=marks)
+    if recognised.lists_too_many_frames:
+        msg = f"{name} is damaged: its index lists more frames than it has bytes"
+        raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
+    if recognised.is_encrypted:
+        msg = f"{name} is encrypted"
+        hint = "only a copy without DRM can be edited"
+        raise InvalidInputError(msg, code="encrypted_clip", hint=hint)
+    file.seek(0)
+    return recognised
+
+
+def _refuse_non_video(head: bytes, *, name: str) -> None:
     if not head:
         msg = f"{name} is empty"
         raise InvalidInputError(msg, code="invalid_clip", hint=EXPORT_AGAIN)
@@ -117,7 +194,6 @@ def checked_head(read_at: ReadAt, *, name: str) -> bytes:
     if found is not None:
         msg = f"{name} is {found}, not a video"
         raise InvalidInputError(msg, code="not_a_video", hint=CLIP_HINT)
-    return head
 
 
 def describe_non_video(head: bytes) -> str | None:
@@ -158,8 +234,7 @@ def is_random_access(codec: str, extradata: bytes, packet: bytes) -> bool:
     return True
 
 
-def marks_of(read_at: ReadAt, size_bytes: int, *, reads_all: bool) -> tuple[str, ...]:
-    """Return the marks of origin of an MP4 or MOV: `c2pa` if it carries a C2PA manifest."""
+def _marks_of(read_at: ReadAt, size_bytes: int, *, reads_all: bool) -> tuple[str, ...]:
     for box in boxes(read_at, size_bytes):
         if box.kind == b"mdat" and not reads_all:
             break
@@ -168,54 +243,11 @@ def marks_of(read_at: ReadAt, size_bytes: int, *, reads_all: bool) -> tuple[str,
     return ()
 
 
-def stated_length_s(index: bytes) -> float | None:
-    """Return the length of the whole file as its index states it, or None."""
-    found = _MOVIE_HEADER.search(index)
-    if found is None:
-        return None
-    timescale, length = (int.from_bytes(field) for field in found.groups() if field is not None)
-    is_known = timescale and length not in _UNKNOWN_LENGTHS
-    return length / timescale if is_known else None
-
-
-def checked_index(read_at: ReadAt, head: bytes, *, name: str, size_bytes: int) -> bytes:
-    """Return the index (`moov` box) of an MP4 or MOV; empty if there is none.
-
-    Raises:
-        InvalidInputError: If the clip is encrypted, or the index lists more frames than possible.
-    """
-    index = index_of(read_at, size_bytes) if _is_boxed(head) else b""
-    if _lists_too_many_frames(index, size_bytes):
-        msg = f"{name} is damaged: its index lists more frames than it has bytes"
-        raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
-    if is_encrypted(index):
-        msg = f"{name} is encrypted"
-        hint = "only a copy without DRM can be edited"
-        raise InvalidInputError(msg, code="encrypted_clip", hint=hint)
-    return index
-
-
-def index_of(read_at: ReadAt, size_bytes: int) -> bytes:
-    """Return the index (`moov` box) of an MP4 or MOV; empty if there is none."""
+def _index_of(read_at: ReadAt, size_bytes: int) -> bytes:
     for box in boxes(read_at, size_bytes):
         if box.kind == b"moov":
             return read_at(box.offset, min(box.end - box.offset, _LONGEST_INDEX))
     return b""
-
-
-def is_fragmented(index: bytes) -> bool:
-    """Return whether an MP4 is fragmented: later boxes, not the index, list its frames."""
-    return b"mvex" in index
-
-
-def is_encrypted(index: bytes) -> bool:
-    """Return whether an index lists encrypted streams (ISO/IEC 14496-12, 8.12, or Apple's DRM)."""
-    return b"sinf" in index and (b"encv" in index or b"drmi" in index)
-
-
-def has_external_data(index: bytes) -> bool:
-    """Return whether an index refers to other files for its streams (ISO/IEC 14496-12, 8.7.2)."""
-    return any(not found[1][0] & _SELF_CONTAINED for found in _REFERENCE.finditer(index))
 
 
 def check_is_whole(read_at: ReadAt, *, name: str, size_bytes: int) -> None:
@@ -242,17 +274,6 @@ def check_is_whole(read_at: ReadAt, *, name: str, size_bytes: int) -> None:
 def _is_boxed(head: bytes) -> bool:
     """Return whether a file with these first bytes is made of boxes, as MP4 and MOV are."""
     return head[4:8] in _FIRST_BOXES
-
-
-def _lists_too_many_frames(index: bytes, size_bytes: int) -> bool:
-    """Return whether an index lists far more frames of one size than the file could hold.
-
-    FFmpeg would reserve memory for each of them (ISO/IEC 14496-12, 8.7.3.2). Old QuickTime files
-    count samples of compressed audio as a byte each, which is up to six times as many.
-    """
-    most_bytes = max(8 * size_bytes, _HARMLESS_FRAMES)
-    sizes = [int.from_bytes(size) * int.from_bytes(n) for size, n in _FRAME_SIZES.findall(index)]
-    return max(sizes, default=0) > most_bytes and not has_external_data(index)
 
 
 def _units(extradata: bytes, packet: bytes, *, size_at: int) -> Iterator[bytes]:

@@ -1,6 +1,5 @@
 """Read the facts about a clip from its header, its packets and its first frame."""
 
-import os
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -15,8 +14,6 @@ from av.video.frame import VideoFrame
 
 from omniedit.errors import InvalidInputError
 from omniedit.media.containers import (
-    EXPORT_HINT,
-    MAX_SIDE,
     NO_VIDEO,
     READING_BUDGET_S,
     OpenClip,
@@ -25,26 +22,8 @@ from omniedit.media.containers import (
 )
 from omniedit.media.facts import AudioTrack, ClipFacts
 from omniedit.media.filters import rotation_of
-from omniedit.media.formats import (
-    EXPORT_AGAIN,
-    Readable,
-    check_is_whole,
-    checked_head,
-    checked_index,
-    container_of,
-    has_external_data,
-    is_fragmented,
-    marks_of,
-    reader_of,
-    stated_length_s,
-)
-from omniedit.media.timeline import (
-    MAX_LENGTH_S,
-    Part,
-    Timeline,
-    TimelineBuilder,
-    too_long,
-)
+from omniedit.media.formats import EXPORT_AGAIN, Readable, Recognised, container_of, recognise
+from omniedit.media.timeline import MAX_LENGTH_S, Part, Timeline, TimelineBuilder, too_long
 from omniedit.system.files import open_file
 
 _UNSPECIFIED_COLOR: Final = 2
@@ -78,8 +57,7 @@ def read_clip(path: Path, *, name: str | None = None) -> Part:
         InvalidInputError: If it is not a readable clip.
     """
     with open_file(path) as file:
-        facts, measured = _probe(file, name=name or str(path), is_local=True, reads_all=True)
-    timeline = cast("Timeline", measured)
+        facts, timeline = _measured(file, name=name or str(path), is_local=True)
     return Part(source=path, facts=facts, timeline=timeline, start=timeline.start, end=timeline.end)
 
 
@@ -94,57 +72,46 @@ def probe_remote(file: Readable, *, name: str, reads_all: bool) -> ClipFacts:
     Raises:
         InvalidInputError: If it is certainly not a clip.
     """
-    return _probe(file, name=name, is_local=False, reads_all=reads_all)[0]
-
-
-def _probe(
-    file: Readable, *, name: str, is_local: bool, reads_all: bool
-) -> tuple[ClipFacts, Timeline | None]:
-    read_at = reader_of(file)
-    head = checked_head(read_at, name=name)
-    size_bytes = file.seek(0, os.SEEK_END)
     if reads_all:
-        check_is_whole(read_at, name=name, size_bytes=size_bytes)
-    index = checked_index(read_at, head, name=name, size_bytes=size_bytes)
-    marks = marks_of(read_at, size_bytes, reads_all=reads_all) if index else ()
-    file.seek(0)
-    with opened_media(file, name=name, is_partial=not reads_all) as clip:
-        _check_frame_size(clip)
-        timeline: Timeline | None = None
-        frame: VideoFrame | None
-        ends_s: dict[int, float] = {}
-        if reads_all:
-            timeline, frame, ends_s = _read(clip, file, index)
-        else:
-            frame = _first_frame(clip)
-        facts = _facts(
-            clip,
-            frame,
-            is_local=is_local,
-            size_bytes=size_bytes,
-            container=container_of(clip.container.format.name, head),
-            is_fragmented=is_fragmented(index),
-            marks=marks,
-        )
-        if timeline:
-            facts = _measured(facts, clip, timeline, ends_s, index)
-        elif facts.is_fragmented:
-            # FFmpeg reports only the length of the fragments that it has read so far.
-            facts = replace(facts, duration_s=None, container_s=None, frames=None)
+        return _measured(file, name=name, is_local=False)[0]
+    source = recognise(file, name=name, reads_all=False)
+    with opened_media(file, name=name, is_partial=True) as clip:
+        facts = _facts(clip, _first_frame(clip), source, is_local=False)
+    if facts.is_fragmented:
+        # FFmpeg reports only the length of the fragments that it has read so far.
+        facts = replace(facts, duration_s=None, container_s=None, frames=None)
+    _check(facts)
+    return facts
+
+
+def _measured(file: Readable, *, name: str, is_local: bool) -> tuple[ClipFacts, Timeline]:
+    """Read every packet of a clip.
+
+    Raises:
+        InvalidInputError: If it is not a readable clip.
+    """
+    source = recognise(file, name=name, reads_all=True)
+    with opened_media(file, name=name) as clip:
+        timeline, frame, ends_s = _read(clip, file, source)
+        facts = _facts(clip, frame, source, is_local=is_local)
+        _check_index(facts, source, timeline)
+        # An MP4 begins at 0 even if its first frame does not, a transport stream at its first frame.
+        begins_s = 0.0 if source.index else (clip.container.start_time or 0) / av.time_base
+        start_s, end_s = (float(at * timeline.tick_s) for at in (timeline.start, timeline.end))
+        audio_end_s = ends_s.get(clip.audio.index) if clip.audio else None
+    file_s = max([end_s, *ends_s.values()]) - begins_s
+    facts = replace(
+        facts,
+        duration_s=timeline.duration_s,
+        container_s=max(file_s, source.stated_length_s or 0.0),
+        is_measured=True,
+        frames=len(timeline.times),
+        frame_rate=1 / timeline.frame_s,
+        is_variable_rate=timeline.is_variable,
+        audio_end_s=None if audio_end_s is None else audio_end_s - start_s,
+    )
     _check(facts)
     return facts, timeline
-
-
-def _check_frame_size(clip: OpenClip) -> None:
-    width, height = clip.video.codec_context.width, clip.video.codec_context.height
-    if width < 1 or height < 1:
-        msg = f"the video of {clip.name} has no size ({width}x{height})"
-    elif max(width, height) > MAX_SIDE:
-        size = f"{width}x{height}, at most {MAX_SIDE} per side"
-        msg = f"the video of {clip.name} is too large: {size}"
-    else:
-        return
-    raise InvalidInputError(msg, code="invalid_size", hint=EXPORT_HINT)
 
 
 def _check(facts: ClipFacts) -> None:
@@ -155,47 +122,26 @@ def _check(facts: ClipFacts) -> None:
         raise InvalidInputError(msg, code="not_a_video", hint="a GIF must be animated")
 
 
-def _measured(
-    facts: ClipFacts, clip: OpenClip, timeline: Timeline, ends_s: dict[int, float], index: bytes
-) -> ClipFacts:
-    """Add what reading every packet has revealed.
+def _check_index(facts: ClipFacts, source: Recognised, timeline: Timeline) -> None:
+    """Refuse an index that contradicts itself.
 
     Raises:
-        InvalidInputError: If the index contradicts itself.
+        InvalidInputError: If it does.
     """
-    announced = None if facts.is_fragmented else stated_length_s(index)
-    contradiction: str | None = None
-    if announced and timeline.duration_s > _MOST_DISAGREEMENT * announced + 1:
-        contradiction = (
-            f"says that the video is {timeline.duration_s:.2f} s long,"
-            f" but the whole file only {announced:.2f} s"
-        )
-    elif timeline.frame_s > _SUSPICIOUS_FRAME_S and 2 * len(timeline.times) < (facts.frames or 0):
-        contradiction = (
-            f"shows only {len(timeline.times)} of {facts.frames} frames,"
-            f" for {timeline.frame_s:.2f} s each"
-        )
-    if contradiction:
-        msg = f"the index of {facts.name} is damaged: it {contradiction}"
-        raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
-    # An MP4 begins at 0 even if its first frame does not, a transport stream at its first frame.
-    begins_s = 0.0 if index else (clip.container.start_time or 0) / av.time_base
-    start_s, end_s = (float(at * timeline.tick_s) for at in (timeline.start, timeline.end))
-    audio_end_s = ends_s.get(clip.audio.index) if clip.audio else None
-    return replace(
-        facts,
-        duration_s=timeline.duration_s,
-        container_s=max(max([end_s, *ends_s.values()]) - begins_s, announced or 0.0),
-        is_measured=True,
-        frames=len(timeline.times),
-        frame_rate=1 / timeline.frame_s,
-        is_variable_rate=timeline.is_variable,
-        audio_end_s=None if audio_end_s is None else audio_end_s - start_s,
-    )
+    length_s, stated_s, count = timeline.duration_s, source.stated_length_s, len(timeline.times)
+    if stated_s and length_s > _MOST_DISAGREEMENT * stated_s + 1:
+        claim = f"the video is {length_s:.2f} s long, but the whole file only {stated_s:.2f} s"
+        msg = f"the index of {facts.name} is damaged: it says that {claim}"
+    elif timeline.frame_s > _SUSPICIOUS_FRAME_S and 2 * count < (facts.frames or 0):
+        shown = f"{count} of {facts.frames} frames, for {timeline.frame_s:.2f} s each"
+        msg = f"the index of {facts.name} is damaged: it shows only {shown}"
+    else:
+        return
+    raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
 
 
 def _read(
-    clip: OpenClip, file: Readable, index: bytes
+    clip: OpenClip, file: Readable, source: Recognised
 ) -> tuple[Timeline, VideoFrame, dict[int, float]]:
     """Read every packet; return the timeline, a frame, and when each audio stream ends.
 
@@ -219,7 +165,7 @@ def _read(
             ends_s[packet.stream_index] = max(end_s, ends_s.get(packet.stream_index, end_s))
     timeline = builder.finish()
     if timeline is None:
-        raise _no_frames(clip.name, index)
+        raise _no_frames(clip.name, source)
     if getattr(file, "failure", None) is not None:
         # A file read over a network seems to end where reading failed.
         msg = f"the end of {clip.name} could not be read"
@@ -230,8 +176,8 @@ def _read(
     return timeline, frame, ends_s
 
 
-def _no_frames(name: str, index: bytes) -> InvalidInputError:
-    if has_external_data(index):
+def _no_frames(name: str, source: Recognised) -> InvalidInputError:
+    if source.has_external_data:
         return external_reference(name)
     msg = f"{name} has a video stream without frames"
     return InvalidInputError(msg, code=NO_VIDEO, hint=EXPORT_AGAIN)
@@ -249,33 +195,25 @@ def _first_frame(clip: OpenClip) -> VideoFrame | None:
 
 
 def _facts(
-    clip: OpenClip,
-    frame: VideoFrame | None,
-    *,
-    is_local: bool,
-    size_bytes: int,
-    container: str,
-    is_fragmented: bool,
-    marks: tuple[str, ...],
+    clip: OpenClip, frame: VideoFrame | None, source: Recognised, *, is_local: bool
 ) -> ClipFacts:
     """Return the facts from the header, and from the first frame if there is one."""
     stream, audio = clip.video, clip.audio
     context = stream.codec_context
     rate = stream.average_rate or stream.guessed_rate
     length = clip.container.duration
-    container_s = length / av.time_base if length else None
+    container_s = duration_s = length / av.time_base if length else None
+    if stream.duration and stream.time_base:
+        duration_s = float(stream.duration * stream.time_base)
     pixels = context.format
     return ClipFacts(
         name=clip.name,
         is_local=is_local,
-        size_bytes=size_bytes,
-        container=container,
-        is_fragmented=is_fragmented,
-        marks=marks,
-        # A fragmented MP4 states no length.
-        duration_s=float(stream.duration * stream.time_base)
-        if stream.duration and stream.time_base
-        else container_s,
+        size_bytes=source.size_bytes,
+        container=container_of(clip.container.format.name, source.head),
+        is_fragmented=source.is_fragmented,
+        marks=source.marks,
+        duration_s=duration_s,
         container_s=container_s,
         is_measured=False,
         frames=stream.frames or None,

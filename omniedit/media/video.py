@@ -273,7 +273,7 @@ def _frames(part: Part) -> Generator[Decoded]:
             # Decoders return frames in display order.
             if pts >= part.end:
                 return
-            yield Decoded(frame, pts, clip.video, clip.name)
+            yield Decoded(frame, pts, clip)
 
 
 def _decoded(clip: OpenClip, key: CodedFrame | None) -> Iterator[VideoFrame]:

@@ -103,7 +103,7 @@ def prepare(
     if encoding:
         done, check = _described(facts, encoding), FrameCheck.of(part, encoding.good_frames)
     else:
-        done, check = "copied" if part.is_whole else "cut (copied)", _check_copy(target)
+        done, check = "copied" if part.is_whole else "cut (copied)", check_clip(target)
     if not accepts_damage:
         try:
             refuse_damage(check, name=facts.name)
@@ -111,11 +111,7 @@ def prepare(
             target.unlink()
             raise
     return Prepared(
-        path=target,
-        done=done,
-        check=check,
-        silenced_packets=len(silenced),
-        lost_marks=facts.marks,
+        path=target, done=done, check=check, silenced_packets=len(silenced), lost_marks=facts.marks
     )
 
 
@@ -129,7 +125,10 @@ def check_clip(source: Path, *, on_progress: OnProgress = ignore_progress) -> Fr
     Raises:
         InvalidInputError: If it is not a readable clip.
     """
-    return check_frames(read_clip(source), on_progress=on_progress)
+    part = read_clip(source)
+    # Decoding takes about a quarter of the memory of encoding; many clips are checked at once.
+    with ENCODING_SLOTS.taken(part.facts.pixels // 4):
+        return check_frames(part, on_progress=on_progress)
 
 
 def refuse_damage(check: FrameCheck, *, name: str) -> None:
@@ -146,28 +145,22 @@ def refuse_damage(check: FrameCheck, *, name: str) -> None:
 
 def _described(facts: ClipFacts, encoding: VideoEncoding) -> str:
     """Return what an encoding changes, on one line."""
-    before = [codec_name(facts.video_codec), f"{facts.shown_width}x{facts.shown_height}"]
-    after = ["H.265" if encoding.keeps_hdr else "H.264"]
+    changes = [(codec_name(facts.video_codec), "H.265" if encoding.keeps_hdr else "H.264")]
     if encoding.size is not None:
-        after.append(f"{encoding.size.width}x{encoding.size.height}")
+        changes.append(
+            (
+                f"{facts.shown_width}x{facts.shown_height}",
+                f"{encoding.size.width}x{encoding.size.height}",
+            )
+        )
     if (facts.bit_depth or 0) > _SDR_BITS and not encoding.keeps_hdr:
-        before.append(f"{facts.bit_depth} bits")
-        after.append(f"{_SDR_BITS} bits")
+        changes.append((f"{facts.bit_depth} bits", f"{_SDR_BITS} bits"))
     if encoding.deinterlaces:
-        before.append("interlaced")
-        after.append("progressive")
+        changes.append(("interlaced", "progressive"))
     if encoding.maps_tones:
-        before.append(f"HDR ({facts.hdr})")
-        after.append("SDR")
-    return f"re-encoded: {', '.join(before)} → {', '.join(after)}"
-
-
-def _check_copy(target: Path) -> FrameCheck:
-    part = read_clip(target)
-    # Decoding takes about a quarter of the memory of encoding; the pieces of a long clip are checked
-    # at the same time.
-    with ENCODING_SLOTS.taken(part.facts.pixels // 4):
-        return check_frames(part)
+        changes.append((f"HDR ({facts.hdr})", "SDR"))
+    before, after = (", ".join(each) for each in zip(*changes, strict=True))
+    return f"re-encoded: {before} → {after}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,11 +177,7 @@ class Piece:
 
 
 def plan_split(
-    source: Path,
-    *,
-    longest_s: float,
-    start_s: float | None = None,
-    end_s: float | None = None,
+    source: Path, *, longest_s: float, start_s: float | None = None, end_s: float | None = None
 ) -> tuple[Piece, ...]:
     """Return the pieces of equal length to split a clip into; each frame is in exactly one.
 

@@ -11,10 +11,8 @@ from omniedit.media.formats import (
     check_is_whole,
     container_of,
     describe_non_video,
-    index_of,
-    is_encrypted,
-    is_fragmented,
     reader_of,
+    recognise,
 )
 from tests.unit.media.clips import Sound, make_clip
 
@@ -79,16 +77,28 @@ def test_containers_are_recognised_by_their_brand(names: str, head: bytes, expec
     assert container_of(names, head) == expected
 
 
-def test_the_index_reveals_fragments_and_encryption() -> None:
+def test_the_index_reveals_fragments() -> None:
     content = b"\0\0\0\x08free" + b"\0\0\0\x10moovmvexxxxx" + b"\0\0\0\x08mdat"
 
-    index = index_of(reader_of(io.BytesIO(content)), len(content))
+    recognised = recognise(io.BytesIO(content), name="a", reads_all=True)
 
-    assert index == content[8:24]
-    assert is_fragmented(index)
-    assert not is_encrypted(index)
-    assert is_encrypted(b"encv....sinf")
-    assert index_of(reader_of(io.BytesIO(b"")), 0) == b""
+    assert recognised.index == content[8:24]
+    assert recognised.is_fragmented
+    assert not recognised.is_encrypted
+
+
+def test_the_index_reveals_encryption() -> None:
+    content = b"\0\0\0\x14moovencv....sinf" + b"\0\0\0\x08mdat"
+
+    with pytest.raises(InvalidInputError, match="is encrypted"):
+        recognise(io.BytesIO(content), name="a", reads_all=True)
+
+
+def test_without_an_index_nothing_is_revealed() -> None:
+    recognised = recognise(io.BytesIO(bytes(5000)), name="a", reads_all=True)
+
+    assert recognised.index == b""
+    assert recognised.stated_length_s is None
 
 
 KINDS = [
