@@ -56,11 +56,7 @@ def is_folder(path: Path | str) -> bool:
 
 
 def absolute_path(path: Path) -> Path:
-    """Return a path that does not depend on the working folder.
-
-    Raises:
-        LocalError: If the path is relative and the working folder was removed.
-    """
+    """Return a path that does not depend on the working folder, which may have been removed."""
     try:
         return path.absolute()
     except OSError as error:
@@ -69,11 +65,7 @@ def absolute_path(path: Path) -> Path:
 
 
 def real_path(path: Path) -> Path:
-    """Return an absolute path without links, whether or not it exists.
-
-    Raises:
-        LocalError: If the path is relative and the working folder was removed.
-    """
+    """Return an absolute path without links, whether or not it exists."""
     return Path(os.path.realpath(absolute_path(path)))
 
 
@@ -88,12 +80,7 @@ def stable_path(path: Path) -> Path:
 
 
 def open_file(path: Path) -> BufferedReader:
-    """Open a clip that the user named.
-
-    Raises:
-        MissingFileError: If it does not exist or cannot be read.
-        InvalidInputError: If it is not a regular file.
-    """
+    """Open a clip that the user named."""
 
     def check(found: os.stat_result) -> None:
         if not stat.S_ISREG(found.st_mode):
@@ -169,9 +156,6 @@ def check_own_paths(*paths: Path, is_folder: bool = False) -> None:
 
     Unlike `open_own_file`, this opens no file: closing it would drop the locks that SQLite holds on
     it in this process (POSIX).
-
-    Raises:
-        LocalError: If a path is refused.
     """
     for path in paths:
         found = check_kind(path, is_folder=is_folder)
@@ -181,11 +165,7 @@ def check_own_paths(*paths: Path, is_folder: bool = False) -> None:
 
 
 def check_kind(path: Path, *, is_folder: bool = False) -> os.stat_result | None:
-    """Refuse an existing path that is of the wrong kind, without opening it; return its properties.
-
-    Raises:
-        LocalError: If the path is refused.
-    """
+    """Refuse an existing path of the wrong kind, without opening it; return its properties."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -200,10 +180,6 @@ def make_private_folder(folder: Path) -> None:
     """Create a folder and its missing parents, accessible to this user alone.
 
     They are created one by one, because `Path.mkdir` applies its mode only to the last.
-
-    Raises:
-        LocalError: If one of them is a dangling link.
-        OSError: If one of them cannot be created.
     """
     for path in reversed((folder, *folder.parents)):
         if not path.exists():
@@ -212,11 +188,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 def refuse_dangling_link(path: Path) -> None:
-    """Refuse a dangling link: someone else may create a file of any mode at its target.
-
-    Raises:
-        LocalError: If `path` is a dangling link.
-    """
+    """Refuse a dangling link: someone else may create a file of any mode at its target."""
     if path.is_symlink() and not path.exists():
         msg = f"{path} links to {path.readlink()}, which does not exist"
         raise LocalError(msg)

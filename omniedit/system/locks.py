@@ -43,23 +43,23 @@ def open_locked(path: Path, *, system: System = THIS_SYSTEM) -> int | None:
     Raises:
         LocalError: If the file cannot be created or locked.
     """
-    while True:
-        try:
+    try:
+        while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise _lock_error(path, error) from error
-        try:
-            is_locked = system.try_lock(descriptor)
-            if is_locked and os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
-        except FileNotFoundError:
-            is_locked = True
-        except OSError as error:
-            os.close(descriptor)
-            raise _lock_error(path, error) from error
-        os.close(descriptor)
-        if not is_locked:
-            return None
+            is_ours = False
+            try:
+                if not system.try_lock(descriptor):
+                    return None
+                with suppress(FileNotFoundError):
+                    is_ours = os.path.samestat(os.fstat(descriptor), path.stat())
+                if is_ours:
+                    return descriptor
+            finally:
+                if not is_ours:
+                    os.close(descriptor)
+    except OSError as error:
+        msg = f"cannot lock {path}: {error_reason(error)}"
+        raise LocalError(msg) from error
 
 
 @contextmanager
@@ -80,7 +80,6 @@ def hold(
 
     Raises:
         TargetBusyError: If another process holds it until then.
-        LocalError: If the file cannot be created or locked.
     """
     waited_s = 0.0
     while (descriptor := open_locked(path, system=system)) is None:
@@ -119,10 +118,6 @@ def is_held(path: Path) -> bool:
         return True
     release(path, descriptor)
     return False
-
-
-def _lock_error(path: Path, error: OSError) -> LocalError:
-    return LocalError(f"cannot lock {path}: {error_reason(error)}")
 
 
 @contextmanager
