@@ -80,16 +80,12 @@ def mask_key(text: str) -> str:
 
 
 def parse_key(text: str, *, source: str) -> Secret:
-    """Return a key that can be sent in a header.
+    """Return a key that can be sent in a header, without surrounding white space.
 
     It must never reach httpx with a line break or a non-ASCII character: exceptions quote headers.
 
-    Args:
-        text: The key; surrounding white space is dropped.
-        source: Where it was found, for the message.
-
     Raises:
-        InvalidKeyError: If it cannot be a key; the message omits it.
+        InvalidKeyError: If it cannot be a key; the message names its source, but omits it.
     """
     key = text.strip()
     if key.endswith("...") or key[:1] in {'"', "'"}:
@@ -134,7 +130,6 @@ class CredentialsFile:
         Raises:
             CredentialsError: If other users can read the file, it is not a credentials file, or
                 the key was saved for another file service.
-            LocalError: If the file cannot be used.
         """
         saved = self._load_all().get(origin)
         if saved is None:
@@ -148,25 +143,15 @@ class CredentialsFile:
         return saved["key"]
 
     def origins(self) -> list[str]:
-        """Return the origins that keys are saved for; raises the errors of `load`."""
+        """Return the origins that keys are saved for."""
         return sorted(self._load_all())
 
     def save(self, origin: str, key: Secret, *, files_origin: str) -> None:
-        """Save the key for an API's origin and the origin of its file service.
-
-        Raises:
-            CredentialsError: If other users can read the file, or it is not a credentials file.
-            LocalError: If it cannot be written.
-        """
+        """Save the key for an API's origin and the origin of its file service."""
         self._change(origin, {"key": key.reveal(), "files_origin": files_origin})
 
     def remove(self, origin: str) -> bool:
-        """Remove the key of an API's origin; return whether there was one.
-
-        Raises:
-            CredentialsError: If other users can read the file, or it is not a credentials file.
-            LocalError: If it cannot be written.
-        """
+        """Remove the key of an API's origin; return whether there was one."""
         if origin not in self._load_all():
             return False
         self._change(origin, None)
@@ -284,13 +269,7 @@ class Settings(NamedTuple):
         return self.is_sandbox or is_loopback_url(self.base_url.value)
 
     def require_key(self) -> Secret:
-        """Return the key.
-
-        Raises:
-            MissingKeyError: If no key is set.
-            CredentialsError: If the key that is set cannot be used.
-            LocalError: If the file of saved keys cannot be used.
-        """
+        """Return the key; raise an error that says why there is none."""
         if self.key is not None:
             return self.key.value
         if self.key_error is not None:
@@ -322,10 +301,6 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
     Args:
         environ: The environment of the process.
         sandbox: Whether `--sandbox` was given.
-
-    Raises:
-        InvalidInputError: If a setting is invalid.
-        LocalError: If the config file cannot be used.
     """
     config_dir = _folder(_find(environ, "config_dir"), "user_config_path")
     stored = _load_config_file(config_dir.value / "config.toml")
@@ -462,11 +437,7 @@ def _context(environ: Mapping[str, str]) -> Setting[str]:
 
 
 def _text(environ: Mapping[str, str], name: str) -> str:
-    """Return a variable without surrounding white space.
-
-    Raises:
-        InvalidInputError: If it is not valid UTF-8.
-    """
+    """Return a variable without surrounding white space; refuse one that is not valid UTF-8."""
     text = environ.get(name, "").strip()
     if not is_valid_unicode(text):
         msg = f"{name} is not valid UTF-8"

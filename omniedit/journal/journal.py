@@ -236,11 +236,7 @@ class Journal(Reader):
                 )
 
     def require_recovered(self) -> None:
-        """Refuse to pay while edits may be among the rows that could not be read.
-
-        Raises:
-            JournalError: If the loss has not been accepted.
-        """
+        """Refuse to pay while edits may be among the rows that could not be read."""
         if self.recoveries():
             msg = "some edits of a damaged journal could not be read, and may have been paid for"
             hint = Hint("{} shows what is missing and accepts the loss", "journal recover")

@@ -18,7 +18,6 @@ from omniedit.journal.database import (
     OPTIONAL_COLUMNS,
     Database,
     companions,
-    damage,
     mapped_errors,
 )
 from omniedit.journal.reading import Reader, is_present, parse_row, saved_file
@@ -158,23 +157,15 @@ def _take_rows(database: Database) -> None:
 
 @contextmanager
 def _copied(path: Path, private: Path, timeout_s: float) -> Generator[Path]:
-    """Provide a copy of a journal, migrated to the current version, for a block.
-
-    Raises:
-        JournalError: If it is missing, damaged or of a newer version.
-    """
+    """Provide a checked copy of a journal for a block."""
     with private_folder(private) as folder:
         copy = folder / JOURNAL_FILE
         try:
             with mapped_errors(path):
                 size_bytes = path.stat().st_size
                 check_kind(path)
-                if size_bytes == 0:
-                    # SQLite would take an empty file for a database without rows.
-                    raise damage(path, "the file is empty")
                 _check_companions(path, size_bytes)
                 _copy(path, copy, timeout_s)
-            # Opening the copy also migrates it.
             with Reader(folder, shown_path=path) as theirs:
                 theirs.check()
         except JournalDamagedError as error:

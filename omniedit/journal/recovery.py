@@ -81,7 +81,7 @@ def recover(
 
     Args:
         folder: The state folder.
-        enclosing: See `Reader`.
+        enclosing: See `Database`.
         sleep: Sleeps between two attempts to get the lock.
         timeout_s: How long to wait for another process.
         system: The operating system; injected by tests.
@@ -90,9 +90,7 @@ def recover(
         None if the journal is sound, for example because another process has already recovered it.
 
     Raises:
-        JournalTooNewError: If a newer omniedit wrote it.
         TargetBusyError: If another process is still recovering it.
-        JournalError: If it cannot be read or replaced.
     """
     lock = folder / LOCKS_FOLDER / "recovering.lock"
     with held_lock(lock, sleep=sleep, timeout_s=timeout_s):
