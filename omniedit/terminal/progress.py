@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from omniedit.errors import Interrupted
 from omniedit.events import (
@@ -71,7 +71,10 @@ def watch(
     """
     began_at = board.clock()
     try:
-        with _shown(printer, board, is_ticking=is_ticking) as show:
+        with (
+            _display(printer, board) as (show, tick, interval_s),
+            _ticking(printer, tick, interval_s if is_ticking else None),
+        ):
 
             def observe(event: Event) -> None:
                 with printer.lock:
@@ -93,35 +96,33 @@ def watch(
             printer.stderr.write(printer.stderr.bell)
 
 
+_Display: TypeAlias = tuple[Callable[[Event], None], Callable[[], None], float | None]
+"""What shows an event, what refreshes the display between events, and how often."""
+
+
 @contextlib.contextmanager
-def _shown(
-    printer: Printer, board: Board, *, is_ticking: bool
-) -> Generator[Callable[[Event], None]]:
-    """Yield what shows an event, while bars or plain lines are refreshed between events."""
+def _display(printer: Printer, board: Board) -> Generator[_Display]:
     stderr, is_auto = printer.stderr, printer.progress is ProgressMode.AUTO
     told_by_events = printer.mode is OutputMode.EVENTS and is_auto and not stderr.is_animated
     if told_by_events or not printer.shows_progress:
-        yield lambda _: None
+        yield lambda _: None, lambda: None, None
         return
     has_bars = is_auto and stderr.is_animated and not stderr.is_in_background
     names_saved_files = has_bars or board.total <= MANY
     printer.shows_saved_lines = printer.is_one_terminal and names_saved_files
     try:
         if has_bars:
-            with _bars(printer, board, is_ticking=is_ticking) as show:
-                yield show
+            with _bars(printer, board) as display:
+                yield display
         else:
             lines = PlainLines(printer, board)
-            with _ticking(printer, lines.tick, _TICK_S if is_ticking else None):
-                yield lines.show
+            yield lines.show, lines.tick, _TICK_S
     finally:
         printer.shows_saved_lines = False
 
 
 @contextlib.contextmanager
-def _bars(
-    printer: Printer, board: Board, *, is_ticking: bool
-) -> Generator[Callable[[Event], None]]:
+def _bars(printer: Printer, board: Board) -> Generator[_Display]:
     # Imported only here: a command without bars must not wait for Rich.
     from omniedit.terminal.bars import Bars  # noqa: PLC0415
 
@@ -130,9 +131,8 @@ def _bars(
             printer.message(line)
 
     bars = Bars(board, printer.stderr, printer.environ)
-    interval_s = _FRAME_S if board.is_single else _FRAME_OF_MANY_S
-    with printer.showing(bars), _ticking(printer, bars.refresh, interval_s if is_ticking else None):
-        yield show
+    with printer.showing(bars):
+        yield show, bars.refresh, _FRAME_S if board.is_single else _FRAME_OF_MANY_S
         if board.is_single and board.saves and board.completed and not board.saved:
             printer.message(_ended_line(_SUCCESS, "completed", board.latest, board))
 
