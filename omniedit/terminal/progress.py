@@ -211,15 +211,14 @@ class PlainLines:
         self._board = board
         self._last_lines: dict[str, _LastShown] = {}
         self._last_shown_of_all = _LastShown(at=board.clock())
-        self._last_retry_at = -math.inf
+        self._last_retries_at: dict[str | None, float] = {}  # by task ID; None for all edits
 
     def show(self, event: Event) -> None:
         """Print a line for an event, if it is worth one."""
-        edit, is_many = self._board.state_of(event), self._is_many
-        line = self._line_of_many(event) if is_many else self._line(event, edit)
-        if line:
+        edit = self._board.state_of(event)
+        if (not self._is_many or _is_worth_many(event)) and (line := self._line(event, edit)):
             self._print(edit, line)
-        if is_many and isinstance(event, Saved | Completed | Failed | LineFailed):
+        if self._is_many and isinstance(event, Saved | Completed | Failed | LineFailed):
             self._print_new_counts()
 
     def tick(self) -> None:
@@ -271,7 +270,7 @@ class PlainLines:
             case Stalled():
                 return f"no change for {render_duration(event.since_s)}"
             case Retrying():
-                return self._retrying(event, edit)
+                return self._retrying(event)
             case Completed():
                 outcome, charge = _ended("completed", edit, board)
                 return outcome if board.saves else f"{outcome}, {charge}"
@@ -283,21 +282,14 @@ class PlainLines:
             case _:
                 return _failure(event)
 
-    def _line_of_many(self, event: Event) -> str | None:
-        """Return a line for a failure, or now and then for what holds all edits back."""
-        if not isinstance(event, Retrying) or event.task_id is not None:
-            return _failure(event)
+    def _retrying(self, event: Retrying) -> str | None:
+        """Return a line for the first of several failures, then only now and then."""
         now = self._board.clock()
-        if now - self._last_retry_at < EVERY_S:
+        if now - self._last_retries_at.get(event.task_id, -math.inf) < EVERY_S:
             return None
-        self._last_retry_at = now
-        return f"{event.message} ({_retry_text(event)})"
-
-    def _retrying(self, event: Retrying, edit: EditState) -> str | None:
-        """Return a line for the first of several failures in a row, then only now and then."""
-        if event.attempt > 1 and self._board.clock() - self._last_shown(edit).at < EVERY_S:
-            return None
-        return f"{event.message} (attempt {event.attempt} failed, {_retry_text(event)})"
+        self._last_retries_at[event.task_id] = now
+        when = f"retrying in {render_duration(max(1.0, event.delay_s))}"
+        return f"{event.message} (attempt {event.attempt} failed, {when})"
 
     def _progress_line(self, event: Progressed | Working, edit: EditState) -> str | None:
         if isinstance(event, Progressed) and event.record.task and event.record.task.is_terminal:
@@ -380,8 +372,13 @@ def _progress_text(edit: EditState, now: float) -> str:
     return ", ".join(parts)
 
 
-def _retry_text(event: Retrying) -> str:
-    return f"retrying in {render_duration(max(1.0, event.delay_s))}"
+def _is_worth_many(event: Event) -> bool:
+    """Return whether a line is due even among many: for a failure, or what holds all edits back."""
+    match event:
+        case Failed() | LineFailed() | Retrying(task_id=None):
+            return True
+        case _:
+            return False
 
 
 def _failure(event: Event) -> str | None:

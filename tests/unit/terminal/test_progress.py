@@ -498,8 +498,8 @@ def test_many_tasks_in_a_log_say_what_holds_them_back(
         report(Retrying(message="too many requests", delay_s=8.0, attempt=2))
 
     assert [line for line in stderr.text.splitlines() if "many" in line] == [
-        "too many requests (retrying in 2s)",
-        "too many requests (retrying in 8s)",
+        "too many requests (attempt 1 failed, retrying in 2s)",
+        "too many requests (attempt 2 failed, retrying in 8s)",
     ]
 
 
