@@ -56,8 +56,10 @@ def test_the_variable_table_lists_every_variable_of_the_code() -> None:
     named = {word for names, _ in rows for word in words_in_code(names)}
     code = "".join(path.read_text("utf-8") for path in SOURCES)
     own = {*re.findall(r"\b(?:OMNIEDIT|EVOLINK)_[A-Z_]*[A-Z]\b", code)}
-    # The variables of URLs are derived from the names of the settings.
-    own |= {f"OMNIEDIT_{name.upper()}" for name in Settings._fields if name.endswith("_url")}
+    # Some variables are derived from the names of the settings.
+    derived = {*re.findall(r'_find\(environ, "([a-z_]+)"', code)}
+    assert derived <= {*Settings._fields}
+    own |= {f"OMNIEDIT_{name.upper()}" for name in derived}
     assert {name for name in named if name.startswith(("OMNIEDIT", "EVOLINK"))} == own
     assert {*_PROXY_VARIABLES, *_CERTIFICATE_VARIABLES} < named
 
