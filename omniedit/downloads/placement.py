@@ -7,7 +7,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -90,7 +90,7 @@ def make_folder(folder: Path, *, system: System = THIS_SYSTEM) -> None:
         raise disk_error(folder, error) from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Placement:
     """Writes files under their final names, each completely or not at all.
 
@@ -103,10 +103,6 @@ class Placement:
     sleep: Callable[[float], object]
     budget_s: float = DEFAULT.busy_budget_s
     system: System = THIS_SYSTEM
-
-    def within(self, seconds: float) -> "Placement":
-        """Return one that waits for another process no longer than some seconds."""
-        return replace(self, budget_s=min(self.budget_s, seconds))
 
     def write(
         self,

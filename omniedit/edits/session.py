@@ -137,9 +137,8 @@ class Session:
         from omniedit.downloads.placement import Placement  # noqa: PLC0415 - few commands save
 
         sleep = self._noting_sleep("saving the same file")
-        placement = Placement(sleep=sleep, budget_s=self.policy.busy_budget_s)
-        left_s = self.left_s(deadline)
-        return placement if left_s is None else placement.within(left_s)
+        budget_s, left_s = self.policy.busy_budget_s, self.left_s(deadline)
+        return Placement(sleep, budget_s if left_s is None else min(budget_s, left_s))
 
     def report(self, event: "Event") -> None:
         """Report an event to the observers."""

@@ -326,21 +326,17 @@ class HttpClient:
                     [(name, self._redact(text)) for name, text in response.headers.multi_items()],
                     encoding="utf-8",
                 )
-                self._trace_reply(status, found, began)
+                request_id = found.get("x-request-id") or found.get("x-oneapi-request-id")
+                suffix = f" (x-request-id {request_id})" if request_id else ""
+                self._trace_line(f"< {status}{suffix}", began)
                 yield StreamedReply(
                     status=status, headers=found, url=url, response=response, timer=timer
                 )
             finally:
                 response.close()
         except FAILURES as error:
-            self._trace_line(f"< {type(error).__name__} after {self._since(began)}")
+            self._trace_line(f"< {type(error).__name__}", began)
             self._raise_mapped(error, url, timer)
-
-    def _trace_reply(self, status: int, headers: Mapping[str, str], began: float) -> None:
-        names = ("x-request-id", "x-oneapi-request-id")
-        request_id = next((text for name in names if (text := headers.get(name))), None)
-        suffix = f" (x-request-id {request_id})" if request_id else ""
-        self._trace_line(f"< {status} after {self._since(began)}{suffix}")
 
     def _client_for(self, url: str, *, allow_internal: bool) -> httpx.Client:
         """Return the client for a URL; only URLs that may lead to the same addresses share connections.
@@ -417,12 +413,10 @@ class HttpClient:
         # A lone surrogate cannot be written to a file.
         return self._redact(_SURROGATE.sub("\ufffd", text))
 
-    def _trace_line(self, line: str) -> None:
-        if self._trace:
-            self._trace(self._redact(line))
-
-    def _since(self, began: float) -> str:
-        return f"{round((self.clock() - began) * 1000)} ms"
+    def _trace_line(self, line: str, began: float | None = None) -> None:
+        if self._trace is not None:
+            took = "" if began is None else f" after {round((self.clock() - began) * 1000)} ms"
+            self._trace(self._redact(f"{line}{took}"))
 
     def _raise_mapped(self, error: Exception, url: str, timer: Timer) -> NoReturn:
         reason = self._redact(str(error))

@@ -5,7 +5,7 @@ import shlex
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omniedit.errors import InvalidInputError
@@ -121,6 +121,7 @@ def test_other_hosts_are_public(host: str) -> None:
     assert host_kind(host) is HostKind.PUBLIC
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=4))
 def test_every_spelling_of_an_ipv4_address_means_the_same(address: ipaddress.IPv4Address) -> None:
     number = int(address)
