@@ -292,9 +292,9 @@ class Board:
         """
         tasks = [task for task_id in self.submitted if (task := self.task(task_id))]
         paid = [task for task in tasks if not task.has_failed]
-        charges = [task.credits_used for task in paid if task.credits_used is not None]
-        reserved = [task.credits_reserved or 0.0 for task in paid if task.credits_used is None]
-        return sum(charges) + sum(reserved), not any(reserved)
+        charged = sum(task.credits_used or 0.0 for task in paid)
+        reserved = sum(task.credits_reserved or 0.0 for task in paid if task.credits_used is None)
+        return charged + reserved, not reserved
 
     def expect(
         self,

@@ -117,12 +117,13 @@ def render_columns(rows: Sequence[Sequence[str]], width: int | None) -> list[Lin
         rows: Rows of equal length; the first one is the header.
         width: The terminal's width; None for a script.
     """
-    first, *numbers = [
-        _Column(name, [Span(sanitize(cell)) for cell in cells], is_number=True)
-        for name, *cells in zip(*rows, strict=True)
+    cells = [[Span(sanitize(cell)) for cell in column] for column in zip(*rows[1:], strict=True)]
+    (name, names), *others = zip(rows[0], cells, strict=True)
+    columns = [
+        _Column(name, names, least=_LEAST_VALUE, keeps_end=True),
+        *(_Column(title, numbers, is_number=True) for title, numbers in others),
     ]
-    name = first._replace(least=_LEAST_VALUE, keeps_end=True, is_number=False)
-    return _laid_out([name, *numbers], width)
+    return _laid_out(columns, width)
 
 
 def _laid_out(columns: Sequence[_Column], width: int | None) -> list[Line]:
