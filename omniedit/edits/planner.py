@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -72,8 +73,7 @@ class Planner:
         self._line_of_output: dict[int, int] = {}
         self._line_of_clip: dict[int, int] = {}
         self._line_of_folder: dict[int, int] = {}
-        self._claimed_folders: set[str] = set()
-        self._resolved_folders: dict[str, str] = {}
+        self._real_folder = cache(os.path.realpath)
         self._named: set[int] = set()  # the lines that specify their output
         self.faults: list[Fault] = []
 
@@ -243,9 +243,9 @@ class Planner:
     def _claim_folders(self, number: int, output: str) -> None:
         """Claim the folders that an output is in, which no output of another line may be."""
         folder = os.path.dirname(output)  # noqa: PTH120 - see `_resolved`
-        while folder not in self._claimed_folders and _is_below(folder, self._base):
-            self._claimed_folders.add(folder)
-            self._line_of_folder[self._output_key(folder)] = number
+        while _is_below(folder, self._base):
+            if self._line_of_folder.setdefault(self._output_key(folder), number) != number:
+                return  # so are those above it
             folder = os.path.dirname(folder)  # noqa: PTH120 - as above
 
     def _paths_beside(self, output: str) -> Iterator[str]:
@@ -276,9 +276,7 @@ class Planner:
         is_path = "\0" not in output and len(output) <= _LONGEST_PATH
         if output.endswith("\\") or not (is_name and is_path):
             return None
-        if folder not in self._resolved_folders:
-            self._resolved_folders[folder] = os.path.realpath(folder)
-        path = os.path.join(self._resolved_folders[folder], name)  # noqa: PTH118 - see above
+        path = os.path.join(self._real_folder(folder), name)  # noqa: PTH118 - see above
         if os.path.islink(path):  # noqa: PTH114 - see above
             path = os.path.realpath(path)
         return None if is_folder(path) else path

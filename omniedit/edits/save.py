@@ -113,7 +113,10 @@ def save_local_copy(
     if known is not None:
         return known
     source = whole_result(session, record)
-    return source and _save_copy(session, record, source, target, deadline)
+    if source is None:
+        return None
+    copy = partial(copy_recorded, session, source, target, str(record.task_id), deadline)
+    return _placed(session, record, target, copy)
 
 
 def whole_result(session: Session, record: Record) -> SavedFile | None:
@@ -236,15 +239,6 @@ def copy_recorded(
         on_verified=lambda file: _record_saved(session, owner, copy_at(file)),
     )
     return copy_at(file)
-
-
-def _save_copy(
-    session: Session, record: Record, source: SavedFile, target: Target, deadline: float | None
-) -> Record:
-    task_id = str(record.task_id)
-    return _placed(
-        session, record, target, lambda: copy_recorded(session, source, target, task_id, deadline)
-    )
 
 
 def _download(
@@ -387,7 +381,8 @@ def save_with_sound(
             facts = facts and facts._replace(marks=())
             file = saved_file(path)._replace(served_path=served.path)
         variant = file._replace(facts=facts, sound=target.sound)
-        record = _save_copy(session, record, variant, target, deadline)
+        copy = partial(copy_recorded, session, variant, target, str(record.task_id), deadline)
+        record = _placed(session, record, target, copy)
     return _without_file(session, record, served) if variant.is_served else record
 
 
