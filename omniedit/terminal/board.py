@@ -318,8 +318,8 @@ class Board:
     def state_of(self, event: Event) -> EditState:
         """Return the state of an event's edit; a fresh one if the edit is unknown."""
         task_id = event.task_id if isinstance(event, Saved) else None
-        fresh = EditState(updated_at=self.clock(), task_id=task_id)
-        return self._edits.get(_edit_key(event), fresh)
+        known = self._edits.get(_edit_key(event))
+        return known or EditState(updated_at=self.clock(), task_id=task_id)
 
     def remaining_s(self) -> float | None:
         """Return the estimated remaining seconds for all edits; None if unknown.

@@ -280,10 +280,9 @@ def _summary_credits(document: Document, *, is_known: bool) -> str:
 
 def _shown_path(path: str) -> str:
     try:
-        folder = Path.cwd()
-    except OSError:  # the current folder has been removed
+        return str(Path(path).relative_to(Path.cwd()))
+    except (OSError, ValueError):  # no current folder any more, or not below it
         return path
-    return str(Path(path).relative_to(folder)) if Path(path).is_relative_to(folder) else path
 
 
 def _cell(text: str) -> str:
