@@ -111,9 +111,8 @@ class Journal(Reader):
             clock_offset_s: See `Record`; an offset that is already known is kept.
         """
         self._database.execute(
-            "update attempts set state = ?, error = ?,"
+            "update attempts set state = 'unknown', error = ?,"
             " clock_offset_s = coalesce(clock_offset_s, ?) where request_id = ?",
-            AttemptState.UNKNOWN,
             _render_json(error),
             clock_offset_s,
             request_id,
@@ -125,8 +124,7 @@ class Journal(Reader):
             if error.kind == RequestRefusedError.kind:
                 self._forget_upload_of(request_id)
             self._database.execute(
-                "update attempts set state = ?, error = ? where request_id = ?",
-                AttemptState.REFUSED,
+                "update attempts set state = 'refused', error = ? where request_id = ?",
                 _render_json(error),
                 request_id,
             )
