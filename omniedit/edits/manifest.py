@@ -24,14 +24,9 @@ FIELDS: Final = ("video", "prompt", "output", "callback_url", "start", "end", "t
 _NUMBERS: Final = frozenset({"start", "end", "take"})
 _UNSHOWABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _SHOWN_FIELDS: Final = 20
-_LONGEST_FAULT: Final = 1000
 _SHOWN_NAME: Final = 80
 """In characters, of an unknown field."""
 _TAKE: Final = re.compile(r"[0-9]{1,9}")
-
-
-class FaultyLineError(ValueError):
-    """A line of the manifest is invalid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +104,13 @@ def parse_manifest(content: bytes, *, name: str, model: Setting[str]) -> Manifes
     faults: list[Fault] = []
     unknown: dict[str, int] = {}
     for number, row in _csv_rows(text) if is_csv else _json_rows(text):
+        if isinstance(row, str):
+            faults.append(Fault(number, row))
+            continue
         try:
-            if isinstance(row, FaultyLineError):
-                raise row
             lines.append(_parse_line(number, row, manifest=name, model=model))
-        except FaultyLineError as error:
-            faults.append(Fault(number, str(error)[:_LONGEST_FAULT]))
+        except InvalidInputError as error:
+            faults.append(Fault(number, error.message))
         else:
             for field in row.keys() - set(FIELDS):
                 unknown.setdefault(str(field), number)
@@ -150,9 +146,10 @@ def lines_of(
     return Manifest(lines)
 
 
-def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineError]]:
+def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
+    """Yield the fields of each line with its number, or the fault of the line."""
     if text.lstrip().startswith("["):
-        yield 1, FaultyLineError("is a JSON array; write one object per line")
+        yield 1, "is a JSON array; write one object per line"
         return
     # Not `splitlines`, which also splits at separators that JSON strings may hold.
     for number, line in enumerate(text.split("\n"), start=1):
@@ -161,13 +158,13 @@ def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineE
         try:
             value: object = json.loads(line, object_pairs_hook=_Object)
         except (ValueError, RecursionError) as error:
-            yield number, FaultyLineError(f"is not JSON: {getattr(error, 'msg', error)}")
+            yield number, f"is not JSON: {getattr(error, 'msg', error)}"
             continue
         if not isinstance(value, _Object):
-            yield number, FaultyLineError("is not a JSON object")
+            yield number, "is not a JSON object"
         elif twice := _first_duplicate(name for name, _ in value):
             # There is no way to tell which of the two was meant.
-            yield number, FaultyLineError(f"has `{twice}` twice")
+            yield number, f"has `{twice}` twice"
         else:
             yield number, dict(value)
 
@@ -177,10 +174,11 @@ class _Object(list[tuple[str, Any]]):
 
 
 def _first_duplicate(names: Iterable[str]) -> str | None:
-    return next((name for name, count in Counter(names).items() if count > 1), None)
+    return next((name[:_SHOWN_NAME] for name, count in Counter(names).items() if count > 1), None)
 
 
-def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineError]]:
+def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
+    """Yield the fields of each row, as `_json_rows` does."""
     # Spreadsheets use another delimiter in locales in which the comma is the decimal separator.
     first = text.lstrip().partition("\n")[0]
     delimiter = next((each for each in ",;\t" if each in first), ",")
@@ -193,17 +191,17 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineEr
         except StopIteration:
             return
         except csv.Error as error:
-            yield number, FaultyLineError(f"is not CSV: {error}")
+            yield number, f"is not CSV: {error}"
             return
         if not any(cell.strip() for cell in cells):
             continue
         if header is None:
             header = [cell.strip().lower() for cell in cells]
             if fault := _header_fault(header):
-                yield number, FaultyLineError(fault)
+                yield number, fault
                 return
         elif len(cells) > len(header):
-            yield number, FaultyLineError(f"has {len(cells)} cells, the header {len(header)}")
+            yield number, f"has {len(cells)} cells, the header {len(header)}"
         else:
             yield number, {name: cell for name, cell in zip(header, cells, strict=False) if cell}
 
@@ -224,11 +222,11 @@ def _parse_line(number: int, row: Mapping[str, Any], *, manifest: str, model: Se
     for field in ("video", "prompt"):
         if not values[field]:
             msg = f"`{field}` is missing"
-            raise FaultyLineError(msg)
+            raise InvalidInputError(msg)
     take, own_model = values["take"], values["model"]
     if take is not None and not _TAKE.fullmatch(take):
         msg = f"`take` is not a whole number of at most 9 digits: {take[:20]}"
-        raise FaultyLineError(msg)
+        raise InvalidInputError(msg)
     request = EditRequest(
         video=values["video"] or "",
         prompt=values["prompt"] or "",
@@ -258,13 +256,13 @@ def _parse_field(field: str, value: object) -> str | None:
         text = str(value)
         if not is_valid_unicode(text):
             msg = f"`{field}` is not valid Unicode text"
-            raise FaultyLineError(msg)
+            raise InvalidInputError(msg)
         if field == "output" and _UNSHOWABLE.search(text):
             msg = "`output` has control or bidirectional characters"
-            raise FaultyLineError(msg)
+            raise InvalidInputError(msg)
         if field == "output" or (field == "video" and is_local(text)):
             text = file_name(text)
         return text or None
     kind = "text or a number" if field in _NUMBERS else "text"
     msg = f"`{field}` is not {kind}"
-    raise FaultyLineError(msg)
+    raise InvalidInputError(msg)
