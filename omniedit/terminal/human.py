@@ -25,17 +25,12 @@ _NONE: Final = "-"
 _ADVICE: Final = {
     "content_policy_violation": "change the prompt or the clip: the content policy refuses them",
     "generation_failed_no_content": "rephrase the prompt",
-    "generation_timeout": "run the edit again later",
     "image_dimension_mismatch": "use another clip: the service rejects its dimensions",
     "image_processing_error": "use another clip: the service cannot read this one",
     "invalid_parameters": "check the clip and the prompt: the service rejects them",
     "quota_exceeded": "run the edit again later, with fewer edits at a time",
     "request_cancelled": "if you still want it, run the edit again with `--again`",
-    "resource_exhausted": "run the edit again later: the service is busy",
     "resource_not_found": "check that the clip's URL still works",
-    "service_error": "run the edit again later",
-    "service_unavailable": "run the edit again later",
-    "unknown_error": "contact EvoLink's support with the task ID",
 }
 
 
@@ -45,8 +40,11 @@ def advice_on(error: TaskError) -> str | None:
     An error with a kind is omniedit's own or a refused submission, not a failed task, so an unknown
     code gets no advice.
     """
-    otherwise = None if error.kind else _ADVICE["unknown_error"]
-    return error.suggestion or _ADVICE.get(error.code, otherwise)
+    if advice := error.suggestion or _ADVICE.get(error.code):
+        return advice
+    if error.is_retryable:
+        return "run the edit again later"
+    return None if error.kind else "contact EvoLink's support with the task ID"
 
 
 def render_duration(seconds: float) -> str:
