@@ -126,10 +126,7 @@ def begin_edit(
             unlimited, may_be_known = request._replace(max_credits=None), options.may_be_known
             edit = prepare(session, unlimited, deadline=deadline, may_be_known=may_be_known)
             _check_unchanged(edit, planned_identity)
-            what = "submitting the same edit"
-            locks.enter_context(
-                session.locked("editing", edit.identity, what=what, deadline=deadline)
-            )
+            locks.enter_context(session.locked("editing", edit.identity, deadline=deadline))
             known = known_edit(session, edit, options)
             # An unsettled submission is settled with its own request ID, not the one of this call.
             own_id = known.request_id if known and known.is_unsettled else None

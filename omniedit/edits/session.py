@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from omniedit.errors import (
     Interrupted,
@@ -32,6 +32,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Remembered: TypeAlias = dict[tuple[str, str], tuple[object, Any]]
 """What is known about files, by kind and path, each with the file's state at that time."""
+
+
+_ACTIONS: Final = {
+    "editing": "submitting the same edit",
+    "sending": "sending submission {}",
+    "uploading": "uploading the same clip",
+}
+"""What another process that holds a lock is doing."""
 
 
 class Connection(NamedTuple):
@@ -245,22 +253,19 @@ class Session:
         self.report(Retrying(message=message, delay_s=rest_s, attempt=attempt, task_id=task_id))
 
     @contextmanager
-    def locked(
-        self, action: str, name: str, *, what: str, deadline: float | None = None
-    ) -> Generator[None]:
+    def locked(self, action: str, name: str, *, deadline: float | None = None) -> Generator[None]:
         """Hold a lock of the journal for a block; a note says so if that takes a while.
 
         Args:
             action: See `Journal.locked`.
             name: See `Journal.locked`.
-            what: What another process that holds the lock is doing.
             deadline: A monotonic instant; by default, the policy limits the wait.
 
         Raises:
             WaitTimeoutError: If another process still holds the lock then.
             JournalError: If the lock cannot be taken.
         """
-        left_s = self.left_s(deadline)
+        left_s, what = self.left_s(deadline), _ACTIONS[action].format(name)
         budget_s = self.policy.busy_budget_s if left_s is None else left_s
         with ExitStack() as stack:
             sleep = self._noting_sleep(what)
@@ -282,13 +287,11 @@ class Session:
         without it, and so does every block if paying does not require a journal.
         """
         with ExitStack() as stack:
-            what = f"sending submission {request_id}"
             try:
-                stack.enter_context(
-                    self.locked("sending", request_id, what=what, deadline=deadline)
-                )
+                stack.enter_context(self.locked("sending", request_id, deadline=deadline))
             except WaitTimeoutError as error:
-                raise error.about(request_id=request_id) from error.__cause__
+                error.about(request_id=request_id)
+                raise
             except JournalError as error:
                 if self.requires_journal and pays:
                     raise

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -53,48 +54,54 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
         # Hash the URL: its query may be a signature, which must not be stored in the journal.
         marks = [None if mark is None else repr(mark) for mark in (plan.start_s, plan.end_s)]
         key = digest_of([edit.clip_id, *marks, edit.request.keeps_hdr])
-    origin = session.origin
+    origin, margin_s = session.origin, session.policy.upload_margin_s
     files_origin = origin if session.is_sandbox else origin_of(session.connection.files_url)
     with _upload_lock(session, key, deadline):
         if not plan.is_reencoded:
             _check_frames(session, edit.request)
         with suppress(JournalError):
             known = session.journal.find_upload(
-                key,
-                origin=origin,
-                files_origin=files_origin,
-                valid_for_s=session.policy.upload_margin_s,
+                key, origin=origin, files_origin=files_origin, valid_for_s=margin_s
             )
             if known is not None:
                 return known.url
-        with session.uploads, _file_to_upload(session, edit, deadline) as path:
-            uploaded = session.with_retries(
-                lambda: _upload(session, path, name=_name_of(edit.request), deadline=deadline),
-                budget_s=session.policy.submit_budget_s,
-                deadline=deadline,
-            )
+        uploaded = _upload(session, edit, deadline)
         with suppress(JournalError):
             session.journal.record_upload(key, uploaded, origin=origin, files_origin=files_origin)
         return uploaded.url
 
 
+def _upload(session: Session, edit: PreparedEdit, deadline: float | None) -> UploadedClip:
+    """Upload the clip itself, or a prepared copy."""
+    name = _name_of(edit.request)
+    with session.uploads, ExitStack() as stack:
+        session.check_not_stopping()
+        path = stack.enter_context(local_clip(session, edit.request, deadline=deadline))
+        if edit.plan.is_reencoded:
+            copy = _prepared_copy(session, path, edit.request, edit.plan)
+            path = stack.enter_context(copy).path
+
+        def upload() -> UploadedClip:
+            check_is_same(session, path)
+            return uploader(session).upload(
+                path,
+                expected=digest_of_clip(session, path),
+                deadline=deadline,
+                on_progress=progress_of(session, name, "upload"),
+            )
+
+        budget_s = session.policy.submit_budget_s
+        return session.with_retries(upload, budget_s=budget_s, deadline=deadline)
+
+
 def save_prepared(
     session: Session, video: str, target: Path, *, model_id: str
 ) -> tuple[SavedFile, str]:
-    """Save the clip exactly as an edit would upload it; nothing is sent.
-
-    Args:
-        video: The path of a local clip.
-        target: The file to write, which must not exist.
-        model_id: The model of the edit.
-
-    Returns:
-        The saved file, and what was done to the clip.
+    """Save a local clip as an edit would upload it; return the file, and what was done to the clip.
 
     Raises:
         InvalidInputError: If the clip does not fit, cannot be converted, or is damaged.
-        TargetExistsError: If the target is taken.
-        LocalError: If a file cannot be read or written.
+        LocalError: If a file cannot be read or written, or the target is taken.
     """
     request, path = EditRequest(video=video, prompt="", model=model_id), Path(video)
     with ExitStack() as stack:
@@ -108,20 +115,6 @@ def save_prepared(
             session.note(done)
         saved = session.placement().copy(saved_file(path), target, overwrite=False)
     return saved, done
-
-
-@contextmanager
-def _file_to_upload(
-    session: Session, edit: PreparedEdit, deadline: float | None
-) -> Generator[Path]:
-    """Yield the file to upload: the clip itself, or a prepared copy."""
-    session.check_not_stopping()
-    with local_clip(session, edit.request, deadline=deadline) as path:
-        if not edit.plan.is_reencoded:
-            yield path
-            return
-        with _prepared_copy(session, path, edit.request, edit.plan) as prepared:
-            yield prepared.path
 
 
 @contextmanager
@@ -174,11 +167,12 @@ def preparation_shown(
         what: What is done to the clip, such as `cutting`.
         after_s: How long the work must take before it is reported.
     """
+    working = partial(Working, name=name, what=what)
     next_s: float | None = None
     if not after_s:
         # Report at once: seeking, or trying encoders, may take a while before the first frame.
         next_s = session.monotonic()
-        session.report(Working(name=name, what=what, done=0.0, total=None))
+        session.report(working(done=0.0, total=None))
 
     def report(progress: "Progress") -> None:
         nonlocal next_s
@@ -187,32 +181,20 @@ def preparation_shown(
         is_due = progress.elapsed_s >= after_s if next_s is None else now >= next_s
         if is_due and progress.done_s < progress.total_s:
             next_s = now + _SHOWN_EVERY_S
+            done_s, total_s, left_s = progress.done_s, progress.total_s, progress.remaining_s
             session.report(
-                Working(
-                    name=name,
-                    what=what,
-                    done=progress.done_s,
-                    total=progress.total_s,
-                    fps=progress.fps,
-                    remaining_s=progress.remaining_s,
-                )
+                working(done=done_s, total=total_s, fps=progress.fps, remaining_s=left_s)
             )
 
     try:
         yield report
     finally:
         if next_s is not None:
-            session.report(Working(name=name, what=what, done=1.0, total=1.0))
+            session.report(working(done=1.0, total=1.0))
 
 
 def warn_of_lost_marks(session: Session, marks: tuple[str, ...], *, whose: str, where: str) -> None:
-    """Warn, once per message, that provenance marks are lost in a file made from others.
-
-    Args:
-        marks: The marks that are lost.
-        whose: The name of the files that carry them.
-        where: The name of the file that lacks them.
-    """
+    """Warn, once per message, that marks of provenance are lost in a file made from others."""
     for mark in marks:
         name = _MARK_NAMES.get(mark, mark)
         session.warn(f"the {name} of {whose} is lost in {where}", is_once=True)
@@ -251,17 +233,6 @@ def _name_of(request: EditRequest) -> str:
     return request.piece or clip_name(request.video)
 
 
-def _upload(session: Session, path: Path, *, name: str, deadline: float | None) -> UploadedClip:
-    """Upload a clip, unless it has changed since its digest was taken."""
-    check_is_same(session, path)
-    return uploader(session).upload(
-        path,
-        expected=digest_of_clip(session, path),
-        deadline=deadline,
-        on_progress=progress_of(session, name, "upload"),
-    )
-
-
 def uploader(session: Session) -> Uploader:
     """Return a client of the file service."""
     connection = session.connection
@@ -274,9 +245,7 @@ def _upload_lock(session: Session, key: str, deadline: float | None) -> Generato
     with ExitStack() as stack:
         # If the lock cannot be taken in time, continue without it: uploading twice costs nothing.
         with suppress(JournalError, WaitTimeoutError):
-            stack.enter_context(
-                session.locked("uploading", key, what="uploading the same clip", deadline=deadline)
-            )
+            stack.enter_context(session.locked("uploading", key, deadline=deadline))
         yield
 
 
