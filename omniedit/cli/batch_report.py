@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from omniedit import errors
 from omniedit.cli.exit_codes import ExitStatus, exit_status, hint_for
 from omniedit.edits.batch import EditOutcome
-from omniedit.errors import NOTHING_SUBMITTED, Hint, Interrupted, NotFinishedError, OmniEditError
+from omniedit.errors import Hint, Interrupted, NotFinishedError, OmniEditError
 from omniedit.models import AttemptState, Record, TaskError, clip_name, render_count
 from omniedit.terminal.documents import task_document
 from omniedit.terminal.human import render_clip, render_credits
@@ -66,8 +66,8 @@ class BatchReport:
         self._outcomes: dict[int, OmniEditError | None] = {}  # the error, if any, by number
         self._attempted_at: dict[int, float] = {}  # Unix times, for edits without a task
         self._faulty: list[Document] = []
-        self.recovery_hint: str | None = NOTHING_SUBMITTED
-        """How to continue what is interrupted: with the recovery command, once there is one."""
+        self.recovery_hint: str | None = None
+        """The command that continues the run, once there is one."""
 
     @property
     def errors(self) -> list[OmniEditError]:
@@ -96,7 +96,7 @@ class BatchReport:
 
     def begin(self, edits: "Sequence[PlannedEdit]", *, is_shard: bool = False) -> None:
         """Begin the run of a plan, which may be that of a shard."""
-        self._edits, self.recovery_hint = edits, None
+        self._edits = edits
         labels = {
             edit.identity: edit.label or f"{edit.number} {render_clip(edit.request.video)}"
             for edit in edits
@@ -117,7 +117,6 @@ class BatchReport:
 
     def add_all(self, session: "Session", outcomes: "Iterable[EditOutcome]") -> None:
         """Add every outcome, and print the report at the end, whatever ended the run."""
-        self.recovery_hint = None
         try:
             for outcome in outcomes:
                 self.add(outcome)
@@ -159,9 +158,11 @@ class BatchReport:
                 error.hint = self.recovery_hint
 
     def print_recovery_hint(self, hint: str) -> None:
-        """Print the hint with the recovery command, or keep it for the error of an interrupt."""
-        self.recovery_hint = hint
-        if not isinstance(sys.exception(), Interrupted):
+        """Print the hint with the recovery command, or leave it to the interrupt being handled."""
+        self.recovery_hint, cause = hint, sys.exception()
+        if isinstance(cause, Interrupted):
+            cause.hint = hint
+        else:
             self._context.printer.hint(hint)
 
     def documents(self) -> "list[Document]":

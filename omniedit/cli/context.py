@@ -56,8 +56,6 @@ class Outcome(NamedTuple):
     """Whether the command has already printed its errors."""
     ended_by: BaseException | None = None
     """The exception that ended the command early."""
-    recovery_hint: str | None = None
-    """How to continue the command if it was interrupted."""
 
 
 class Context:

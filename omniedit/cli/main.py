@@ -143,7 +143,7 @@ def _end(context: Context, outcome: Outcome) -> int:
             _print_errors(context, [error])
         case Interrupted() as interrupted:
             status = exit_status_of_signal(interrupted.signal_number)
-            error = _print_interruption(context, interrupted, status, outcome.recovery_hint)
+            error = _print_interruption(context, interrupted, status)
         case cause:
             status = ExitStatus.BUG
             error = _print_bug(context, cause)
@@ -166,18 +166,20 @@ def _interrupt_in(error: BaseException | None) -> BaseException | None:
 
 
 def _print_interruption(
-    context: Context, interrupted: Interrupted, status: ExitStatus, recovery_hint: str | None
+    context: Context, interrupted: Interrupted, status: ExitStatus
 ) -> OmniEditError:
     """Print that a signal ended the command and how to continue it, and return that as an error."""
     words = {ExitStatus.TERMINATED: "terminated", ExitStatus.HUNG_UP: "hung up"}
-    error = OmniEditError(words.get(status, "interrupted"), code="interrupted")
-    error.hint = recovery_hint or interrupted.hint
-    if not context.has_session and not SUBMITTING.isdisjoint(context.argv):
-        error.hint = error.hint or errors.NOTHING_SUBMITTED
+    hint = interrupted.hint
+    # While a batch is planned, no edits are expected yet.
+    is_begun = context.has_session and context.board.total > 0
+    if not is_begun and not SUBMITTING.isdisjoint(context.argv):
+        hint = hint or errors.NOTHING_SUBMITTED
+    error = OmniEditError(words.get(status, "interrupted"), code="interrupted", hint=hint)
     if context.command != _SERVER:
         context.printer.error(error.message)
     if (unknown := interrupted.unknown_outcome) is not None:  # it has been warned of
-        error.hint, error.request_id = recovery_hint or unknown.hint, unknown.request_id
+        error.hint, error.request_id = error.hint or unknown.hint, unknown.request_id
     elif error.hint:
         context.printer.hint(error.hint)
     _print_recovery_commands(context, error)

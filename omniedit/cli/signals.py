@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from types import FrameType
 from typing import Any, Final
@@ -44,7 +44,7 @@ class Signals:
         self._system = system
         self._on_overdue: Callable[[Interrupted], None] = lambda _: None
         self._on_suspend: Callable[[Callable[[], object]], None] | None = None
-        self._numbers: frozenset[int] = frozenset()
+        self._numbers: set[int] = set()
         self._shields = 0
         self._in_threads = 0
         self._idle = threading.Condition()
@@ -74,29 +74,25 @@ class Signals:
             yield
             return
         self._on_overdue, self._on_suspend = on_overdue, on_suspend
-        before: dict[int, Any] = {}
-        for number in self._system.ending_signals:
-            # `nohup`, and shells that start a job in the background, have them ignored.
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, self._handle)
-        self._numbers = frozenset(before)
-        waking = self._system.waking
-        if waking is not None:
-            before[waking.signal_number] = signal.signal(waking.signal_number, self._notice_late)
-        try:
-            with (
-                self._watched() as is_watched,
-                waking.unblock() if waking else nullcontext(),
-            ):
+        endings, waking = self._system.ending_signals, self._system.waking
+        # `nohup`, and shells that start a job in the background, have them ignored.
+        self._numbers = {each for each in endings if signal.getsignal(each) is not signal.SIG_IGN}
+        with ExitStack() as restoring:
+
+            def install(number: int, handler: Callable[[int, FrameType | None], None]) -> None:
+                restoring.callback(signal.signal, number, signal.signal(number, handler))
+
+            for number in self._numbers:
+                install(number, self._handle)
+            if waking is not None:
+                install(waking.signal_number, self._notice_late)
+                restoring.enter_context(waking.unblock())
+            with self._watched() as is_watched:
                 stopping = self._system.stopping if on_suspend and is_watched else None
                 if stopping and signal.getsignal(stopping.signal_number) is signal.SIG_DFL:
-                    number = stopping.signal_number
                     # The watcher acts on it: this thread may hold the lock of the progress display.
-                    before[number] = signal.signal(number, lambda _number, _frame: None)
+                    install(stopping.signal_number, lambda _number, _frame: None)
                 yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     @contextmanager
     def shielded(self) -> Generator[None]:

@@ -144,7 +144,6 @@ def batch(
         errors=report.errors,
         has_shown_errors=True,
         ended_by=ended_by,
-        recovery_hint=report.recovery_hint,
     )
 
 

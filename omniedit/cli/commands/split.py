@@ -88,7 +88,6 @@ def edit_in_pieces(
         errors=report.errors,
         has_shown_errors=True,
         ended_by=ended_by,
-        recovery_hint=report.recovery_hint,
     )
 
 
