@@ -269,8 +269,6 @@ def _version(reply: "StreamedReply", *, total_bytes: int | None) -> Version:
 def _describe(head: bytes, content_type: str) -> str:
     """Return what a body that is not an MP4 seems to be."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if text.startswith(b"<?xml"):
-        return "XML"
     if text.startswith(b"<"):
         return "an XML or HTML page"
     if text.startswith((b"{", b"[")):

@@ -8,6 +8,7 @@ missing, new or of another type, only on a missing ID.
 import math
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
@@ -243,10 +244,8 @@ def parse_task_list(value: object) -> tuple[Task, ...]:
         raise UnreadableReplyError(msg)
     tasks: list[Task] = []
     for entry in cast("list[object]", entries):
-        try:
+        with suppress(UnreadableReplyError):
             tasks.append(parse_task(entry))
-        except UnreadableReplyError:
-            continue
     return tuple(tasks)
 
 

@@ -33,8 +33,9 @@ from omniedit.system.files import open_file
 if TYPE_CHECKING:
     from omniedit.http.client import HttpClient, Reply
 
-_NAME: Final = "the file service"
 HOST_IT_HINT: Final = "host the clip yourself, and give its public URL instead of the file"
+
+_NAME: Final = "the file service"
 # Major brands of files that begin like an MP4 (mp4ra.org): QuickTime, audio, still images.
 _OTHER_BRANDS: Final[Mapping[bytes, str]] = {
     b"qt  ": "a QuickTime file, not an MP4",
@@ -43,7 +44,6 @@ _OTHER_BRANDS: Final[Mapping[bytes, str]] = {
     b"mif1": "a still image, not an MP4",
     b"avif": "a still image, not an MP4",
 }
-
 _BLOCK_BYTES: Final = 256 * 1024
 _LONGEST_NAME: Final = 100
 _CONTENT_TYPES: Final = {".mp4": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm"}
@@ -202,7 +202,10 @@ class Uploader:
 
     def _refusal(self, reply: "Reply") -> OmniEditError:
         refusal = parse_refusal(reply.json)
-        status = _effective_status(reply.status, as_object(reply.json).get("code"))
+        status, code = reply.status, as_object(reply.json).get("code")
+        if status < HTTPStatus.MULTIPLE_CHOICES:
+            # A refusal may come in the body of a 200.
+            status = code if isinstance(code, int) and code in range(400, 600) else 400
         if status in MISSING_ENDPOINT:
             msg = f"there is no file service at {self._files_url} (answered {status})"
             return WrongBaseURLError(msg, code=refusal.code, http_status=reply.status)
@@ -215,15 +218,6 @@ class Uploader:
             error.message = f"{_NAME} refuses the clip: {reason}"
             error.hint = HOST_IT_HINT
         return error
-
-
-def _effective_status(status: int, code: object) -> int:
-    """Return the status of a refusal, which may be in the body of a 200."""
-    if status >= HTTPStatus.MULTIPLE_CHOICES:
-        return status
-    if isinstance(code, int) and code in range(400, 600):
-        return code
-    return HTTPStatus.BAD_REQUEST
 
 
 def _form_ends(boundary: str, name: str) -> tuple[bytes, bytes]:

@@ -199,15 +199,13 @@ class Network(httpcore.NetworkBackend):
         thread = threading.Thread(target=resolve, name="resolve", daemon=True)
         thread.start()
         thread.join(timeout_s)
-        match found:
-            case [list() as addresses]:
-                return addresses
-            case [OSError() as error]:
-                raise httpcore.ConnectError(OFFLINE) from error
-            case [Exception() as error]:
-                raise error
-            case _:
-                raise httpcore.ConnectTimeout
+        if not found:
+            raise httpcore.ConnectTimeout
+        if isinstance(found[0], OSError):
+            raise httpcore.ConnectError(OFFLINE) from found[0]
+        if isinstance(found[0], Exception):
+            raise found[0]
+        return found[0]
 
 
 class _Stream(httpcore.NetworkStream):
