@@ -400,7 +400,7 @@ def _prepare(connection: sqlite3.Connection, path: Path | None, *, is_new: bool)
 
 def _statements(sql: object) -> set[str]:
     """Return SQL statements without comments and differences of case and white space."""
-    spaced = re.sub(r"(?:\s|--.*)+", " ", str(sql).lower(), flags=re.ASCII)
+    spaced = re.sub(r"\s+", " ", re.sub(r"--.*", " ", str(sql).lower()), flags=re.ASCII)
     return {*re.sub(r" ?([(),;]) ?", r"\1", spaced).strip().split(";")}
 
 
