@@ -390,7 +390,8 @@ def _prepare(connection: sqlite3.Connection, path: Path | None, *, is_new: bool)
     if version > VERSION:
         raise _too_new(path, version)
     # In any other schema a column may be missing, or compute something forever when it is read.
-    found = connection.execute("select group_concat(sql, ';') from sqlite_master").fetchone()[0]
+    read_schema = "select substr(group_concat(sql, ';'), 1, 10000) from sqlite_master"
+    found = connection.execute(read_schema).fetchone()[0]
     if version != VERSION or _statements(found) != _statements(";".join((*_SCHEMA, _SEQUENCES))):
         raise damage(path, "its tables are not those of this version")
     # Damage in the middle of a file goes unnoticed until that part is read.
