@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
-from typing import Final
+from typing import Final, TypeAlias
 
 import av
 from av.audio.frame import AudioFrame
@@ -16,6 +16,9 @@ from av.filter import Graph
 from omniedit.media.containers import OpenClip, Packets, copied_stream, opened_clip
 from omniedit.media.filters import pulled
 from omniedit.media.timeline import Part
+
+OnDamage: TypeAlias = Callable[[int], None]
+"""Called with the time in ticks of each packet that cannot be decoded and is replaced by silence."""
 
 _BIT_RATE: Final = 192_000
 _USUAL_RATE: Final = 48_000
@@ -42,7 +45,7 @@ def clip_audio(
     part: Part,
     length_s: Fraction,
     pads: bool = False,
-    on_damage: Callable[[int], None] = lambda _: None,
+    on_damage: OnDamage = lambda _: None,
 ) -> Packets:
     """Return the audio packets of a clip from where a part begins; none if there is no audio.
 
@@ -53,8 +56,7 @@ def clip_audio(
         part: The part, whose beginning becomes 0; its end is ignored.
         length_s: How much to keep.
         pads: Add silence if the audio ends earlier.
-        on_damage: Called with the time in ticks of each packet that cannot be decoded and is
-            replaced by silence.
+        on_damage: Called for each damaged packet.
     """
     end_s = part.facts.audio_end_s
     is_covered = not pads or (end_s is not None and end_s + _TOLERANCE_S >= length_s)
@@ -88,12 +90,7 @@ def _copied(container: OutputContainer, part: Part, length_s: Fraction) -> Packe
 
 
 def _converted(
-    container: OutputContainer,
-    part: Part,
-    length_s: Fraction,
-    *,
-    pads: bool,
-    on_damage: Callable[[int], None],
+    container: OutputContainer, part: Part, length_s: Fraction, *, pads: bool, on_damage: OnDamage
 ) -> Packets:
     """Yield AAC packets, cut to the sample."""
     with opened_clip(part.source) as clip:
@@ -153,10 +150,7 @@ def _resampled(
 
 
 def _timed(
-    clip: OpenClip,
-    start_s: Fraction,
-    length_s: Fraction,
-    on_damage: Callable[[int], None] = lambda _: None,
+    clip: OpenClip, start_s: Fraction, length_s: Fraction, on_damage: OnDamage = lambda _: None
 ) -> Iterator[AudioFrame]:
     """Yield decoded audio, timed in samples from an instant of the clip; none without audio."""
     if clip.audio is None:
@@ -181,7 +175,7 @@ def _timed(
 
 
 def _decoded(
-    clip: OpenClip, stream: AudioStream, start_s: Fraction, on_damage: Callable[[int], None]
+    clip: OpenClip, stream: AudioStream, start_s: Fraction, on_damage: OnDamage
 ) -> Iterator[AudioFrame]:
     for packet in clip.packets(stream):
         try:

@@ -4,6 +4,7 @@ import heapq
 import io
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
@@ -185,8 +186,6 @@ def _font_for(text: str) -> "ImageFont.ImageFont | ImageFont.FreeTypeFont":
     from PIL import ImageFont  # noqa: PLC0415
 
     for name in () if text.isascii() else _FONTS:
-        try:
+        with suppress(OSError):
             return ImageFont.truetype(name, _TEXT)
-        except OSError:
-            continue
     return ImageFont.load_default(_TEXT)

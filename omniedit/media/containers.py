@@ -46,10 +46,9 @@ HEVC_TAG: Final = "hvc1"
 _MAX_SIDE: Final = 8192
 _EXPORT: Final = "export it with another program as an MP4 with H.264"
 _MAX_PIXELS: Final = {"max_pixels": str(_MAX_SIDE * _MAX_SIDE)}
-_FORMATS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,flv,mpeg,ogg,asf,gif"
 _ASF: Final = bytes.fromhex("3026b2758e66cf11")
 _OPTIONS: Final = {
-    "format_whitelist": _FORMATS,
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,flv,mpeg,ogg,asf,gif",
     "protocol_whitelist": "none",
     # A MOV may keep its samples in other files.
     "use_absolute_path": "0",
@@ -112,7 +111,16 @@ class OpenClip:
             InvalidInputError: If it takes longer, including the caller's work on the packets.
         """
         deadline = clock() + budget_s
-        for packet in _demuxed(self.container, streams):
+        demuxed = cast("Any", self.container).demux(*streams)
+        while True:
+            try:
+                packet = next(demuxed)
+            except StopIteration:
+                return
+            except IndexError:
+                # PyAV fails when a stream first appears in the middle of the file; go on from there.
+                demuxed = cast("Any", self.container).demux(*streams)
+                continue
             if clock() > deadline:
                 msg = f"reading {self.name} takes longer than {budget_s:.0f} s"
                 hint = "export it with another program as a smaller or shorter MP4"
@@ -211,13 +219,16 @@ def _translated(
     error: FFmpegError | OSError, name: str, *, is_opening: bool, is_written: bool
 ) -> InvalidInputError | LocalError:
     reason = error.strerror or str(error)
-    is_invalid = isinstance(error, InvalidDataError) or error.errno == errno.EINVAL
-    # FFmpeg reads through Python file objects, whose own errors come back unchanged. On writing,
-    # invalid packet times are the clip's fault, and all else is the disk's.
-    if not isinstance(error, FFmpegError) or (is_written and not is_invalid):
+    is_ffmpeg = isinstance(error, FFmpegError)
+    # FFmpeg reads through Python file objects, whose own errors come back unchanged: among them
+    # EINVAL, when a damaged clip makes it seek to an impossible offset. On writing, invalid packet
+    # times are the clip's fault, and all else is the disk's.
+    is_damaged = isinstance(error, InvalidDataError) or error.errno == errno.EINVAL
+    if not is_damaged and (is_written or not is_ffmpeg):
         return LocalError(f"cannot {'write' if is_written else 'read'} {name}: {reason}")
-    if is_opening and (error.errno == errno.EINVAL or isinstance(error, DemuxerNotFoundError)):
-        # FFmpeg raises this for a container that is not on the whitelist.
+    # FFmpeg raises either for a container that is not on the whitelist.
+    is_unknown = isinstance(error, DemuxerNotFoundError) or error.errno == errno.EINVAL
+    if is_opening and is_ffmpeg and is_unknown:
         msg = f"{name} cannot be read as a video: unknown format"
         return InvalidInputError(msg, code="not_a_video", hint=CLIP_HINT)
     msg = f"{name} cannot be read as a video: {reason[:1].lower()}{reason[1:]}"
@@ -279,20 +290,6 @@ def _check_size(width: int, height: int, *, name: str) -> None:
 def _default_of(streams: list[StreamT]) -> StreamT:
     """Return the stream that a player would choose."""
     return next((each for each in streams if each.disposition & Disposition.default), streams[0])
-
-
-def _demuxed(
-    container: InputContainer, streams: tuple[StreamT, ...]
-) -> "Generator[av.Packet[StreamT]]":
-    packets = cast("Any", container).demux(*streams)
-    while True:
-        try:
-            yield next(packets)
-        except StopIteration:
-            return
-        except IndexError:
-            # PyAV fails when a stream first appears in the middle of the file, but can continue.
-            packets = cast("Any", container).demux(*streams)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -143,10 +144,6 @@ class Part:
         or after `end_s`; at a variable rate, where a frame may last for seconds, a frame is cut in
         two.
 
-        Args:
-            start_s: Where to begin; None for the beginning.
-            end_s: Where to stop; None for the end.
-
         Raises:
             InvalidInputError: If the cut leaves nothing, or lies beyond the clip.
         """
@@ -171,8 +168,9 @@ class TimelineBuilder:
     """
 
     def __init__(self, stream: "VideoStream", *, name: str, has_slots: bool = False) -> None:
-        self._codec = stream.codec_context.codec.canonical_name
+        codec = stream.codec_context.codec.canonical_name
         self._extradata = stream.codec_context.extradata or b""
+        self._is_random_access = partial(is_random_access, codec, self._extradata)
         self._has_slots = has_slots
         self._tick_s = Fraction(stream.time_base or Fraction(1, 1000))
         self._rate = stream.average_rate or stream.guessed_rate or Fraction(25)
@@ -200,9 +198,7 @@ class TimelineBuilder:
         self._has_hidden |= packet.is_discard or packet.pts is None or time is None
         if packet.is_discard or time is None:
             return
-        is_key = packet.is_keyframe and is_random_access(
-            self._codec, self._extradata, bytes(packet)
-        )
+        is_key = packet.is_keyframe and self._is_random_access(bytes(packet))
         self._frames.append(CodedFrame(time, packet.dts, packet.duration or 0, is_key))
         reach_s = float((time - self._frames[0].pts) * self._tick_s)
         if reach_s > MAX_LENGTH_S or len(self._frames) > _MOST_FRAMES:

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Container, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, cast
@@ -51,7 +51,6 @@ _X265: Final = {
     "preset": "fast",
     "x265-params": "log-level=error:pools=8:frame-threads=2:vbv-maxrate=70000:vbv-bufsize=35000",
 }
-_X265_IN_ORDER: Final = {"x265-params": f"{_X265['x265-params']}:bframes=0"}
 # Frames waiting to be encoded take memory: forty take 1.2 GB in 4K, and 5 GB in 8K.
 _HUGE: Final = {"rc-lookahead": "5"}
 _HUGE_PIXELS: Final = 3840 * 2160
@@ -128,7 +127,7 @@ class VideoEncoding:
     def _new_stream(self, container: OutputContainer) -> VideoStream:
         codec, options = ("libx265", _X265) if self.keeps_hdr else ("libx264", _X264)
         if any(part.timeline.is_variable for part in self._parts):
-            options = options | (_X265_IN_ORDER if self.keeps_hdr else _IN_ORDER)
+            options = options | _IN_ORDER
         # For the encoder's rate control; frames keep their own times.
         rate = Fraction(1 / self._parts[0].timeline.frame_s).limit_denominator(_RATE_DENOMINATOR)
         stream = cast("VideoStream", container.add_stream(codec, rate=rate, options=dict(options)))
@@ -278,11 +277,9 @@ def _frames(part: Part) -> Generator[Decoded]:
 
 def _decoded(clip: OpenClip, key: CodedFrame | None) -> Iterator[VideoFrame]:
     for packet in _packets_from(clip, key):
-        try:
+        # A frame that cannot be decoded counts as bad; decoders recover at the next keyframe.
+        with suppress(InvalidDataError):
             yield from packet.decode()
-        except InvalidDataError:
-            # The frame counts as bad; decoders recover at the next keyframe.
-            continue
 
 
 def _packets_from(clip: OpenClip, key: CodedFrame | None) -> Packets:

@@ -72,8 +72,8 @@ def prepare(
         source: A local clip.
         target: Appears once it is complete; its folder must belong to the caller.
         name: The clip, for messages; its path by default.
-        start_s: Where to begin; None for the beginning.
-        end_s: Where to stop; None for the end.
+        start_s: Where to begin.
+        end_s: Where to stop.
         keeps_hdr: Keep HDR colours, instead of converting them to SDR.
         accepts_damage: Write a clip even if more than a tenth of its frames are damaged.
         largest_bytes: Encode video that would exceed this size, even if it could be copied.
@@ -117,10 +117,6 @@ def prepare(
 
 def check_clip(source: Path, *, on_progress: OnProgress = ignore_progress) -> FrameCheck:
     """Decode a clip once and count its bad frames, before anything is paid.
-
-    Args:
-        source: A local clip.
-        on_progress: Called after each frame.
 
     Raises:
         InvalidInputError: If it is not a readable clip.

@@ -1,13 +1,14 @@
 """Reading a clip's packets takes a limited time, whatever they contain."""
 
+import errno
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from omniedit.errors import InvalidInputError
-from omniedit.media.containers import opened_clip
+from omniedit.errors import InvalidInputError, LocalError
+from omniedit.media.containers import opened_clip, translated_errors
 from tests.unit.media.clips import make_clip
 
 
@@ -36,3 +37,18 @@ def test_a_pass_over_its_time_budget_fails_with_a_hint(clip: Path) -> None:
 
     assert caught.value.code == "clip_too_slow"
     assert caught.value.hint
+
+
+def test_a_seek_to_an_impossible_offset_is_the_fault_of_the_clip() -> None:
+    with (
+        pytest.raises(InvalidInputError, match="invalid argument") as caught,
+        translated_errors("a.mp4"),
+    ):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    assert caught.value.code == "damaged_clip"
+
+
+def test_a_file_that_cannot_be_read_is_a_local_error() -> None:
+    with pytest.raises(LocalError, match=r"cannot read a\.mp4"), translated_errors("a.mp4"):
+        raise OSError(errno.EIO, "Input/output error")
