@@ -35,7 +35,7 @@ class Line:
 
     number: int  # the line in the text, from 1
     request: EditRequest
-    output: str | None = None
+    output: str | None
     model: str | None = None  # as written; the request has one in any case
     label: str | None = None  # `clip.mp4, take 2`, `piece 2 of 4`
     manifest: str | None = None  # the name of the file that it comes from
@@ -142,7 +142,7 @@ def lines_of(
         label += f", prompt {position}" if len(prompts) > 1 else ""
         label += f", take {take}" if takes > 1 else ""
         request = EditRequest(clip, prompt, take=take, model=model.value, model_source=model.source)
-        lines.append(Line(number=len(lines) + 1, request=request, label=label))
+        lines.append(Line(number=len(lines) + 1, request=request, output=None, label=label))
     return Manifest(lines)
 
 
