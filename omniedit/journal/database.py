@@ -307,7 +307,7 @@ class Database:
 
 
 def companions(path: Path) -> list[Path]:
-    """Return the paths of the files that SQLite opens beside a database, if they exist.
+    """Return the paths of the files that SQLite opens beside a database, where they exist.
 
     Opening a database reads them, which would never end if one of them were a named pipe.
     """
@@ -346,7 +346,7 @@ def _check_files(path: Path, shown_path: Path, enclosing: Path | None) -> None:
     # In a sticky folder, such as /tmp, others cannot replace what is ours.
     if enclosing is not None and not enclosing.stat().st_mode & stat.S_ISVTX:
         check_own_paths(enclosing, is_folder=True)
-    check_own_paths(path, *companions(path))
+    check_own_paths(path, *filter(os.path.lexists, companions(path)))
     if not path.exists():
         refuse_dangling_link(path)
         _create(path)
