@@ -91,8 +91,8 @@ class OutputStream:
     Args:
         stream: The stream; None if the caller closed it (`2>&-`).
         environ: The variables that describe the terminal's capabilities.
-        keeps_columns: On a terminal, replace characters that the encoding lacks by `?`, not by
-            longer escapes.
+        keeps_columns: On a terminal, replace characters that the encoding lacks by as many `?` as
+            they take cells, not by longer escapes.
         system: The operating system; injected by tests.
     """
 
@@ -398,14 +398,17 @@ def _linked(text: str, path: str) -> str:
     return f"\x1b]8;;{uri}\x1b\\{text}\x1b]8;;\x1b\\"
 
 
-def _plainer(error: UnicodeError, *, otherwise: str) -> tuple[str | bytes, int]:
+def _plainer(error: UnicodeError, *, keeps_width: bool) -> tuple[str | bytes, int]:
     if isinstance(error, UnicodeEncodeError):
-        plainer = _PLAINER.get(error.object[error.start])
+        character = error.object[error.start]
+        plainer = _PLAINER.get(character)
+        if plainer is None and keeps_width:
+            plainer = "?" * cell_width(character)
         if plainer is not None:
             return plainer, error.start + 1
         error.end = error.start + 1
-    return codecs.lookup_error(otherwise)(error)
+    return codecs.backslashreplace_errors(error)
 
 
-codecs.register_error("omniedit.exact", partial(_plainer, otherwise="backslashreplace"))
-codecs.register_error("omniedit.shown", partial(_plainer, otherwise="replace"))
+codecs.register_error("omniedit.exact", partial(_plainer, keeps_width=False))
+codecs.register_error("omniedit.shown", partial(_plainer, keeps_width=True))
