@@ -108,7 +108,7 @@ class Retry:
         on_retry: Called with the error message, the seconds until the next attempt, and the number
             of the failed attempt, from 1.
         policy: Backoff and budgets.
-        budget_s: How long to keep trying, including the rests; None for no limit.
+        budget_s: How long to keep trying, including the rests.
         deadline: A monotonic instant that no rest may overrun.
     """
 
@@ -120,7 +120,7 @@ class Retry:
         jitter: Callable[[], float],
         on_retry: Callable[[str, float, int], None],
         policy: Policy = DEFAULT,
-        budget_s: float | None = None,
+        budget_s: float = inf,
         deadline: float | None = None,
     ) -> None:
         self.attempts = 0  # that failed
@@ -128,7 +128,7 @@ class Retry:
         self._sleep, self._clock, self._jitter, self._on_retry = sleep, clock, jitter, on_retry
         self._policy = policy
         self._latest = inf if deadline is None else deadline
-        self._budget_s = inf if budget_s is None else budget_s
+        self._budget_s = budget_s
         self._began = clock()
 
     def call(self, attempt: Callable[[], T]) -> T:

@@ -1,5 +1,6 @@
 """Clips, local or behind URLs: finding them, and checking them before anything is paid for."""
 
+import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -411,7 +412,7 @@ def fetch_file(
         Link(session.http, url, what, deadline, session.allows_internal_clips),
         target,
         placement=session.placement(deadline),
-        retry=session.retry(budget_s=None, deadline=deadline, task_id=task_id),
+        retry=session.retry(budget_s=math.inf, deadline=deadline, task_id=task_id),
         task_id=task_id,
         overwrite=overwrite,
         on_progress=progress_of(session, name, "download", task_id=task_id),

@@ -81,11 +81,7 @@ class BegunEdit(NamedTuple):
 
 
 def edit(session: Session, request: EditRequest, options: EditOptions) -> Record:
-    """Submit an edit unless it is known, wait for it to end, and save its result.
-
-    Raises:
-        OmniEditError: If the edit cannot be completed; the hint says what to do next.
-    """
+    """Submit an edit unless it is known, wait for it to end, and save its result."""
     begun = begin_edit(session, request, options)
     if begun.has_ended:
         report_end(session, begun.record)
@@ -114,9 +110,6 @@ def begin_edit(
     Args:
         request: The request, as typed.
         planned_identity: The identity of the edit when it was planned, if it was.
-
-    Raises:
-        OmniEditError: If the edit did not get a task; the journal records the reason.
     """
     deadline = session.monotonic() + options.timeout_s
     with ExitStack() as locks:
@@ -273,11 +266,7 @@ def _takes_precedence(session: Session, attempt: Record, options: EditOptions) -
 
 
 def _refuse_taken(session: Session, record: Record, target: Target) -> None:
-    """Report a lost result as gone even if its target is taken as well.
-
-    Raises:
-        ResultGoneError: If the target is taken.
-    """
+    """Report a lost result as gone even if its target is taken as well."""
     try:
         check_target(session, record, target)
     except TargetExistsError:

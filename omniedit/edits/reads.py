@@ -47,7 +47,7 @@ def read_task(session: Session, record: Record, *, deadline: float | None = None
             raise UnavailableError(msg, task_id=task_id) from error
 
     try:
-        task = session.with_retries(read, deadline=deadline, task_id=task_id)
+        task = session.retry(deadline=deadline, task_id=task_id).call(read)
     except (TaskNotFoundError, UnavailableError) as error:
         missing = error if isinstance(error, TaskNotFoundError) else error.__cause__
         if not isinstance(missing, TaskNotFoundError):
@@ -219,7 +219,7 @@ def _tasks_of_model(
         # A page asked for in time may still arrive.
         latest = deadline + policy.last_reply_s
         ask = partial(session.service.list_tasks, model=model, page=page_number, deadline=latest)
-        page = session.with_retries(ask, budget_s=budget_s, deadline=deadline)
+        page = session.retry(budget_s=budget_s, deadline=deadline).call(ask)
         # A new task pushes others onto the next page, where they appear again.
         tasks = {task.task_id: task for task in page.tasks}
         is_over = tasks.keys() <= listed
@@ -243,9 +243,8 @@ def _tasks_of_model(
 def _read_batch(session: Session, records: Sequence[Record], *, deadline: float) -> dict[str, Task]:
     task_ids = [str(record.task_id) for record in records]
     try:
-        found = session.with_retries(
-            lambda: session.service.get_tasks(task_ids, deadline=deadline), deadline=deadline
-        )
+        ask = partial(session.service.get_tasks, task_ids, deadline=deadline)
+        found = session.retry(deadline=deadline).call(ask)
     except (EndpointMissingError, TaskNotFoundError, UnavailableError):
         return {}
     record_seen(session, found.values())

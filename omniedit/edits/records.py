@@ -143,12 +143,7 @@ def _find_task(session: Session, reference: str) -> Record:
 
 
 def _find_known(session: Session, reference: str) -> Record | None:
-    """Return the only record whose task ID, or else request ID, is the reference or ends with it.
-
-    Raises:
-        InvalidInputError: If the reference cannot be a task ID.
-        NoSuchReferenceError: If it matches several records.
-    """
+    """Return the only record whose task ID, or else request ID, is the reference or ends with it."""
     if not is_task_id(reference):
         msg = "a task ID is 1 to 128 characters of `A-Z a-z 0-9 . _ -`"
         refuse(msg, code="invalid_task_reference", hint=KNOWN_TASKS_HINT)

@@ -77,11 +77,7 @@ class PreparedEdit(NamedTuple):
         return self.plan.is_reencoded or self.clip_id.startswith(_SHA256)
 
     def body(self, *, clip_url: str) -> bytes:
-        """Return the exact JSON of the submission (API reference, GeminiOmniFlashVideoEditRequest).
-
-        Args:
-            clip_url: The URL from which the service fetches the clip.
-        """
+        """Return the exact JSON of the submission (API reference, GeminiOmniFlashVideoEditRequest)."""
         body: dict[str, object] = {
             "model": self.request.model,
             "prompt": self.request.prompt,
@@ -110,10 +106,7 @@ def prepare(
             be gone.
 
     Raises:
-        InvalidInputError: If the request is invalid.
         TooExpensiveError: If the estimate exceeds the request's limit, or there is none.
-        LocalError: If the clip cannot be read.
-        OmniEditError: If the clip is a task's result that cannot be found or fetched.
     """
     if request.request_id is not None:
         check_request_id(request.request_id)
@@ -182,13 +175,8 @@ def with_parent_result(
 ) -> EditRequest:
     """Replace a VIDEO of the form `task:TASK` with the file of that task's result.
 
-    Args:
-        request: The request, as typed.
-        deadline: A monotonic instant by which fetching the result must end.
-
     Raises:
         InvalidInputError: If VIDEO is `task:last`, which may be another task next time.
-        OmniEditError: If the task has no result, or the result cannot be fetched.
     """
     reference = request.video.removeprefix(TASK_PREFIX)
     if reference == LAST:
@@ -207,11 +195,7 @@ def with_parent_result(
 def find_result(
     session: Session, reference: str, *, command: str, deadline: float | None = None
 ) -> tuple[Path, str]:
-    """Return the file of a task's first result, fetched if necessary, and the task's ID.
-
-    Raises:
-        OmniEditError: If the task has no result, or the result cannot be fetched.
-    """
+    """Return the file of a task's first result, fetched if necessary, and the task's ID."""
     from omniedit.edits.records import find_records  # noqa: PLC0415 - few clips are results
     from omniedit.edits.save import result_file  # noqa: PLC0415 - as above
 
@@ -274,12 +258,7 @@ def known_command(record: Record) -> str | None:
 
 
 def digest_of_key(key: str, *, salt: str | None = None) -> str:
-    """Return a salted digest that tells whether two submissions used the same key.
-
-    Args:
-        key: The API key.
-        salt: The salt of the digest to compare with; None for a new one.
-    """
+    """Return a digest that tells whether two submissions used the same key, with a new salt if None."""
     salt = secrets.token_hex(16) if salt is None else salt
     return f"{salt}:{hashlib.sha256(f'{salt}{key}'.encode()).hexdigest()}"
 
@@ -292,11 +271,7 @@ def is_own_attempt(session: Session, request_id: str | None) -> bool:
 
 
 def check_request_id(text: str) -> None:
-    """Refuse a request ID that cannot be sent as `Idempotency-Key`.
-
-    Raises:
-        InvalidInputError: If the request ID is invalid.
-    """
+    """Refuse a request ID that cannot be sent as `Idempotency-Key`."""
     if not _REQUEST_ID.fullmatch(text):
         msg = f"invalid request ID {text!r}; write 16 to 96 characters of `A-Z a-z 0-9 . _ -`"
         hint = "for example `--request-id clip-7-night-take-1`"

@@ -213,35 +213,26 @@ class Session:
         """Return a new, globally unique request ID."""
         return f"omniedit-{uuid.uuid4().hex}"
 
-    def with_retries(
+    def retry(
         self,
-        call: Callable[[], T],
         *,
         budget_s: float | None = None,
         deadline: float | None = None,
         task_id: str | None = None,
-    ) -> T:
-        """Return the result of `call`, retrying it with backoff after transient errors.
+    ) -> Retry:
+        """Return the retries of one operation, which report each pause.
 
         Args:
-            call: A call that is free to repeat: a read or an upload.
             budget_s: How long to retry, rests included; by default the policy's budget for reads.
             deadline: A monotonic instant that no rest may overrun.
-            task_id: The task that the call concerns, for the observers.
+            task_id: The task that the operation concerns, for the observers.
         """
-        budget_s = self.policy.read_budget_s if budget_s is None else budget_s
-        return self.retry(budget_s=budget_s, deadline=deadline, task_id=task_id).call(call)
-
-    def retry(
-        self, *, budget_s: float | None, deadline: float | None, task_id: str | None = None
-    ) -> Retry:
-        """Return the retries of one operation; `task_id` is the task it concerns, for observers."""
         return Retry(
             sleep=self.sleep,
             clock=self.monotonic,
             jitter=self.jitter,
             policy=self.policy,
-            budget_s=budget_s,
+            budget_s=self.policy.read_budget_s if budget_s is None else budget_s,
             deadline=deadline,
             on_retry=partial(self.report_retry, task_id),
         )

@@ -25,9 +25,7 @@ from omniedit.models import MODELS, Record, Task, task_name
 def resume(session: Session, request_id: str, *, accepts_old: bool = False) -> Record:
     """Settle a submission whose outcome is unknown by replaying its request ID and exact body.
 
-    Args:
-        request_id: The request ID of the submission.
-        accepts_old: Replay it even if the service may have forgotten the request ID.
+    With `accepts_old` it is replayed even if the service may have forgotten the request ID.
     """
     check_request_id(request_id)
     with session.sending_lock(request_id, pays=False):
@@ -65,14 +63,9 @@ def settle(
 def settle_as(session: Session, request_id: str, reference: str) -> Record:
     """Settle a submission with the task that the user says it became.
 
-    Args:
-        request_id: The request ID of the submission.
-        reference: The task's ID, or the end of it.
-
     Raises:
         NoSuchReferenceError: If the submission is not in the journal, or several tasks match.
         InvalidInputError: If the submission is settled, or cannot have become this task.
-        OmniEditError: If the service does not know the task, or does not answer.
     """
     check_request_id(request_id)
     command = f"submit --resume {request_id} --as TASK"

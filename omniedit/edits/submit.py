@@ -44,7 +44,6 @@ def submit(session: Session, request: EditRequest, *, accepts_old: bool = False)
 
     Raises:
         OutcomeUnknownError: If the service may or may not have accepted the edit.
-        OmniEditError: If the edit was not accepted; the journal records the reason.
     """
     with ExitStack() as locks:
         with refusal_recorded(session, request) as request_id:
@@ -93,12 +92,12 @@ def known_submission(session: Session, request_id: str, edit: PreparedEdit) -> R
     Raises:
         InvalidInputError: If the attempt was for another edit, or on another service.
     """
+    known = None
     try:
         known = session.journal.find_attempt(request_id)
     except JournalError:
         if session.requires_journal:
             raise
-        return None
     if known is None:
         return None
     if known.body_digest not in {None, edit.digest}:
@@ -200,7 +199,6 @@ class Sending:
 
         Raises:
             OutcomeUnknownError: If it may or may not have been accepted.
-            OmniEditError: If it was certainly not accepted.
         """
         session = self._session
         try:

@@ -91,7 +91,7 @@ def _upload(session: Session, edit: PreparedEdit, deadline: float | None) -> Upl
             )
 
         budget_s = session.policy.submit_budget_s
-        return session.with_retries(upload, budget_s=budget_s, deadline=deadline)
+        return session.retry(budget_s=budget_s, deadline=deadline).call(upload)
 
 
 def save_prepared(

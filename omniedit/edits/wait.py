@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Generic, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Generic, Self, TypeAlias, TypeVar
 
 from omniedit.edits.poller import Poller
 from omniedit.edits.reads import TaskOutcome, refresh
@@ -26,16 +26,13 @@ T = TypeVar("T")
 Step: TypeAlias = Callable[[], T]
 
 
-class FollowOptions(NamedTuple):
-    """How to wait for tasks, and where to save their results."""
-
-    destination: Destination | None  # None: do not save them
-    timeout_s: float
-    fail_fast: bool = False
-
-
 def follow(
-    session: Session, records: Sequence[Record], options: FollowOptions
+    session: Session,
+    records: Sequence[Record],
+    destination: Destination | None,
+    *,
+    timeout_s: float,
+    fail_fast: bool = False,
 ) -> Iterator[TaskOutcome]:
     """Yield each task when it has ended and, if there is a destination, been saved.
 
@@ -44,13 +41,12 @@ def follow(
     Raises:
         OmniEditError: If the destination cannot be written, or the key is not accepted.
     """
-    destination = options.destination
     if destination is not None:
         destination.check_count(len(records))
         for record in records:
             check_destination(session, record, destination)
-    deadline = session.monotonic() + options.timeout_s
-    poller = Poller(session, timeout_s=options.timeout_s)
+    deadline = session.monotonic() + timeout_s
+    poller = Poller(session, timeout_s=timeout_s)
     for record in records:
         poller.add(record, deadline=deadline)
     finish = partial(_finish, session, destination, deadline)
@@ -61,7 +57,7 @@ def follow(
     )
     for record, error in outcomes:
         yield record, error
-        if error is not None and options.fail_fast:
+        if error is not None and fail_fast:
             return
 
 

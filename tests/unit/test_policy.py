@@ -1,5 +1,6 @@
 """Which errors are transient, which prove that nothing was accepted, and how retries wait."""
 
+import math
 import random
 
 import pytest
@@ -101,7 +102,7 @@ class Work:
         self.now += seconds
         self.slept.append(seconds)
 
-    def retry(self, budget_s: float | None = None, deadline: float | None = None) -> Retry:
+    def retry(self, budget_s: float = math.inf, deadline: float | None = None) -> Retry:
         return Retry(
             sleep=self.sleep,
             clock=lambda: self.now,

@@ -26,7 +26,7 @@ def credits_(ctx: typer.Context) -> Outcome:
 
     context: Context = ctx.obj
     with context.session(JournalUse.NONE) as session:
-        found: Credits = session.with_retries(session.service.get_credits)
+        found: Credits = session.retry().call(session.service.get_credits)
     account, key = found.account_remaining, found.key_remaining
     limit = Span("no limit of its own", Colour.GREEN) if found.is_key_unlimited else _shown(key)
     context.printer.line([Span("account  "), _shown(account)])

@@ -45,7 +45,7 @@ def wait(
     """
     from omniedit.edits.records import find_records
     from omniedit.edits.targets import Destination
-    from omniedit.edits.wait import FollowOptions, follow
+    from omniedit.edits.wait import follow
 
     context: Context = ctx.obj
     destination = None if download is None else Destination(download, overwrite=force)
@@ -54,7 +54,6 @@ def wait(
         refuse_sidecar(sidecar)
     if is_streamed:
         context.require_free_stdout("--download -")
-    options = FollowOptions(destination=destination, timeout_s=timeout, fail_fast=fail_fast)
     context.board.saves = destination is not None
     context.board.expect(len(tasks or [""]))
     errors: list[OmniEditError] = []
@@ -64,7 +63,8 @@ def wait(
         records = find_records(session, tasks or [], command=f"wait TASK {saving}".rstrip())
         for record in records:
             context.board.add(record)
-        for record in context.successes(follow(session, records, options), errors):
+        outcomes = follow(session, records, destination, timeout_s=timeout, fail_fast=fail_fast)
+        for record in context.successes(outcomes, errors):
             if destination is None:
                 _print_links(context, record)
     return Outcome(errors=errors)

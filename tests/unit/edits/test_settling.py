@@ -19,7 +19,7 @@ from omniedit.edits.settling import resume, settle_as
 from omniedit.edits.submit import submit
 from omniedit.edits.targets import Destination
 from omniedit.edits.upload import _upload_lock
-from omniedit.edits.wait import FollowOptions, download, follow
+from omniedit.edits.wait import download, follow
 from omniedit.errors import (
     IdempotencyConflictError,
     Interrupted,
@@ -380,7 +380,7 @@ def test_a_task_of_another_service_is_not_looked_for_again(session: BenchSession
     session.origin = "https://other.example.com"
 
     [record] = find_records(session, [], command="wait TASK")
-    ((_, error),) = follow(session, [record], FOLLOW_OPTIONS)
+    ((_, error),) = follow(session, [record], None, timeout_s=60.0)
 
     assert isinstance(error, TaskNotFoundError)
     assert f"submitted at {BASE_URL}, not at https://other.example.com" in error.message
@@ -783,13 +783,12 @@ def test_a_finished_task_forgotten_by_the_service_is_gone(session: BenchSession,
         edit(session, REQUEST, options())
 
 
-FOLLOW_OPTIONS = FollowOptions(destination=None, timeout_s=60.0)
-
-
 @pytest.mark.parametrize(
     "read",
     [
-        pytest.param(lambda session, record: follow(session, [record], FOLLOW_OPTIONS), id="wait"),
+        pytest.param(
+            lambda session, record: follow(session, [record], None, timeout_s=60.0), id="wait"
+        ),
         pytest.param(lambda session, record: read_all(session, [record]), id="status"),
     ],
 )

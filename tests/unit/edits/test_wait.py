@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from omniedit.edits.targets import Destination
-from omniedit.edits.wait import FollowOptions, WorkerPool, download, download_each, follow
+from omniedit.edits.wait import WorkerPool, download, download_each, follow
 from omniedit.errors import (
     AuthenticationError,
     Interrupted,
@@ -39,12 +39,11 @@ def records(*task_ids: str) -> Sequence[Record]:
 def follow_tasks(
     session: BenchSession, *task_ids: str, into: str | None = "out/", fail_fast: bool = False
 ) -> dict[str | None, OmniEditError | None]:
-    options = FollowOptions(
-        destination=Destination(into) if into else None,
-        timeout_s=1800.0,
-        fail_fast=fail_fast,
+    destination = Destination(into) if into else None
+    outcomes = follow(
+        session, records(*task_ids), destination, timeout_s=1800.0, fail_fast=fail_fast
     )
-    return {r.task_id: error for r, error in follow(session, records(*task_ids), options)}
+    return {record.task_id: error for record, error in outcomes}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "169.254.169.254"])
@@ -242,12 +241,11 @@ def test_a_refused_api_key_ends_all_downloads(session: BenchSession) -> None:
 def test_a_link_that_is_known_to_be_dead_is_not_handed_out(session: BenchSession) -> None:
     session.journal.record_adopted(completed("task-1"), origin=session.origin)
     session.journal.record_result_gone("task-1")
-    options = FollowOptions(destination=None, timeout_s=60.0)
 
     def follow_known() -> OmniEditError | None:
         known = session.journal.find_task("task-1")
         assert known is not None
-        [(_, error)] = follow(session, [known], options)
+        [(_, error)] = follow(session, [known], None, timeout_s=60.0)
         return error
 
     error = follow_known()
