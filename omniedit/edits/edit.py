@@ -21,14 +21,7 @@ from omniedit.edits.save import (
 from omniedit.edits.session import Session
 from omniedit.edits.settling import record_call, settle
 from omniedit.edits.submit import Sending, known_submission, new_submission, refusal_recorded
-from omniedit.edits.targets import (
-    Destination,
-    Target,
-    check_sidecar,
-    check_target,
-    find_file_at,
-    refuse_clip,
-)
+from omniedit.edits.targets import Destination, Target, check_target, find_file_at
 from omniedit.errors import (
     Hint,
     OutcomeUnknownError,
@@ -268,7 +261,7 @@ def _takes_precedence(session: Session, attempt: Record, options: EditOptions) -
 def _refuse_taken(session: Session, record: Record, target: Target) -> None:
     """Report a lost result as gone even if its target is taken as well."""
     try:
-        check_target(session, record, target)
+        check_target(session, record, target, clip_sha256=record.clip_sha256)
     except TargetExistsError:
         msg = f"the result of {task_name(record.task_id)} is gone"
         raise ResultGoneError(msg, task_id=record.task_id) from None
@@ -294,10 +287,6 @@ def _check_target(
         is_saved = known is not None and find_file_at(session, known, target) is not None
         if not is_saved:
             checked.append(target.served)
+    sha256, video = edit.clip_sha256, edit.request.video
     for each in checked:
-        refuse_clip(session, edit.clip_sha256, each.path, video=edit.request.video)
-        if known is None:
-            check_writable(each.path, overwrite=each.overwrite)
-            check_sidecar(session, each, None)
-        else:
-            check_target(session, known, each)
+        check_target(session, known, each, clip_sha256=sha256, video=video)

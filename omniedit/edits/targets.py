@@ -231,23 +231,34 @@ def check_destination(session: Session, record: Record, destination: Destination
     """
     target = destination.target(record.video, record.task_id)
     if target is not None:
-        check_target(session, record, target)
+        check_target(session, record, target, clip_sha256=record.clip_sha256)
 
 
-def check_target(session: Session, record: Record, target: Target) -> None:
-    """Check that the target can be written.
+def check_target(
+    session: Session,
+    record: Record | None,
+    target: Target,
+    *,
+    clip_sha256: str | None,
+    video: str | None = None,
+) -> None:
+    """Check that the target of a task, or of a new edit, can be written.
+
+    Args:
+        clip_sha256: See `refuse_clip`.
+        video: See `refuse_clip`.
 
     Raises:
         TargetExistsError: If it is taken by anything but this task's verified file.
         LocalError: If it cannot be written, or is the clip that the result was made from.
     """
-    refuse_clip(session, record.clip_sha256, target.path)
-    check_sidecar(session, target, record.task_id)
+    refuse_clip(session, clip_sha256, target.path, video=video)
     try:
         check_writable(target.path, overwrite=target.overwrite)
     except TargetExistsError:
-        if find_file_at(session, reread(session, record), target) is None:
+        if record is None or find_file_at(session, reread(session, record), target) is None:
             raise
+    check_sidecar(session, target, record and record.task_id)
 
 
 def reread(session: Session, record: Record) -> Record:
