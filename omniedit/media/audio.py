@@ -108,8 +108,8 @@ def _converted(
 def crossfaded_audio(container: OutputContainer, *, parts: Sequence[Part]) -> Packets:
     """Add a stream and yield the audio of several clips, each cross-faded into the next.
 
-    Cross-fading shifts no clip: the audio that fades out is what follows the clip's span or, if
-    nothing does, the last 20 ms of the span, reversed.
+    Cross-fading shifts no clip: the audio that fades out is what follows the part or, if
+    nothing does, the last 20 ms of the part, reversed.
     """
     stream = _aac_stream(container, rate=_FADED_RATE, layout=_FADED_LAYOUT)
     length_s = parts[-1].at_s + parts[-1].length_s

@@ -1,4 +1,4 @@
-"""Reading a clip's packets takes a limited time, whatever they contain."""
+"""Reading a clip takes a limited time, and errors blame the clip or the disk, as is due."""
 
 import errno
 from collections.abc import Iterator
