@@ -123,12 +123,11 @@ class Context:
     def printer(self) -> Printer:
         """The printer, which exists even if the command line cannot be parsed."""
         options = self.options
-        modes = [mode for mode in (OutputMode.JSON, OutputMode.EVENTS) if mode in options]
         return Printer(
             stdout=sys.stdout,
             stderr=sys.stderr,
             environ=self.environ,
-            mode=[*modes, OutputMode.TEXT][0],
+            mode=next((mode for mode in OutputMode if mode in options), OutputMode.TEXT),
             quiet="quiet" in options,
             progress=ProgressMode(options.get("progress", "auto")),
             clock=self.clock.now,
