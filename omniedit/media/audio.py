@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import av
 from av.audio.frame import AudioFrame
@@ -13,7 +13,7 @@ from av.container import OutputContainer
 from av.error import FFmpegError
 from av.filter import Graph
 
-from omniedit.media.containers import OpenClip, Packets, copied_stream, opened_clip
+from omniedit.media.containers import OpenClip, Packets, copied_stream, encode, opened_clip
 from omniedit.media.filters import pulled
 from omniedit.media.timeline import Part
 
@@ -121,7 +121,7 @@ def _tick_s(stream: AudioStream) -> Fraction:
 
 
 def _aac_stream(container: OutputContainer, *, rate: int, layout: str) -> AudioStream:
-    stream = container.add_stream("aac", rate=rate)
+    stream: AudioStream = cast("Any", container).add_stream("aac", rate=rate)
     stream.codec_context.layout = layout
     stream.codec_context.bit_rate = _BIT_RATE * (2 if layout == "5.1" else 1)
     return stream
@@ -129,7 +129,7 @@ def _aac_stream(container: OutputContainer, *, rate: int, layout: str) -> AudioS
 
 def _encoded(stream: AudioStream, frames: Iterable[AudioFrame], length_s: Fraction) -> Packets:
     for frame in chain(frames, [None]):
-        for packet in stream.encode(frame):
+        for packet in encode(stream, frame):
             # The encoder pads the last packet: drop it if it is beyond the end.
             end = (packet.pts or 0) + (packet.duration or 0)
             if end * packet.time_base <= length_s + _ROUNDING_S:

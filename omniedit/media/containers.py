@@ -21,6 +21,7 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.error import DemuxerNotFoundError, FFmpegError, InvalidDataError
+from av.frame import Frame
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
@@ -369,7 +370,7 @@ def write_mp4(
             is_video = packet.stream_index == 0
             end_s = Fraction(((packet.pts or 0) + (packet.duration or 0)) * packet.time_base)
             done_s = min(max(done_s, end_s), total_s)
-            container.mux(packet)
+            cast("Any", container).mux(packet)
             if is_video:
                 frames += 1
                 report(done_s, frames)
@@ -416,9 +417,14 @@ def _check(unfinished: Path) -> None:
             raise LocalError(msg) from error
 
 
+def encode(stream: Stream, frame: Frame | None) -> Packets:
+    """Encode a frame and yield the packets that are ready; None flushes the encoder."""
+    yield from cast("Any", stream).encode(frame)
+
+
 def copied_stream(container: OutputContainer, template: StreamT) -> StreamT:
     """Add a stream for packets that are copied from another file."""
-    stream = container.add_stream_from_template(template, opaque=True)
+    stream: StreamT = cast("Any", container).add_stream_from_template(template, opaque=True)
     aspect = getattr(template, "sample_aspect_ratio", None)
     if aspect:
         # The container's aspect ratio takes precedence, but a template only carries the codec's.

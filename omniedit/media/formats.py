@@ -81,12 +81,15 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Return up to `size` bytes; none at the end of the file."""
+        ...
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Move, and return the new position."""
+        ...
 
     def tell(self) -> int:
         """Return the position."""
+        ...
 
 
 def reader_of(file: Readable) -> ReadAt:

@@ -6,7 +6,7 @@ from collections.abc import Container, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from av.container import OutputContainer
 from av.error import InvalidDataError
@@ -20,6 +20,7 @@ from omniedit.media.containers import (
     OpenClip,
     Packets,
     copied_stream,
+    encode,
     ignore_progress,
     opened_clip,
     progress_to,
@@ -130,7 +131,8 @@ class VideoEncoding:
             options = options | _IN_ORDER
         # For the encoder's rate control; frames keep their own times.
         rate = Fraction(1 / self._parts[0].timeline.frame_s).limit_denominator(_RATE_DENOMINATOR)
-        stream = cast("VideoStream", container.add_stream(codec, rate=rate, options=dict(options)))
+        new_stream = cast("Any", container).add_stream
+        stream: VideoStream = new_stream(codec, rate=rate, options=dict(options))
         # PyAV's default is slice threads, which wait for each other at the end of every frame.
         stream.codec_context.thread_type = "FRAME"
         if self.keeps_hdr:
@@ -165,7 +167,7 @@ class VideoEncoding:
             yield each
 
     def _encoded(self, stream: VideoStream, frame: VideoFrame | None) -> Packets:
-        for packet in stream.encode(frame):
+        for packet in encode(stream, frame):
             # The encoder does not know how long the last frame lasts.
             packet.duration = self._lengths.pop(packet.pts or 0, 0)
             yield packet

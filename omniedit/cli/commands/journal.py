@@ -49,7 +49,7 @@ def merge(
             source = Path(folder)
             if session.is_sandbox:
                 source /= into.name
-            counts: dict[str, object] = dict.fromkeys(("submissions", "tasks", "files"))
+            counts: dict[str, int | None] = dict.fromkeys(("submissions", "tasks", "files"))
             found.append({"folder": folder, **counts, "conflicts": [], "error": None})
             try:
                 merged = merge_journal(
