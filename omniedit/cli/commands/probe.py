@@ -1,5 +1,7 @@
 """`omniedit probe`: what a clip is, whether the service takes it, and what it would cost."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -10,7 +12,11 @@ from omniedit.cli.options import ModelID, Video
 from omniedit.cli.parser import OUTPUT, option
 from omniedit.errors import Interrupted, OmniEditError, TargetExistsError, refuse
 from omniedit.journal import JournalUse
-from omniedit.models import TASK_PREFIX, find_model
+from omniedit.media.facts import C2PA, AudioTrack, ClipFacts, Problem, codec_name, container_name
+from omniedit.models import CREDITS_PER_DOLLAR, TASK_PREFIX, Model, find_model, is_local
+from omniedit.schemas import unknown_values
+from omniedit.terminal.human import render_estimate, render_size
+from omniedit.terminal.streams import Colour, Line, Span, labelled
 
 if TYPE_CHECKING:
     from omniedit.edits.clips import Findings
@@ -21,6 +27,18 @@ EXAMPLES: Final = """
 omniedit probe clip.mp4
 omniedit probe https://example.com/clip.mp4 --json
 """
+_OTHER_NAMES: Final[Mapping[str, str]] = {
+    "fragmented": "is_fragmented",
+    "duration_seconds": "duration_s",
+    "container_seconds": "container_s",
+    "measured": "is_measured",
+    "variable_frame_rate": "is_variable_rate",
+    "interlaced": "is_interlaced",
+    "audio_seconds": "audio_end_s",
+    "bytes": "size_bytes",
+}
+"""The facts whose key in the document is not their name."""
+_LABEL_WIDTH: Final = 9
 
 
 def probe(
@@ -67,8 +85,6 @@ def probe(
 
 def _print_findings(context: Context, video: str, found: "Findings") -> "Document":
     """Print the findings about a clip, and return them as fields of the document."""
-    from omniedit.terminal.probe import clip_fields, render_clip
-
     facts, problems = found.facts, found.problems
     cost = found.model.estimated_credits(facts.duration_s)
     printer = context.printer
@@ -80,7 +96,6 @@ def _print_findings(context: Context, video: str, found: "Findings") -> "Documen
 def _check_target(video: str, file: str) -> None:
     """Refuse a file that cannot be written, or a clip that the service fetches itself."""
     from omniedit.downloads.placement import check_writable
-    from omniedit.models import is_local
 
     if not is_local(video):
         refuse(
@@ -105,3 +120,163 @@ def _save_prepared(session: "Session", video: str, file: str, *, model_id: str) 
     saved, done = save_prepared(session, video, Path(file), model_id=model_id)
     session.report(Saved(file=saved, shown_path=file))
     return {**content_document(saved), "done": done}
+
+
+def clip_fields(
+    video: str,
+    facts: ClipFacts,
+    problems: Sequence[Problem],
+    *,
+    model: Model,
+    fits: bool | None,
+    cost: float | None,
+) -> dict[str, object]:
+    """Return the fields of a clip's document.
+
+    Args:
+        video: VIDEO as typed.
+        facts: The facts about the clip.
+        problems: Why the service does not accept the clip unchanged.
+        model: The model that would edit it.
+        fits: Whether it can be edited; None if unknown.
+        cost: The estimated credits of an edit.
+    """
+    fields: dict[str, object] = {
+        "video": video,
+        "model": model.model_id,
+        "fits": fits,
+        "problems": [
+            {
+                "code": problem.code,
+                "message": problem.message,
+                "fix": problem.fix,
+                "automatic": problem.is_automatic,
+            }
+            for problem in problems
+        ],
+        "audio_tracks": [
+            {
+                "codec": track.codec,
+                "rate": track.rate,
+                "channels": track.channels,
+                "language": track.language,
+                "used": track.is_used,
+            }
+            for track in facts.audio_tracks
+        ],
+        "marks": list(facts.marks),
+        "estimated_credits": None if cost is None else round(cost, 1),
+        "estimated_usd": None if cost is None else round(cost / CREDITS_PER_DOLLAR, 2),
+    }
+    # The schema says which facts the document holds; `prepared` is added by the command.
+    others = [key for key in unknown_values("probe") if key not in {*fields, "prepared"}]
+    return fields | {key: _value(getattr(facts, _OTHER_NAMES.get(key, key))) for key in others}
+
+
+def render_clip(
+    facts: ClipFacts,
+    problems: Sequence[Problem],
+    *,
+    model: Model,
+    cost: float | None,
+    width: int | None,
+) -> list[Line]:
+    """Return a line for each fact about a clip, and the verdict last.
+
+    Args:
+        facts: The facts about the clip.
+        problems: Why the service does not accept the clip unchanged.
+        model: The model that would edit it.
+        cost: The estimated credits of an edit.
+        width: The terminal's width; None for a script, which gets unwrapped lines.
+    """
+    rows = (
+        *_facts(facts),
+        ("model", _model(model)),
+        ("estimate", "unknown" if cost is None else render_estimate(cost)),
+    )
+    shown = [*((label, Span(text)) for label, text in rows), *_verdict(facts, problems)]
+    return [
+        line
+        for label, span in shown
+        for line in labelled([Span(f"{label:<{_LABEL_WIDTH}}  ")], span, width)
+    ]
+
+
+def _facts(facts: ClipFacts) -> Iterator[tuple[str, str]]:
+    fragmented = ", fragmented" if facts.is_fragmented else ""
+    size = "unknown" if facts.size_bytes is None else render_size(facts.size_bytes)
+    yield "length", _length(facts)
+    length = "" if facts.container_s is None else f", {facts.container_s:.3f} s"
+    yield "container", container_name(facts.container) + length + fragmented
+    yield "video", _video(facts)
+    yield "colours", _colours(facts)
+    for track in facts.audio_tracks:
+        yield "audio", _audio(track, is_one_of_many=len(facts.audio_tracks) > 1)
+    if not facts.audio_tracks:
+        yield "audio", "none"
+    yield "size", size
+    if C2PA in facts.marks:
+        yield "marks", "C2PA manifest (Content Credentials)"
+
+
+def _verdict(facts: ClipFacts, problems: Sequence[Problem]) -> Iterator[tuple[str, Span]]:
+    for problem in problems:
+        if problem.is_automatic:
+            yield "verdict", Span(f"{problem.message}: {problem.fix}", Colour.YELLOW)
+        else:
+            # What to do about it is in the error's hint.
+            yield "verdict", Span(f"does not fit: {problem.message}", Colour.RED)
+    if not problems:
+        is_known = facts.duration_s is not None
+        text, colour = ("fits", Colour.GREEN) if is_known else ("no problems found", Colour.YELLOW)
+        yield "verdict", Span(text, colour)
+
+
+def _model(model: Model) -> str:
+    if not model.is_known:
+        return f"{model.model_id} (unknown to omniedit)"
+    sizes = " or ".join(f"{width}x{height}" for width, height in model.sizes)
+    return f"{model.model_id}: clips of {model.longest_clip_s:g} s at most, results of {sizes}"
+
+
+def _length(facts: ClipFacts) -> str:
+    if facts.duration_s is None:
+        return "unknown: not in the header"
+    frames = "" if facts.frames is None else f", {facts.frames} frames"
+    rate = "" if facts.frame_rate is None else f", {facts.frame_rate:.4g} fps"
+    variable = ", variable" if facts.is_variable_rate else ""
+    return f"{facts.duration_s:.3f} s{frames}{rate}{variable}"
+
+
+def _video(facts: ClipFacts) -> str:
+    parts = [codec_name(facts.video_codec), f"{facts.shown_width}x{facts.shown_height}"]
+    if facts.rotation:
+        parts.append(f"rotated by {facts.rotation} degrees")
+    parts.append(f"SAR {_ratio(facts.pixel_aspect)}, DAR {_ratio(facts.display_aspect)}")
+    parts.append("interlaced" if facts.is_interlaced else "progressive")
+    return ", ".join(parts)
+
+
+def _colours(facts: ClipFacts) -> str:
+    depth = f"{facts.bit_depth} bits" if facts.bit_depth else None
+    kind = f"HDR ({facts.hdr})" if facts.hdr else "SDR"
+    return ", ".join(filter(None, [depth, facts.chroma, kind]))
+
+
+def _audio(track: AudioTrack, *, is_one_of_many: bool) -> str:
+    channels = "1 channel" if track.channels == 1 else f"{track.channels} channels"
+    parts = [codec_name(track.codec), f"{track.rate} Hz", channels]
+    if track.language:
+        parts.append(track.language)
+    if is_one_of_many:
+        parts.append("used" if track.is_used else "not used")
+    return ", ".join(parts)
+
+
+def _ratio(ratio: Fraction) -> str:
+    return f"{ratio.numerator}:{ratio.denominator}"
+
+
+def _value(value: object) -> object:
+    return _ratio(value) if isinstance(value, Fraction) else value

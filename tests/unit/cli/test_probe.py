@@ -5,10 +5,10 @@ from fractions import Fraction
 
 import pytest
 
+from omniedit.cli.commands.probe import clip_fields, render_clip
 from omniedit.media.facts import C2PA, AudioTrack, ClipFacts, find_problems
 from omniedit.models import DEFAULT_MODEL, find_model
 from omniedit.schemas import unknown_values
-from omniedit.terminal.probe import clip_fields, render_clip
 from omniedit.terminal.streams import Colour, Span, cell_width, plain_text
 
 FACTS = ClipFacts(
