@@ -195,17 +195,19 @@ class Sending:
 
         Args:
             deadline: A monotonic instant after which no attempt begins; the policy's budget may
-                end earlier. Both are counted from the submission's first turn.
+                end earlier. Waiting for `--rate` before the first attempt does not count.
 
         Raises:
             OutcomeUnknownError: If it may or may not have been accepted.
         """
         session = self._session
         try:
-            waited_s = session.rate_limiter.wait()
             budget_s = session.policy.submit_budget_s
             latest = session.monotonic() + budget_s
-            latest = latest if deadline is None else min(deadline + waited_s, latest)
+            latest = latest if deadline is None else min(deadline, latest)
+            waited_s = session.rate_limiter.wait()
+            if session.submission_interval_s:
+                latest += waited_s
             retry = session.retry(budget_s=budget_s, deadline=latest)
             if self._edit is not None:
                 # Record it only now: an interruption before this point leaves no trace of it.

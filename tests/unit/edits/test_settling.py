@@ -29,6 +29,7 @@ from omniedit.errors import (
     NotReplayedError,
     OmniEditError,
     OutcomeUnknownError,
+    RateLimitedError,
     RequestRefusedError,
     ResultGoneError,
     TaskNotFoundError,
@@ -587,6 +588,27 @@ def test_a_replay_that_waited_its_turn_for_too_long_is_not_sent(session: BenchSe
         resume(slow, request_id)
 
     assert slow.script.prompts == []
+
+
+@pytest.mark.parametrize("timeout_s", [30.0, 1800.0])
+def test_a_pause_after_a_rate_limit_uses_up_the_time_for_retries(
+    session: BenchSession, timeout_s: float
+) -> None:
+    """Other edits of a batch hit the limit first; `--timeout` and the budget count for all."""
+    latest_s = min(timeout_s, session.policy.submit_budget_s)
+    limited = RateLimitedError("too many requests", retry_after_s=10.0)
+
+    def on_submit(_: str) -> Task:
+        raise limited
+
+    session.script.on_submit = on_submit
+    session.rate_limiter.slow_down(latest_s - 5.0)
+
+    with pytest.raises(RateLimitedError):
+        edit(session, REQUEST, options(timeout_s=timeout_s))
+
+    assert len(session.script.prompts) == 1
+    assert session.time.now <= latest_s
 
 
 def test_settling_an_unknown_submission_keeps_to_the_timeout(session: BenchSession) -> None:
