@@ -154,7 +154,8 @@ class StreamedReply(ReplyHead):
         try:
             for chunk in self._decoded(max_bytes + 1):
                 body += chunk
-                if len(body) > max_bytes:
+                # Compressed bytes may yield nothing, as after the end of a compressed body.
+                if max(len(body), self.response.num_bytes_downloaded) > max_bytes:
                     msg = f"the reply is larger than {max_bytes / 1024**2:g} MiB"
                     raise UnreadableReplyError(msg, http_status=self.status)
                 self.timer.left_s()

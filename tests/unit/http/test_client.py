@@ -176,6 +176,7 @@ def test_an_unrequested_compression_is_decoded(body: bytes, encoding: str) -> No
         pytest.param(b"{}", "br", id="unknown-encoding"),
         pytest.param(b"{}", "gzip", id="not-compressed"),
         pytest.param(gzip.compress(b"{}" + b" " * 999)[:-9], "gzip", id="truncated"),
+        pytest.param(gzip.compress(b"{}") + bytes(17 * 1024**2), "gzip", id="endless"),
     ],
 )
 def test_a_body_that_cannot_be_decoded_is_unreadable(body: bytes, encoding: str) -> None:
