@@ -654,6 +654,18 @@ def test_a_download_that_progresses_is_not_given_up(bench: Bench, origin: Origin
     assert set(bench.slept) == {0.5}
 
 
+def test_progress_with_a_new_version_counts_from_its_beginning(
+    bench: Bench, origin: Origin
+) -> None:
+    bench.leave_part()
+    origin.content, origin.etag = origin.video(b"second"), '"v2"'
+    origin.script = [origin.cut(400) for _ in range(9)]
+
+    bench.download()
+
+    assert bench.target.read_bytes() == origin.content
+
+
 def test_a_link_that_breaks_every_few_bytes_is_given_up(bench: Bench, origin: Origin) -> None:
     origin.script = [origin.cut(8) for _ in range(1000)]
 
