@@ -115,6 +115,8 @@ def save_local_copy(
     source = whole_result(session, record)
     if source is None:
         return None
+    # A result that had no sound may have been saved as one without sound.
+    source = source._replace(sound=target.sound)
     copy = partial(copy_recorded, session, source, target, str(record.task_id), deadline)
     return _placed(session, record, target, copy)
 

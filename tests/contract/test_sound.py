@@ -135,6 +135,16 @@ def test_removing_absent_sound_leaves_no_second_file(served: CommandLine) -> Non
     assert (again.status, "already here" in again.stderr) == (0, True)
 
 
+def test_a_copy_of_a_file_without_sound_is_known_as_the_result_itself(served: CommandLine) -> None:
+    make_clip(served.folder / "clip.mp4", seconds=2)
+    edited(served, "--sound", "none", "-o", "silent.mp4")
+
+    edited(served, "-o", "out.mp4")
+    again = served("edit", "clip.mp4", PROMPT, "-o", "out.mp4")
+
+    assert (again.status, "already here" in again.stderr) == (0, True)
+
+
 def test_sound_applies_to_standard_output(served: CommandLine) -> None:
     ended = served("edit", "clip.mp4", PROMPT, "--sound", "none", "-o", "-")
     (served.folder / "out.mp4").write_bytes(ended.stdout.encode(errors="surrogateescape"))
