@@ -47,9 +47,7 @@ def opened_journal(
         JournalError: If the journal cannot be opened and `use` allows no other, or turns out to be
             damaged; a damaged one is set aside.
     """
-    opened = partial(
-        Journal, enclosing=enclosing, clock=clock.now, sleep=clock.sleep, timeout_s=timeout_s
-    )
+    opened = partial(Journal, enclosing=enclosing, clock=clock.now, timeout_s=timeout_s)
     with _open(folder, use, opened, warn=warn, timeout_s=timeout_s) as journal:
         try:
             yield journal

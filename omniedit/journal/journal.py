@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
@@ -273,7 +274,7 @@ class Journal(Reader):
         name: str,
         *,
         timeout_s: float | None = None,
-        sleep: Callable[[float], object] | None = None,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> AbstractContextManager[None]:
         """Keep other processes from doing the same during a block, after waiting for them.
 
@@ -281,7 +282,7 @@ class Journal(Reader):
             action: What is done: `editing` an identity, `sending` a request ID, `uploading` a clip.
             name: The identity, request ID or digest of a clip that it is done to.
             timeout_s: How long to wait; None for as long as it takes.
-            sleep: Sleeps between two attempts; by default, what the journal was given.
+            sleep: Sleeps between two attempts.
 
         Raises:
             TargetBusyError: If another process is still doing it after `timeout_s`.
@@ -289,7 +290,7 @@ class Journal(Reader):
         path = self._lock_path(action, name)
         if path is None:
             return nullcontext()
-        return held_lock(path, sleep=sleep or self._sleep, timeout_s=timeout_s)
+        return held_lock(path, sleep=sleep, timeout_s=timeout_s)
 
     def _store_task(
         self,

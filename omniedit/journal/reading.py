@@ -80,7 +80,6 @@ class Reader:
         folder: The state folder, which also holds the locks; None keeps everything in memory.
         shown_path: See `Database`, as for `enclosing` and `timeout_s`.
         clock: Returns the Unix time.
-        sleep: Sleeps between two attempts to get a lock.
     """
 
     def __init__(
@@ -90,7 +89,6 @@ class Reader:
         shown_path: Path | None = None,
         enclosing: Path | None = None,
         clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], object] = time.sleep,
         timeout_s: float = DEFAULT.journal_timeout_s,
     ) -> None:
         self.is_persistent = folder is not None
@@ -101,7 +99,6 @@ class Reader:
         )
         self._locks = folder / LOCKS_FOLDER if folder else None
         self._clock = clock
-        self._sleep = sleep
 
     def __enter__(self) -> Self:
         return self

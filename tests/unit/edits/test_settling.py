@@ -504,7 +504,7 @@ def test_a_task_of_another_model_settles_nothing(session: BenchSession) -> None:
 
 def test_a_submission_is_not_forgotten_while_it_is_sent(tmp_path: Path) -> None:
     session = BenchSession(folder=tmp_path / "private")
-    session.journal = Journal(tmp_path, clock=session.now, sleep=session.sleep)
+    session.journal = Journal(tmp_path, clock=session.now)
     refusals: list[str] = []
 
     def on_submit(_: str) -> Task:
@@ -939,7 +939,7 @@ def test_the_timeout_limits_waiting_for_another_process(
     tmp_path: Path,
 ) -> None:
     session = BenchSession(folder=tmp_path / "private")
-    session.journal = Journal(tmp_path, clock=session.now, sleep=session.sleep)
+    session.journal = Journal(tmp_path, clock=session.now)
     identity = prepare(session, REQUEST).identity
 
     with (
@@ -967,7 +967,7 @@ def test_waiting_for_a_stopped_process_is_noted_and_ends(
     tmp_path: Path, settle: Callable[[Session, str], Record]
 ) -> None:
     session = BenchSession(folder=tmp_path / "private")
-    session.journal = Journal(tmp_path, clock=session.now, sleep=session.sleep)
+    session.journal = Journal(tmp_path, clock=session.now)
     request_id = "request-of-a-stopped-process"
 
     with (
@@ -985,7 +985,7 @@ def test_waiting_for_a_stopped_process_is_noted_and_ends(
 
 def test_a_clip_that_a_stopped_process_uploads_is_uploaded_after_a_while(tmp_path: Path) -> None:
     session = BenchSession(folder=tmp_path / "private")
-    session.journal = Journal(tmp_path, clock=session.now, sleep=session.sleep)
+    session.journal = Journal(tmp_path, clock=session.now)
 
     with (
         Journal(tmp_path) as other,

@@ -396,11 +396,11 @@ def test_an_edit_has_one_lock_holder_at_a_time(folder: Path) -> None:
     def give_up(_: float) -> None:
         raise StillBusyError
 
-    with Journal(folder) as first, Journal(folder, sleep=give_up) as second:
+    with Journal(folder) as first, Journal(folder) as second:
         with first.locked("editing", "a"):
             with second.locked("editing", "b"):
                 pass
-            with pytest.raises(StillBusyError), second.locked("editing", "a"):
+            with pytest.raises(StillBusyError), second.locked("editing", "a", sleep=give_up):
                 pytest.fail("it is held")
         with second.locked("editing", "a"):
             pass
@@ -412,11 +412,11 @@ def test_locks_of_different_kinds_may_share_a_name(folder: Path) -> None:
 
     name = "upload-0123456789abcdef"
     with (
-        Journal(folder, sleep=give_up) as journal,
-        journal.locked("editing", name),
-        journal.locked("sending", name),
-        journal.locked("uploading", name),
-        journal.locked("uploading", "0123456789abcdef"),
+        Journal(folder) as journal,
+        journal.locked("editing", name, sleep=give_up),
+        journal.locked("sending", name, sleep=give_up),
+        journal.locked("uploading", name, sleep=give_up),
+        journal.locked("uploading", "0123456789abcdef", sleep=give_up),
     ):
         assert len(list((folder / "locks").iterdir())) == 4
 
@@ -424,8 +424,8 @@ def test_locks_of_different_kinds_may_share_a_name(folder: Path) -> None:
 @pytest.mark.parametrize("kind", ["editing", "sending", "uploading"])
 def test_waiting_for_a_lock_ends_at_the_timeout(folder: Path, kind: str) -> None:
     slept: list[float] = []
-    with Journal(folder) as first, Journal(folder, sleep=slept.append) as second:
-        lock = second.locked(kind, "a", timeout_s=2.0)
+    with Journal(folder) as first, Journal(folder) as second:
+        lock = second.locked(kind, "a", timeout_s=2.0, sleep=slept.append)
         with (
             first.locked(kind, "a"),
             pytest.raises(TargetBusyError, match=f"{kind}-a"),
