@@ -149,13 +149,13 @@ class Retry:
         Raises:
             OmniEditError: The error itself, if it is not transient or the time is up.
         """
-        rest_s = self.next_rest_s(error)
+        rest_s = self.next_rest_s(error) if is_transient(error) else None
         if rest_s is None:
             raise error
         self._sleep(rest_s)
 
     def next_rest_s(self, error: OmniEditError) -> float | None:
-        """Report a failed attempt; return the rest before the next one, or None if there is none."""
+        """Report a failed attempt; return the rest before the next one, or None if time is up."""
         self.attempts += 1
         self._failures_in_a_row += 1
         rest_s = backoff_s(
@@ -168,7 +168,7 @@ class Retry:
         if budget_s < inf:
             budget_s = min(budget_s, longest_retry_s(error, self._policy))
         latest = min(self._latest, self._began + budget_s)
-        if not is_transient(error) or self._clock() + rest_s > latest:
+        if self._clock() + rest_s > latest:
             return None
         self._on_retry(error.message, rest_s, self.attempts)
         return rest_s

@@ -22,7 +22,7 @@ from omniedit.errors import (
 )
 from omniedit.events import Submitted
 from omniedit.models import AttemptState, EditRequest, Record, Task, TaskError, task_name
-from omniedit.policy import Retry, is_certainly_not_accepted
+from omniedit.policy import Retry, is_certainly_not_accepted, is_transient
 
 _INTERRUPTED: Final = TaskError(
     code="interrupted", message="interrupted before anything was sent", kind="not_connected"
@@ -335,6 +335,8 @@ class Sending:
             self._replays_left -= 1
             # Record this first, in case the process dies during the rest.
             self._record_unknown(TaskError.of(error))
+        elif not is_transient(error):
+            raise self._end(error)
         rest_s = retry.next_rest_s(error)
         if rest_s is None:
             raise self._end(error)

@@ -590,6 +590,22 @@ def test_a_replay_that_waited_its_turn_for_too_long_is_not_sent(session: BenchSe
     assert slow.script.prompts == []
 
 
+def test_a_failure_with_any_code_is_replayed_once() -> None:
+    """The service may use one of the codes by which omniedit knows errors that do not pass."""
+    posts: list[str] = []
+
+    def fail(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            posts.append(request.headers["idempotency-key"])
+        return httpx.Response(500, json={"error": {"code": "certificate", "message": "down"}})
+
+    with pytest.raises(OutcomeUnknownError):
+        submit(BenchSession(transport=fail), REQUEST)
+
+    assert len(posts) == 2
+    assert len(set(posts)) == 1
+
+
 @pytest.mark.parametrize("timeout_s", [30.0, 1800.0])
 def test_a_pause_after_a_rate_limit_uses_up_the_time_for_retries(
     session: BenchSession, timeout_s: float
