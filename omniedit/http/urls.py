@@ -232,6 +232,8 @@ def _parse_ipv4(name: str) -> ipaddress.IPv4Address | None:
         return None
     import socket  # noqa: PLC0415 - most URLs name no address
 
+    # A proxy may understand more than this system: 08 as a decimal, 0x as 0 (WHATWG URL, 3.5).
+    name = re.sub(r"\b0+(?=[0-9]*[89])|(?<=\b0)x\b", "", name)
     try:
         return ipaddress.IPv4Address(socket.inet_aton(name))
     except (OSError, ValueError):  # ValueError: a null character
