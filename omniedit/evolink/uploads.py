@@ -188,14 +188,14 @@ class Uploader:
             return parse_uploaded_clip(value)
         raise self._refusal(reply)
 
-    def check_service(self, *, deadline: float | None = None) -> None:
+    def check_service(self) -> None:
         """Check the file service by reading the quota, which is free: `GET /api/v1/files/quota`.
 
         Raises:
             ServiceError: If the file service does not answer or refuses the key.
         """
         url = f"{self._files_url}/api/v1/files/quota"
-        reply = self._http.request("GET", url, headers=self._headers, deadline=deadline)
+        reply = self._http.request("GET", url, headers=self._headers)
         # This endpoint is not in the published reference: a file service without it works, too.
         if reply.status not in MISSING_ENDPOINT:
             value_of(reply, service=_NAME)

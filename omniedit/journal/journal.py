@@ -217,10 +217,6 @@ class Journal(Reader):
             row = {"sha256": sha256, "origin": origin, "files_origin": files_origin}
             self._database.insert("uploads", row | clip._asdict())
 
-    def forget_upload(self, url: str) -> None:
-        """Remove an upload that the service can no longer fetch."""
-        self._database.delete("uploads", url=url)
-
     def forget_attempt(self, request_id: str) -> None:
         """Remove every trace of an attempt that has no task."""
         with self._database.writing():

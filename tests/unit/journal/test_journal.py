@@ -479,18 +479,6 @@ def test_a_new_upload_replaces_the_old_one(journal: Journal, clock: Clock) -> No
     assert found.url == "https://f.example/new"
 
 
-def test_a_forgotten_upload_is_gone_under_every_digest(journal: Journal, clock: Clock) -> None:
-    clip = UploadedClip(url="https://f.example/c.mp4", expires_at=clock.now + 7200)
-    for sha256 in ("sha", "same-again"):
-        journal.record_upload(sha256, clip, origin=ORIGIN, files_origin=FILES)
-
-    journal.forget_upload(clip.url)
-
-    for sha256 in ("sha", "same-again"):
-        found = journal.find_upload(sha256, origin=ORIGIN, files_origin=FILES, valid_for_s=0)
-        assert found is None
-
-
 def test_an_unknown_attempt_is_settled_with_an_adopted_task(journal: Journal) -> None:
     submission = attempt()
     record(journal, submission)
