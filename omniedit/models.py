@@ -198,6 +198,16 @@ class Task(NamedTuple):
         return self.is_terminal and not self.is_completed
 
 
+OPTIONAL_TASK_FIELDS: Final = (
+    "model",
+    "created_at",
+    "estimated_s",
+    "credits_reserved",
+    "credits_used",
+)
+"""Fields that a newer state of a task may omit; what is known of them is then kept."""
+
+
 class Sound(StrEnum):
     """The sound of a saved result."""
 
@@ -303,10 +313,6 @@ class UploadedClip(NamedTuple):
     expires_at: float | None  # Unix time
 
 
-_KEPT_OF_TASKS: Final = ("model", "created_at", "estimated_s", "credits_reserved", "credits_used")
-"""Fields that are kept if a newer state of the task omits them."""
-
-
 class Record(NamedTuple):
     """Everything this machine knows about one edit: the attempt, its task, the saved files."""
 
@@ -399,7 +405,7 @@ class Record(NamedTuple):
         """Return this record with a newer state of its task, which may omit what is known."""
         known = self.task
         if known is not None and known.task_id == task.task_id:
-            omitted = [name for name in _KEPT_OF_TASKS if getattr(task, name) is None]
+            omitted = [name for name in OPTIONAL_TASK_FIELDS if getattr(task, name) is None]
             omits_error = task.error is None and known.status == task.status
             task = task._replace(
                 **{name: getattr(known, name) for name in omitted},

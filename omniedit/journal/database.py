@@ -19,6 +19,7 @@ from omniedit.errors import (
     TargetBusyError,
     upgrade_command,
 )
+from omniedit.models import OPTIONAL_TASK_FIELDS
 from omniedit.policy import DEFAULT
 from omniedit.system import error_reason
 from omniedit.system.files import (
@@ -151,10 +152,8 @@ ATTEMPT_FIELDS: Final = (
     *("start_s", "end_s", "parent", "model"),
 )
 """Columns of `attempts` that hold fields of a `Record` as they are."""
-TASK_FIELDS: Final = ("model", "created_at", "estimated_s", "credits_reserved", "credits_used")
-"""Columns of `tasks` that hold fields of a `Task` as they are; a state of a task may omit them."""
-OPTIONAL_COLUMNS: Final = (*TASK_FIELDS, "error", "completed_after")
-"""Columns of `tasks` that may be null."""
+OPTIONAL_COLUMNS: Final = (*OPTIONAL_TASK_FIELDS, "error", "completed_after")
+"""Columns of `tasks` that may be null; each of `OPTIONAL_TASK_FIELDS` is held in one as it is."""
 _SEQUENCES: Final = "create table sqlite_sequence (name, seq)"
 """SQLite's own table for `autoincrement`."""
 VERSION: Final = 3

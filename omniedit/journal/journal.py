@@ -16,12 +16,12 @@ from omniedit.journal.database import (
     ATTEMPT_FIELDS,
     OPTIONAL_COLUMNS,
     TABLES,
-    TASK_FIELDS,
     Recovery,
     held_lock,
 )
 from omniedit.journal.reading import Reader
 from omniedit.models import (
+    OPTIONAL_TASK_FIELDS,
     AttemptState,
     Record,
     SavedFile,
@@ -297,7 +297,7 @@ class Journal(Reader):
         is_adopted: bool = False,
     ) -> None:
         row = {
-            **{name: getattr(task, name) for name in TASK_FIELDS},
+            **{name: getattr(task, name) for name in OPTIONAL_TASK_FIELDS},
             "task_id": task.task_id,
             "origin": origin,
             "status": task.status or "",
@@ -348,7 +348,7 @@ def _is_news(known: Record, task: Task, completed_after: float | None) -> bool:
         or bool(set(task.result_urls) - set(before.result_urls))
         or any(
             getattr(before, name) is None and getattr(task, name) is not None
-            for name in TASK_FIELDS
+            for name in OPTIONAL_TASK_FIELDS
         )
     )
 

@@ -17,12 +17,12 @@ from omniedit.journal.database import (
     LOCKS_FOLDER,
     OPTIONAL_COLUMNS,
     TABLES,
-    TASK_FIELDS,
     Database,
     damage,
 )
 from omniedit.models import (
     MOST_CREDITS,
+    OPTIONAL_TASK_FIELDS,
     AttemptState,
     Record,
     SavedFile,
@@ -375,7 +375,7 @@ def _task(row: ParsedRow) -> Task:
         task_id=row["task_id"],
         status=row["status"] or None,
         progress=100 if row["status"] == TaskStatus.COMPLETED else None,
-        **{name: row[name] for name in TASK_FIELDS},
+        **{name: row[name] for name in OPTIONAL_TASK_FIELDS},
         result_urls=row["result_urls"] or (),
         error=row["error"],
     )
