@@ -187,7 +187,7 @@ class Sending:
         self._recovery_command = attempt.resume_command
         # Since when the service may have accepted it without our knowing; None if it cannot have.
         self._in_doubt_since = session.now() if edit is None else None
-        self._is_settled = False
+        self._is_recorded = self._is_settled = False
         self._replays_left = 1
 
     def send(self, *, deadline: float | None = None) -> Record:
@@ -209,9 +209,6 @@ class Sending:
             if session.submission_interval_s:
                 latest += waited_s
             retry = session.retry(budget_s=budget_s, deadline=latest)
-            if self._edit is not None:
-                # Record it only now: an interruption before this point leaves no trace of it.
-                self._write_ahead(self._edit)
             while True:
                 self._check_time()
                 try:
@@ -229,6 +226,10 @@ class Sending:
         with session.shielded():
             # A signal that arrived while this waited for its turn stops it here, unsent.
             session.check_not_stopping()
+            if self._edit is not None and not self._is_recorded:
+                # Record it only now: an interruption before this point leaves no trace of it.
+                self._write_ahead(self._edit)
+                self._is_recorded = True
             if in_doubt_since is None:
                 self._in_doubt_since = session.now()
             session.outstanding[self._request_id] = self._give_up
@@ -261,16 +262,13 @@ class Sending:
         session = self._session
         is_recorded = session.has_journal
         try:
-            with session.shielded():
-                session.check_not_stopping()
-                session.journal.record_attempt(
-                    self._attempt,
-                    context=session.recorded_context,
-                    key_digest=digest_of_key(session.connection.key),
-                )
+            session.journal.record_attempt(
+                self._attempt,
+                context=session.recorded_context,
+                key_digest=digest_of_key(session.connection.key),
+            )
         except LocalError as error:
             if session.requires_journal:
-                error.about(request_id=self._request_id)
                 raise
             is_recorded = False
             session.warn(f"{error.message}; submitting without it")

@@ -734,6 +734,23 @@ def test_nothing_is_submitted_once_the_session_stops(session: BenchSession) -> N
     assert session.script.prompts == []
 
 
+def test_a_signal_while_an_attempt_is_recorded_lets_it_be_sent(
+    session: BenchSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise `list` would show an attempt that never left this machine."""
+    record_attempt = session.journal.record_attempt
+
+    def record_and_stop(attempt: Record, *, context: str | None, key_digest: str) -> None:
+        record_attempt(attempt, context=context, key_digest=key_digest)
+        session.stop()
+
+    monkeypatch.setattr(session.journal, "record_attempt", record_and_stop)
+
+    submit(session, REQUEST)
+
+    assert session.script.prompts == ["warmer"]
+
+
 def test_a_request_id_of_another_origin_is_refused(session: BenchSession) -> None:
     request = REQUEST._replace(request_id="ci-run-1-of-the-first")
     submit(session, request)
