@@ -16,7 +16,7 @@ from omniedit.errors import LocalError, TargetBusyError, TargetExistsError
 from omniedit.models import SavedFile
 from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM, System, error_reason
-from omniedit.system.files import absolute_path, stable_path
+from omniedit.system.files import absolute_path, is_file, stable_path
 from omniedit.system.locks import hold
 
 BUSY_PAUSE_S: Final = 0.1
@@ -214,7 +214,7 @@ class Placement:
                 self._link_or_rename(part, target, link=link)
         except FileExistsError as error:
             part.drop()
-            if not target.is_file() or saved_file(target).sha256 != part.sha256:
+            if not is_file(target) or saved_file(target).sha256 != part.sha256:
                 msg = f"{target} appeared during the download and is another file; the download was discarded"
                 raise TargetExistsError(msg) from error
         except OSError as error:

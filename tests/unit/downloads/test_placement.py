@@ -250,6 +250,14 @@ def test_a_symlink_that_takes_the_target_is_not_followed(bench: Bench, tmp_path:
     assert victim.read_bytes() == b"mine"
 
 
+@pytest.mark.posix
+def test_a_symlink_that_cannot_be_followed_and_takes_the_target_is_kept(bench: Bench) -> None:
+    with pytest.raises(TargetExistsError, match="appeared"):
+        _act_during_download(bench, lambda: bench.target.symlink_to("x" * 300))
+
+    assert bench.names == ["out.mp4"]
+
+
 def test_force_replaces_a_symlink_and_not_its_destination(
     bench: Bench, origin: Origin, tmp_path: Path
 ) -> None:
