@@ -40,7 +40,7 @@ _REMIND_WITHIN_S: Final = 3 * 3600
 
 _NOT_REMINDING: Final = frozenset({"", "config", "help", "journal", "list", "sandbox"})
 """`list` shows what expires, and the others do without the tasks."""
-_LOOKING: Final = frozenset({"compare", "download", "list", "status", "usage", "wait"})
+_FINDING_EDITS: Final = frozenset({"compare", "download", "list", "status", "usage", "wait"})
 """The commands that look for known edits."""
 _SHOWN_TASKS: Final = 5
 _SERVER: Final = "sandbox serve"
@@ -271,7 +271,7 @@ def _recovery_hint(context: Context, record: "Record") -> str:
 def _note_sandbox(context: Context, error: OmniEditError | None) -> None:
     """Name the same command with `--sandbox`, if it found nothing because no edit is known here."""
     if (
-        context.command not in _LOOKING
+        context.command not in _FINDING_EDITS
         or not context.is_parsed
         or (error and error.code == "usage")
     ):
@@ -286,7 +286,7 @@ def _note_sandbox(context: Context, error: OmniEditError | None) -> None:
     from omniedit.journal import JOURNAL_FILE
 
     has_sandbox = os.path.lexists(settings.sandbox_journal_folder / JOURNAL_FILE)
-    if has_sandbox and not context.board.records and _known_here(settings, limit=1) == []:
+    if has_sandbox and not context.board.records and _newest_edits(settings, limit=1) == []:
         command = quoted("--sandbox", *context.argv)
         context.printer.note(Hint("no edit is known here; {} asks the sandbox", command))
 
@@ -305,7 +305,7 @@ def remind(context: Context) -> None:
     shown = {record.task_id for record in context.board.records}
     ends = [
         end
-        for record in _known_here(context.settings) or ()
+        for record in _newest_edits(context.settings) or ()
         # `download --all` passes over results of other origins.
         if record.origin == context.settings.origin
         and is_unsaved(record)
@@ -320,7 +320,7 @@ def remind(context: Context) -> None:
         context.printer.note(Hint(f"{what} in {left}: {{}}", "download --all"))
 
 
-def _known_here(settings: "Settings", *, limit: int | None = None) -> "list[Record] | None":
+def _newest_edits(settings: "Settings", *, limit: int | None = None) -> "list[Record] | None":
     """Return the newest edits in the journal; None if it cannot be read at once."""
     from omniedit.journal import JOURNAL_FILE, Journal
 

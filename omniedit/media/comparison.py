@@ -103,7 +103,7 @@ def _measured(graph: Graph) -> Iterator[Change]:
         yield Change(float((frame.pts or 0) * _TICK_S), max(0.0, 1 - similarity))
 
 
-class Row(NamedTuple):
+class SheetRow(NamedTuple):
     """One video of a contact sheet."""
 
     part: Part
@@ -112,7 +112,7 @@ class Row(NamedTuple):
     """The position in the video at which the sheet begins."""
 
 
-def draw_sheet(rows: Sequence[Row]) -> bytes:
+def draw_sheet(rows: Sequence[SheetRow]) -> bytes:
     """Return a PNG contact sheet: a row per video, and a row of differences for all but the first.
 
     Raises:
@@ -147,7 +147,7 @@ def draw_sheet(rows: Sequence[Row]) -> bytes:
     return content.getvalue()
 
 
-def _pictures(row: Row, moments: Sequence[float]) -> "list[Image]":
+def _pictures(row: SheetRow, moments: Sequence[float]) -> "list[Image]":
     """Return the picture at each moment; the previous frame stands in for a damaged one."""
     part, own = row.part, [moment + row.from_s for moment in moments]
     ticks = [part.start + int(Fraction(moment) / part.timeline.tick_s) for moment in own]

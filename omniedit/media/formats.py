@@ -51,7 +51,7 @@ _TOP_BOXES: Final = frozenset(
 # The first entry of a data reference box: its type, and the last byte of its flags.
 _REFERENCE: Final = re.compile(rb"dref.{12}(?:alis|rsrc|url |urn ).{3}(.)", re.DOTALL)
 _SELF_CONTAINED: Final = 1
-_HARMLESS_FRAMES: Final = 1_000_000
+_ALWAYS_ALLOWED_BYTES: Final = 1_000_000
 # The size of every frame, or 0 if each has its own, and the number of frames.
 _FRAME_SIZES: Final = re.compile(rb"stsz.{4}(.{4})(.{4})", re.DOTALL)
 _LONGEST_INDEX: Final = 16 * 1024 * 1024
@@ -139,7 +139,7 @@ class Recognised:
         FFmpeg would reserve memory for each of them (ISO/IEC 14496-12, 8.7.3.2). Old QuickTime
         files count samples of compressed audio as a byte each, which is up to six times as many.
         """
-        most_bytes = max(8 * self.size_bytes, _HARMLESS_FRAMES)
+        most_bytes = max(8 * self.size_bytes, _ALWAYS_ALLOWED_BYTES)
         listed = _FRAME_SIZES.findall(self.index)
         sizes = (int.from_bytes(size) * int.from_bytes(count) for size, count in listed)
         return max(sizes, default=0) > most_bytes and not self.has_external_data

@@ -158,11 +158,11 @@ def _sheet(comparison: "Comparison") -> bytes:
     from omniedit.sanitize import sanitize
 
     check_available("av", "PIL")
-    from omniedit.media.comparison import Row, draw_sheet
+    from omniedit.media.comparison import SheetRow, draw_sheet
     from omniedit.media.probing import read_clip
 
     rows = [
-        Row(
+        SheetRow(
             read_clip(Path(video.file.path)).cut(None, video.until_s),
             sanitize(f"{Path(video.file.path).name} {video.record.prompt if video.record else ''}"),
             video.from_s,
