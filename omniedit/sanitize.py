@@ -1,4 +1,4 @@
-"""Make foreign text safe to show: one line without control, bidi or invisible characters."""
+"""Make foreign text safe to show on one line, and words safe to paste into a shell."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""Clips, local or behind URLs: finding them, and checking them before anything is paid for."""
+"""Clips, local or behind URLs: finding, fetching, and checking them before anything is paid for."""
 
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence

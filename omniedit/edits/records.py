@@ -1,4 +1,4 @@
-"""The edits in the journal or the account: found, listed, not saved yet, and what they cost."""
+"""Edits in the journal or the account: finding, listing and forgetting them, and their cost."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""Saving results: from the service or a whole copy here, as they are or with another sound."""
+"""Saving results: from the service or a whole copy of the file, as served or with another sound."""
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager

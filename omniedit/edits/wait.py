@@ -1,4 +1,4 @@
-"""`wait` and `download`: waiting for tasks to end, and saving their results, several at once."""
+"""`wait` and `download`: waiting for tasks to end, and saving their results in a worker pool."""
 
 import queue
 import threading

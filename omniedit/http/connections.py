@@ -2,7 +2,7 @@
 
 httpx restarts its read time-out with every byte, and connects to whatever a name resolves to at
 that moment. Both are controlled by httpcore's network backend, which resolves, connects, reads and
-writes; this module replaces it.
+writes; this module replaces it. `error_of` turns the errors of both libraries into ours.
 """
 
 import errno

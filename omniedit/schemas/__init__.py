@@ -1,6 +1,7 @@
 """JSON Schemas of the documents that scripts read: one file each, and one for what they share.
 
-The keys of a document are defined here and nowhere else.
+The keys of a document are defined here and nowhere else, as are the values that sidecars share with
+documents.
 """
 
 import json

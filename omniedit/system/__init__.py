@@ -1,4 +1,4 @@
-"""The differences between operating systems: a class for each, and `THIS_SYSTEM`, the one in use.
+"""What operating systems do differently: a class for each, `THIS_SYSTEM`, and the clock.
 
 No other module asks which system it runs on, except the sandbox, which is independent, and
 completion, where every import counts. A class's rules are apart from its system calls, so that the
