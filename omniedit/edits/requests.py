@@ -1,4 +1,4 @@
-"""Turning a request into what is sent: checks, identity, and the exact body."""
+"""Turning a request into what is sent (checks, identity, exact body), and back into a command."""
 
 import hashlib
 import json
@@ -56,7 +56,7 @@ class PreparedEdit(NamedTuple):
     plan: ClipPlan
     identity: str
     """A hash of clip, prompt, cut marks, take and model; never of output, callback or folder."""
-    has_clip: bool = True  # False: known by the clip's digest alone, the result of a task
+    has_clip: bool = True  # False if only the digest is known of a clip that is a task's result
 
     @property
     def digest(self) -> str:

@@ -75,7 +75,7 @@ class Session:
     open_http: "Callable[[], HttpClient]"
     find_connection: Callable[[], Connection]  # raises an error if there is no usable one
     private_folder: Path  # for temporary files
-    context: str | None = None  # of `last`
+    context: str | None = None  # `last` names the newest call of this context
     requires_journal: bool = True  # for paying
     is_sandbox: bool = False
     allows_internal_clips: bool = False  # clips may be on this machine's network
@@ -98,7 +98,7 @@ class Session:
 
     def __post_init__(self) -> None:
         self.now, self.monotonic, self._wait = self.clock
-        # The context whose `last` a submission becomes; a batch has no `last`.
+        # The context whose newest call a submission becomes; a batch is never `last`.
         self.recorded_context = None if self.is_batch else self.context
         self.has_journal = self.journal.is_persistent
         # Acquired while a clip is prepared and uploaded.

@@ -28,7 +28,7 @@ from omniedit.system.locks import private_folder
 _TASKS: Final = f"""
     insert into tasks select * from other.tasks where true
     on conflict (task_id) do update set
-        -- No `iif` here: see `journal`.
+        -- Not `iif`: see `_NEWER_STATE` in `journal.py`.
         status = case when status in {ENDED} then status else excluded.status end,
         {", ".join([f"{name} = coalesce({name}, excluded.{name})" for name in OPTIONAL_COLUMNS])},
         result_urls = coalesce(nullif(result_urls, '[]'), excluded.result_urls),

@@ -1,4 +1,4 @@
-"""Queries of the journal, whose values are checked and converted by column, whoever wrote them."""
+"""Queries of the journal; every value is checked and converted by its column."""
 
 import json
 import math
@@ -78,8 +78,10 @@ class Reader:
 
     Args:
         folder: The state folder, which also holds the locks; None keeps everything in memory.
-        shown_path: See `Database`, as for `enclosing` and `timeout_s`.
+        shown_path: See `Database`.
+        enclosing: See `Database`.
         clock: Returns the Unix time.
+        timeout_s: See `Database`.
     """
 
     def __init__(
@@ -382,7 +384,7 @@ def _task(row: ParsedRow) -> Task:
 
 
 def parse_row(row: Row | Mapping[str, object]) -> ParsedRow:
-    """Return the values of a row, of some columns, or the fields of stored JSON.
+    """Return the values of a row, or the fields of stored JSON, each checked and converted.
 
     Raises:
         ValueError: If a value is damaged; any other error of `UNPARSABLE` means the same.

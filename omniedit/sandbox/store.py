@@ -290,7 +290,8 @@ class Store:
         return tempfile.NamedTemporaryFile(dir=self._uploads, suffix=".part", delete=False)
 
     def _remove_abandoned(self) -> None:
-        # The incomplete uploads of processes that were killed. File times follow the real clock, whatever clock the tasks use.
+        """Remove the incomplete uploads of processes that were killed."""
+        # File times follow the real clock, whatever clock the tasks use.
         oldest = time.time() - _ABANDONED_AFTER_S
         for path in self._uploads.glob("*.part"):
             with contextlib.suppress(OSError):
