@@ -310,7 +310,7 @@ def _check_local_clip(session: Session, request: EditRequest) -> None:
     if not _exists(Path(request.video)):
         msg = f"no such file: {request.video}"
         hint = "VIDEO is an http(s) URL or the path of a local clip"
-        if _is_clip(request.prompt):
+        if _looks_like_clip(request.prompt):
             hint = "VIDEO comes first, then PROMPT: these two look swapped"
         elif _SCHEMELESS.match(request.video):
             hint = f"a URL begins with its scheme: https://{request.video}"
@@ -320,7 +320,7 @@ def _check_local_clip(session: Session, request: EditRequest) -> None:
         _digest_of_clip(session, request)
 
 
-def _is_clip(prompt: str) -> bool:
+def _looks_like_clip(prompt: str) -> bool:
     """Return whether a prompt looks like the URL or the file name of a clip."""
     return len(prompt.split()) == 1 and (not is_local(prompt) or is_video_name(prompt))
 

@@ -38,8 +38,8 @@ from omniedit.system.files import (
 
 STDOUT: Final = "-"
 _END_OF_ID: Final = 8
-_END_OF_IDENTITY: Final = 6
-_LONG_END_OF_IDENTITY: Final = 12
+_IDENTITY_DIGITS: Final = 6
+_MORE_IDENTITY_DIGITS: Final = 12
 _LONGEST_STEM: Final = 80
 _LONGEST_WORDS: Final = 40
 _NOT_ASCII_WORD: Final = re.compile(r"[^A-Za-z0-9]+")
@@ -158,7 +158,7 @@ def default_name(
         is_long: Include more digits, because the usual number is not enough to be unique.
         sound: The sound; the name includes it unless it is the service's.
     """
-    digits = identity[: _LONG_END_OF_IDENTITY if is_long else _END_OF_IDENTITY]
+    digits = identity[: _MORE_IDENTITY_DIGITS if is_long else _IDENTITY_DIGITS]
     words = _first_words(prompt or "")
     ending = f"{digits}{_sound_suffix(sound)}.mp4"
     rest = f"-{words}-{ending}" if words else f"-{ending}"

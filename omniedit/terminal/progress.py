@@ -216,7 +216,7 @@ class PlainLines:
     def show(self, event: Event) -> None:
         """Print a line for an event, if it is worth one."""
         edit = self._board.state_of(event)
-        if (not self._is_many or _is_worth_many(event)) and (line := self._line(event, edit)):
+        if (not self._is_many or _is_shown_among_many(event)) and (line := self._line(event, edit)):
             self._print(edit, line)
         if self._is_many and isinstance(event, Saved | Completed | Failed | LineFailed):
             self._print_new_counts()
@@ -372,7 +372,7 @@ def _progress_text(edit: EditState, now: float) -> str:
     return ", ".join(parts)
 
 
-def _is_worth_many(event: Event) -> bool:
+def _is_shown_among_many(event: Event) -> bool:
     """Return whether a line is due even among many: for a failure, or what holds all edits back."""
     match event:
         case Failed() | LineFailed() | Retrying(task_id=None):
