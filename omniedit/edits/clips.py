@@ -77,7 +77,7 @@ class Findings(NamedTuple):
 
     @property
     def error(self) -> InvalidInputError | None:
-        """An error that says why the clip cannot be edited; None if no problem was found."""
+        """An error that says why the clip cannot be edited; None if no known problem prevents it."""
         if not self.refusals:
             return None
         first = self.refusals[0]
@@ -205,7 +205,7 @@ def probe_result(
 
 
 def probe(session: Session, video: str, model: Model) -> Findings:
-    """Return what a clip is, whether it fits a model, and what an edit of it costs.
+    """Return what a clip is, and whether it fits a model.
 
     Raises:
         InvalidInputError: If the content is certainly not a clip.

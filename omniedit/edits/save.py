@@ -115,7 +115,7 @@ def save_local_copy(
     source = whole_result(session, record)
     if source is None:
         return None
-    # A result that had no sound may have been saved as one without sound.
+    # A silent result is the same file with and without `--sound none`.
     source = source._replace(sound=target.sound)
     copy = partial(copy_recorded, session, source, target, str(record.task_id), deadline)
     return _placed(session, record, target, copy)
@@ -210,7 +210,7 @@ def with_links(session: Session, record: Record, *, deadline: float | None) -> R
 
 
 def announce_if_there(session: Session, record: Record, target: Target) -> Record | None:
-    """Return the record if its whole file is at the target, announced; else None."""
+    """Announce a task's file that is at the target and whole; return the record, else None."""
     record = reread(session, record)
     file = find_file_at(session, record, target)
     if file is None:
@@ -427,7 +427,7 @@ def with_sound(
             original = stack.enter_context(_original_clip(session, edit, deadline))
         what = "muting" if original is None else "replacing sound"
         with preparation_shown(session, clip_name(name), what) as on_progress:
-            laid = replace_audio(
+            replaced = replace_audio(
                 result,
                 private / "sound.mp4",
                 original=original,
@@ -437,15 +437,15 @@ def with_sound(
             )
         if original is not None:
             check_is_same(session, original)
-            if laid.sound is Sound.NONE:
+            if replaced.sound is Sound.NONE:
                 session.note(f"the clip has no sound, so {name} has none")
-        if laid.sound is Sound.NONE and not facts.has_audio:
+        if replaced.sound is Sound.NONE and not facts.has_audio:
             yield result
             return
-        warn_of_lost_marks(session, laid.lost_marks, whose="the result", where=name)
-        if laid.sound is Sound.ORIGINAL:
-            _warn_of_difference(session, laid.difference_s)
-        yield laid.path
+        warn_of_lost_marks(session, replaced.lost_marks, whose="the result", where=name)
+        if replaced.sound is Sound.ORIGINAL:
+            _warn_of_difference(session, replaced.difference_s)
+        yield replaced.path
 
 
 @contextmanager

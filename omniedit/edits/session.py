@@ -290,7 +290,7 @@ class Session:
             yield
 
     def _noting_sleep(self, what: str) -> Callable[[float], None]:
-        """Return a `sleep` for while another process does the same; a note says so in time."""
+        """Return a `sleep` for waiting for another process; a note says so if it takes a while."""
         waited_s, is_noted = 0.0, False
 
         def sleep(seconds: float) -> None:

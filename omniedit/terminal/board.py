@@ -387,7 +387,8 @@ class Board:
                     self._update_pause(event, now)
                 case Working():
                     self._update_work(event, now)
-                case Saved(task_id=str(task_id)):  # without one, it was joined from counted results
+                # A clip joined from pieces has no task, and the pieces are counted already.
+                case Saved(task_id=str(task_id)):
                     self._update_saved(event, task_id)
                 case LineFailed():
                     self._update_failed_line(event)
