@@ -63,7 +63,7 @@ def parse_since(text: str, *, now: float) -> float:
         _refuse_value(f"invalid date {text!r}; {advice}", option="--since")
 
 
-def parse_credits(text: str | float) -> float:
+def parse_amount(text: str | float) -> float:
     """Return a number of credits, 0 or more, and not `nan`, which nothing exceeds."""
     try:
         amount = float(text)
@@ -169,7 +169,7 @@ MaxCredits = Annotated[
         "--max-credits N",
         "Stop if the estimate exceeds N credits or cannot be made.",
         COST,
-        parser=parse_credits,
+        parser=parse_amount,
     ),
 ]
 Again = Annotated[

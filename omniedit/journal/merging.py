@@ -20,7 +20,7 @@ from omniedit.journal.database import (
     companions,
     mapped_errors,
 )
-from omniedit.journal.reading import Reader, is_present, parse_row, saved_file
+from omniedit.journal.reading import Reader, is_present, parse_row, parse_saved_file
 from omniedit.policy import DEFAULT
 from omniedit.system.files import check_kind
 from omniedit.system.locks import private_folder
@@ -149,7 +149,7 @@ def _take_rows(database: Database) -> None:
     for sql in (_ATTEMPTS, _RENAME_PAID, _ATTEMPTS, ADOPT_ORPHANS):
         database.execute(sql)
     for row in database.rows(_NEW_FILES):
-        is_elsewhere = None if is_present(saved_file(parse_row(row))) else 1
+        is_elsewhere = None if is_present(parse_saved_file(parse_row(row))) else 1
         database.insert("files", {**row, "is_elsewhere": is_elsewhere})
     for table in ("attempt_keys", "recoveries"):
         database.execute(f"insert or ignore into {table} select * from other.{table}")  # noqa: S608 - constants only

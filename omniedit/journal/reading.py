@@ -189,7 +189,7 @@ class Reader:
 
     def saved_files(self) -> list[SavedFile]:
         """Return every result that was saved."""
-        return [saved_file(row) for row in self._rows("select * from files")]
+        return [parse_saved_file(row) for row in self._rows("select * from files")]
 
     def expenses(self, by: str, *, since: float) -> list[tuple[Any, ...]]:
         """Return the number of tasks by group, status, credits reserved and credits used.
@@ -295,7 +295,7 @@ class Reader:
 
     def find_joined(self, digest: str) -> list[SavedFile]:
         """Return the files that were joined from the results with this digest."""
-        return [saved_file(row) for row in self._files_of([digest])]
+        return [parse_saved_file(row) for row in self._files_of([digest])]
 
     def _rows(self, sql: str, *values: object) -> list[ParsedRow]:
         """Return the rows of a query, parsed; a row that cannot be parsed is damage."""
@@ -310,7 +310,7 @@ class Reader:
             return []
         saved: dict[str, list[SavedFile]] = {}
         for row in self._files_of([row["task_id"] for row in rows if row["task_id"]]):
-            saved.setdefault(row["task_id"], []).append(saved_file(row))
+            saved.setdefault(row["task_id"], []).append(parse_saved_file(row))
         return [self._record(row, tuple(saved.get(row["task_id"], ()))) for row in rows]
 
     def _files_of(self, task_ids: Sequence[str]) -> list[ParsedRow]:
@@ -358,7 +358,7 @@ def is_present(file: SavedFile) -> bool:
         return False
 
 
-def saved_file(row: ParsedRow) -> SavedFile:
+def parse_saved_file(row: ParsedRow) -> SavedFile:
     """Return the saved file of a row."""
     return SavedFile(
         path=row["path"],

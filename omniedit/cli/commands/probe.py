@@ -88,7 +88,7 @@ def _print_findings(context: Context, video: str, found: "Findings") -> "Documen
     facts, problems = found.facts, found.problems
     cost = found.model.estimated_credits(facts.duration_s)
     printer = context.printer
-    lines = render_clip(facts, problems, model=found.model, cost=cost, width=printer.stdout_width)
+    lines = render_facts(facts, problems, model=found.model, cost=cost, width=printer.stdout_width)
     printer.lines(lines)
     return clip_fields(video, facts, problems, model=found.model, fits=found.fits, cost=cost)
 
@@ -173,7 +173,7 @@ def clip_fields(
     return fields | {key: _value(getattr(facts, _OTHER_NAMES.get(key, key))) for key in others}
 
 
-def render_clip(
+def render_facts(
     facts: ClipFacts,
     problems: Sequence[Problem],
     *,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from omniedit.cli.context import Context
 from omniedit.cli.options import (
-    parse_credits,
+    parse_amount,
     parse_duration,
     parse_shard,
     parse_since,
@@ -92,13 +92,13 @@ def test_an_invalid_shard_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(("text", "amount"), [("0", 0), ("80", 80), ("12.5", 12.5), ("1e3", 1000)])
 def test_credits_are_a_number(text: str, amount: float) -> None:
-    assert parse_credits(text) == amount
+    assert parse_amount(text) == amount
 
 
 @pytest.mark.parametrize("text", ["", "many", "-1", "-0.1", "nan", "1,5"])
 def test_an_invalid_credit_limit_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="write 80 or"):
-        parse_credits(text)
+        parse_amount(text)
 
 
 class Prompting:

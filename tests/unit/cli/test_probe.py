@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from omniedit.cli.commands.probe import clip_fields, render_clip
+from omniedit.cli.commands.probe import clip_fields, render_facts
 from omniedit.media.facts import C2PA, AudioTrack, ClipFacts, find_problems
 from omniedit.models import DEFAULT_MODEL, find_model
 from omniedit.schemas import unknown_values
@@ -47,7 +47,7 @@ UNKNOWN = replace(FACTS, duration_s=None, frames=None, frame_rate=None, is_varia
 def rendered(facts: ClipFacts, *, width: int | None = None, cost: float | None = 62.3) -> list[str]:
     return [
         plain_text(line)
-        for line in render_clip(
+        for line in render_facts(
             facts, find_problems(facts, longest_s=10), model=MODEL, cost=cost, width=width
         )
     ]
@@ -149,7 +149,7 @@ def test_a_terminal_too_narrow_for_columns_gets_unwrapped_lines() -> None:
     ],
 )
 def test_only_the_verdict_is_coloured(facts: ClipFacts, text: str, colour: Colour) -> None:
-    lines = render_clip(
+    lines = render_facts(
         facts, find_problems(facts, longest_s=10), model=MODEL, cost=62.3, width=None
     )
 
