@@ -122,14 +122,14 @@ def _prepared_copy(
     session: Session, source: Path, request: EditRequest, plan: ClipPlan
 ) -> Generator["Prepared"]:
     """Yield a private copy of the clip that was cut, converted, or both; note what was changed."""
-    from omniedit.media.writing import prepare  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.writing import prepare_clip  # noqa: PLC0415 - brings PyAV
 
     name, what = _name_of(request), "cutting" if request.is_cut else "converting"
     with private_folder(session.private_folder) as private:
         # Leave room for what may be appended to the name.
         target = private / f"{source.stem[:_LONGEST_STEM]}.mp4"
         with preparation_shown(session, name, what) as on_progress:
-            prepared = prepare(
+            prepared = prepare_clip(
                 source,
                 target,
                 name=request.video,

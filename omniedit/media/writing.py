@@ -50,7 +50,7 @@ class Prepared:
     """Marks of origin, such as `c2pa`, that the source has and the result lacks."""
 
 
-def prepare(
+def prepare_clip(
     source: Path,
     target: Path,
     *,
@@ -167,9 +167,9 @@ class Piece:
     """Where the piece begins, counted from the beginning of the first piece."""
     duration_s: float
     cut_start_s: float | None = None
-    """Where `prepare` begins; None for the beginning of the clip."""
+    """Where `prepare_clip` begins; None for the beginning of the clip."""
     cut_end_s: float | None = None
-    """Where `prepare` stops; None for the end of the clip."""
+    """Where `prepare_clip` stops; None for the end of the clip."""
 
 
 def plan_split(

@@ -41,10 +41,10 @@ _X264: Final = [
 _PREPARE: Final = """
 import sys
 from pathlib import Path
-from omniedit.media.writing import prepare
+from omniedit.media.writing import prepare_clip
 
 source, target, start_s, end_s = sys.argv[1:]
-prepare(
+prepare_clip(
     Path(source),
     Path(target),
     start_s=float(start_s) if start_s else None,
@@ -56,7 +56,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from omniedit.media.writing import join, plan_split
-from omniedit.media.writing import prepare
+from omniedit.media.writing import prepare_clip
 from omniedit.models import Sound
 
 source, target = Path(sys.argv[1]), Path(sys.argv[2])
@@ -65,7 +65,7 @@ pieces = plan_split(source, longest_s=10)
 def written(numbered):
     number, piece = numbered
     path = target.with_name(f"piece-{number}.mp4")
-    return prepare(source, path, start_s=piece.cut_start_s, end_s=piece.cut_end_s).path
+    return prepare_clip(source, path, start_s=piece.cut_start_s, end_s=piece.cut_end_s).path
 
 with ThreadPoolExecutor(8) as pool:
     results = list(pool.map(written, enumerate(pieces)))

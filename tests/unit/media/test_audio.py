@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.media.writing import prepare, replace_audio
+from omniedit.media.writing import prepare_clip, replace_audio
 from omniedit.models import Sound as Audio
 from tests.unit.media.clips import Sound, make_clip, packets, probe_file, see, with_manifest
 
@@ -89,7 +89,7 @@ def test_marks_that_a_result_loses_are_reported(tmp_path: Path, result: Path) ->
 
 def test_replacing_audio_by_the_same_audio_changes_nothing(tmp_path: Path) -> None:
     original = make_clip(tmp_path / "a.mp4", seconds=6, sound=Sound())
-    prepared = prepare(original, tmp_path / "cut.mp4", start_s=1.3, end_s=5.3)
+    prepared = prepare_clip(original, tmp_path / "cut.mp4", start_s=1.3, end_s=5.3)
 
     replaced = replace_audio(
         prepared.path, tmp_path / "out.mp4", original=original, original_start_s=1.3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.media.writing import prepare, replace_audio
+from omniedit.media.writing import prepare_clip, replace_audio
 from tests.unit.media.clips import Seen, Sound, make_clip, probe_file, see
 
 pytestmark = [
@@ -64,7 +64,7 @@ def beeps_of(seen: Seen) -> list[float]:
 
 
 def test_conversion_keeps_every_frame_and_beep(source: Path, tmp_path: Path) -> None:
-    prepared = prepare(source, tmp_path / "out.mp4")
+    prepared = prepare_clip(source, tmp_path / "out.mp4")
 
     seen = see(prepared.path)
     assert seen.numbers == list(range(6 * FPS))
@@ -80,14 +80,14 @@ def test_a_cut_has_exactly_the_frames_between_its_ends(
 ) -> None:
     numbers = list(range(round(start_s * FPS), round(end_s * FPS)))
 
-    seen = see(prepare(source, tmp_path / "out.mp4", start_s=start_s, end_s=end_s).path)
+    seen = see(prepare_clip(source, tmp_path / "out.mp4", start_s=start_s, end_s=end_s).path)
 
     assert seen.numbers == numbers
     assert seen.times[-1] == pytest.approx((len(numbers) - 1) / FPS, abs=0.045)
 
 
 def test_the_container_length_agrees_with_ffprobe(source: Path, tmp_path: Path) -> None:
-    path = prepare(source, tmp_path / "out.mp4", end_s=5.0).path
+    path = prepare_clip(source, tmp_path / "out.mp4", end_s=5.0).path
 
     command = f"ffprobe -v error -show_entries format=duration -of csv=p=0 {path}".split()
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -99,7 +99,7 @@ def test_the_container_length_agrees_with_ffprobe(source: Path, tmp_path: Path) 
 def test_replaced_audio_stays_in_sync(source: Path, tmp_path: Path) -> None:
     if source.suffix == ".gif":
         pytest.skip("a GIF has no audio")
-    cut = prepare(source, tmp_path / "cut.mp4", start_s=1.0, end_s=5.0)
+    cut = prepare_clip(source, tmp_path / "cut.mp4", start_s=1.0, end_s=5.0)
 
     replaced = replace_audio(cut.path, tmp_path / "out.mp4", original=source, original_start_s=1.0)
 

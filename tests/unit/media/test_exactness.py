@@ -11,7 +11,7 @@ import pytest
 from omniedit.errors import InvalidInputError
 from omniedit.media.facts import HLG, PQ, find_problems, needs_conversion
 from omniedit.media.filters import _pq_to_light, hald_planes
-from omniedit.media.writing import check_clip, prepare, refuse_damage
+from omniedit.media.writing import check_clip, prepare_clip, refuse_damage
 from tests.unit.media.clips import (
     Sound,
     combing,
@@ -36,7 +36,7 @@ def test_no_copied_cut_begins_at_a_false_keyframe(tmp_path: Path, name: str) -> 
     flags = [packet.is_keyframe for packet in av.open(str(source)).demux(video=0)]
     assert flags[10]
 
-    prepared = prepare(source, tmp_path / "out.mp4", start_s=1.0, end_s=2.0)
+    prepared = prepare_clip(source, tmp_path / "out.mp4", start_s=1.0, end_s=2.0)
 
     assert prepared.done.startswith("re-encoded")
     assert see(prepared.path).numbers == list(range(10, 20))
@@ -49,7 +49,7 @@ def test_a_cut_at_a_true_keyframe_is_copied(tmp_path: Path, name: str, codec: st
     options = {f"{codec.removeprefix('lib')}-params": params}
     source = make_clip(tmp_path / name, seconds=4, codec=codec, codec_options=options)
 
-    prepared = prepare(source, tmp_path / "out.mp4", start_s=1.0, end_s=2.0)
+    prepared = prepare_clip(source, tmp_path / "out.mp4", start_s=1.0, end_s=2.0)
 
     assert prepared.done == "cut (copied)"
     assert see(prepared.path).numbers == list(range(10, 20))
@@ -73,7 +73,7 @@ def test_a_cut_decodes_from_the_keyframe_before_it(
         tmp_path / name, seconds=8, codec_options=codec_options, options=options, sound=Sound()
     )
 
-    seen = see(prepare(source, tmp_path / "out.mp4", start_s=6.3, end_s=7.3).path)
+    seen = see(prepare_clip(source, tmp_path / "out.mp4", start_s=6.3, end_s=7.3).path)
 
     assert seen.numbers == list(range(63, 73))
     assert seen.beeps == pytest.approx([0.7], abs=0.003)
@@ -83,7 +83,7 @@ def test_audio_beyond_the_end_of_the_video_is_trimmed(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=9.9, sound=Sound(seconds=11.5))
     facts = probe_file(source, name="a.mp4")
 
-    prepared = prepare(source, tmp_path / "out.mp4")
+    prepared = prepare_clip(source, tmp_path / "out.mp4")
 
     assert [problem.code for problem in find_problems(facts, longest_s=10)] == [
         "container_too_long"
@@ -100,7 +100,7 @@ def test_an_empty_edit_list_entry_counts_as_container_length(tmp_path: Path) -> 
     source = _with_delay(make_clip(tmp_path / "a.mp4"), delay_s=1000)
     facts = probe_file(source, name="a.mp4")
 
-    prepared = prepare(source, tmp_path / "out.mp4")
+    prepared = prepare_clip(source, tmp_path / "out.mp4")
 
     assert facts.duration_s == pytest.approx(2)
     assert facts.container_s == pytest.approx(1002)
@@ -132,7 +132,7 @@ def test_a_ten_second_cut_is_exactly_ten_seconds(
     source = make_clip(tmp_path / "a.mp4", seconds=11, fps=25, sound=Sound())
 
     facts = probe_file(
-        prepare(source, tmp_path / "out.mp4", start_s=start_s, end_s=end_s).path, name="out"
+        prepare_clip(source, tmp_path / "out.mp4", start_s=start_s, end_s=end_s).path, name="out"
     )
 
     assert facts.container_s == pytest.approx(10.0, abs=1e-6)
@@ -151,7 +151,7 @@ def test_the_pixel_aspect_of_the_container_is_kept(
 ) -> None:
     source = with_aspect(make_clip(tmp_path / f"b{name[1:]}", codec=codec), tmp_path / name)
 
-    facts = probe_file(prepare(source, tmp_path / "out.mp4", start_s=start_s).path, name="out")
+    facts = probe_file(prepare_clip(source, tmp_path / "out.mp4", start_s=start_s).path, name="out")
 
     assert probe_file(source, name=name).pixel_aspect == Fraction(4, 3)
     assert facts.display_aspect == Fraction(16, 9)
@@ -161,7 +161,7 @@ def test_the_pixel_aspect_of_the_container_is_kept(
 def test_interlaced_video_becomes_progressive(tmp_path: Path, start_s: float | None) -> None:
     source = interlaced(tmp_path / "a.avi")
 
-    prepared = prepare(source, tmp_path / "out.mp4", start_s=start_s)
+    prepared = prepare_clip(source, tmp_path / "out.mp4", start_s=start_s)
 
     assert probe_file(source, name="a").is_interlaced
     assert not probe_file(prepared.path, name="out").is_interlaced
@@ -175,7 +175,7 @@ def test_hdr_becomes_sdr(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", codec="libx265", colours=HDR, pixel_format="yuv420p10le")
     facts = probe_file(source, name="a")
 
-    prepared = prepare(source, tmp_path / "out.mp4")
+    prepared = prepare_clip(source, tmp_path / "out.mp4")
 
     after = probe_file(prepared.path, name="out")
     assert (facts.hdr, facts.bit_depth, facts.chroma) == ("PQ", 10, "4:2:0")
@@ -191,8 +191,8 @@ def test_hdr_becomes_sdr(tmp_path: Path) -> None:
 def test_hdr_is_kept_on_request(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", codec="libx265", colours=HDR, pixel_format="yuv420p10le")
 
-    whole = prepare(source, tmp_path / "whole.mp4", keeps_hdr=True)
-    cut = prepare(source, tmp_path / "cut.mp4", start_s=0.5, keeps_hdr=True)
+    whole = prepare_clip(source, tmp_path / "whole.mp4", keeps_hdr=True)
+    cut = prepare_clip(source, tmp_path / "cut.mp4", start_s=0.5, keeps_hdr=True)
 
     assert find_problems(probe_file(source, name="a"), longest_s=10, keeps_hdr=True) == ()
     assert whole.done == "copied"
@@ -230,7 +230,7 @@ def test_the_default_audio_track_is_used(tmp_path: Path) -> None:
     for default in (0, 1):
         source = with_two_audio_tracks(tmp_path / "a.mp4", default=default)
 
-        seen = see(prepare(source, tmp_path / "out.mp4", start_s=0.5).path)
+        seen = see(prepare_clip(source, tmp_path / "out.mp4", start_s=0.5).path)
 
         assert [track.is_used for track in probe_file(source, name="a").audio_tracks] == [
             default == 0,
@@ -243,7 +243,7 @@ def test_a_damaged_audio_packet_is_silenced(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
     overwrite_packet(source, "audio", 70)
 
-    prepared = prepare(source, tmp_path / "out.mp4", start_s=0.5)
+    prepared = prepare_clip(source, tmp_path / "out.mp4", start_s=0.5)
 
     assert prepared.silenced_packets == 1
     assert see(prepared.path).beeps == pytest.approx([0.5, 1.5, 2.5], abs=0.003)
@@ -263,8 +263,8 @@ def test_an_avi_keeps_every_frame_and_its_audio_in_sync(
         sound=Sound(codec="pcm_s16le"),
     )
 
-    whole = see(prepare(source, tmp_path / "whole.mp4").path)
-    cut = see(prepare(source, tmp_path / "cut.mp4", start_s=1.0, end_s=2.0).path)
+    whole = see(prepare_clip(source, tmp_path / "whole.mp4").path)
+    cut = see(prepare_clip(source, tmp_path / "cut.mp4", start_s=1.0, end_s=2.0).path)
 
     assert probe_file(source, name="a").frame_rate == pytest.approx(25)
     assert whole.numbers == list(range(100))
@@ -280,7 +280,7 @@ def test_a_transport_stream_truncated_within_a_packet_is_read(tmp_path: Path) ->
     content = source.read_bytes()
     source.write_bytes(content[: len(content) // 188 // 2 * 188 + 77])
 
-    seen = see(prepare(source, tmp_path / "out.mp4").path)
+    seen = see(prepare_clip(source, tmp_path / "out.mp4").path)
 
     assert len(seen.numbers) > 40
     assert seen.numbers == list(range(len(seen.numbers)))
@@ -324,7 +324,7 @@ def test_older_containers_are_converted(
         tmp_path / name, seconds=2, fps=25, codec=codec, pixel_format=pixel_format, sound=sound
     )
 
-    prepared = prepare(source, tmp_path / "out.mp4")
+    prepared = prepare_clip(source, tmp_path / "out.mp4")
 
     assert probe_file(source, name=name).container == container
     seen = see(prepared.path)
@@ -355,7 +355,7 @@ def test_a_damaged_timescale_is_refused(tmp_path: Path, timescale: int) -> None:
 def test_a_lost_c2pa_manifest_is_reported(tmp_path: Path) -> None:
     source = with_manifest(make_clip(tmp_path / "a.mp4"))
 
-    prepared = prepare(source, tmp_path / "out.mp4", end_s=1.0)
+    prepared = prepare_clip(source, tmp_path / "out.mp4", end_s=1.0)
 
     assert probe_file(source, name="a").marks == ("c2pa",)
     assert prepared.lost_marks == ("c2pa",)
@@ -367,6 +367,6 @@ def test_a_conversion_is_described_in_one_line(tmp_path: Path) -> None:
         tmp_path / "a.mp4", codec="libvpx-vp9", times=range(60), tick=Fraction(1001, 60000)
     )
 
-    saved = prepare(source, tmp_path / "out.mp4")
+    saved = prepare_clip(source, tmp_path / "out.mp4")
 
     assert saved.done == "re-encoded: VP9, 64x48 → H.264, 64x48"

@@ -10,7 +10,7 @@ import pytest
 from omniedit.errors import Interrupted
 from omniedit.media.containers import Progress
 from omniedit.media.facts import find_problems
-from omniedit.media.writing import Piece, join, plan_split, prepare
+from omniedit.media.writing import Piece, join, plan_split, prepare_clip
 from omniedit.models import Sound as Audio
 from tests.unit.media.clips import Sound, make_clip, packets, probe_file, see, without_audio
 
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 def write_pieces(source: Path, pieces: Sequence[Piece], folder: Path) -> list[Path]:
     """Write each piece as it would be sent."""
     return [
-        prepare(
+        prepare_clip(
             source,
             folder / f"piece-{index}.mp4",
             start_s=piece.cut_start_s,

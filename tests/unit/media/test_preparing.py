@@ -18,7 +18,7 @@ from omniedit.errors import Interrupted, InvalidInputError, LocalError
 from omniedit.media.containers import Progress, translated_errors
 from omniedit.media.facts import find_problems
 from omniedit.media.video import EncodingSlots
-from omniedit.media.writing import prepare
+from omniedit.media.writing import prepare_clip
 from omniedit.models import MAX_UPLOAD_BYTES
 from tests.unit.media.clips import (
     HEIGHT,
@@ -64,7 +64,7 @@ def test_every_format_becomes_an_mp4_with_all_frames_and_audio_in_sync(
         tmp_path / name, seconds=3, fps=fps, codec=codec, pixel_format=pixel_format, sound=sound
     )
 
-    prepared = prepare(source, tmp_path / "out.mp4")
+    prepared = prepare_clip(source, tmp_path / "out.mp4")
 
     facts, seen = probe_file(prepared.path, name="out"), see(prepared.path)
     assert find_problems(facts, longest_s=10) == ()
@@ -81,7 +81,7 @@ def test_every_format_becomes_an_mp4_with_all_frames_and_audio_in_sync(
 def test_changing_only_the_container_copies_all_packets(tmp_path: Path, name: str) -> None:
     source = make_clip(tmp_path / name, sound=Sound(), codec_options={"bf": "2"})
 
-    prepared = prepare(source, tmp_path / "out.mp4")
+    prepared = prepare_clip(source, tmp_path / "out.mp4")
 
     assert prepared.done == "copied"
     assert packets(prepared.path) == packets(source)
@@ -94,7 +94,7 @@ def test_the_index_comes_before_the_media_data(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mov", sound=Sound())
 
     for end_s in (None, 1.5):
-        content = prepare(source, tmp_path / "out.mp4", end_s=end_s).path.read_bytes()
+        content = prepare_clip(source, tmp_path / "out.mp4", end_s=end_s).path.read_bytes()
 
         assert content.index(b"moov") < content.index(b"mdat")
 
@@ -118,7 +118,7 @@ def test_a_cut_is_frame_exact(
         tmp_path / "a.mp4", seconds=4, sound=Sound(), codec_options={"g": "7", "bf": "2"}
     )
 
-    prepared = prepare(source, tmp_path / "out.mp4", start_s=start_s, end_s=end_s)
+    prepared = prepare_clip(source, tmp_path / "out.mp4", start_s=start_s, end_s=end_s)
 
     seen = see(prepared.path)
     assert seen.numbers == list(expected)
@@ -134,7 +134,7 @@ def test_a_cut_is_frame_exact(
 def test_audio_stays_in_sync_after_a_cut(tmp_path: Path, start_s: float) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=5, sound=Sound())
 
-    seen = see(prepare(source, tmp_path / "out.mp4", start_s=start_s, end_s=4.6).path)
+    seen = see(prepare_clip(source, tmp_path / "out.mp4", start_s=start_s, end_s=4.6).path)
 
     beeps = [second - start_s for second in range(5) if start_s <= second < 4.6]
     assert seen.beeps == pytest.approx(beeps, abs=0.003)
@@ -146,7 +146,7 @@ def test_audio_stays_in_sync_after_a_cut(tmp_path: Path, start_s: float) -> None
 def test_audio_that_starts_late_still_starts_late(tmp_path: Path, start_s: float | None) -> None:
     source = make_clip(tmp_path / "a.mkv", sound=Sound(codec="flac", seconds=1, starts_s=0.5))
 
-    seen = see(prepare(source, tmp_path / "out.mp4", start_s=start_s).path)
+    seen = see(prepare_clip(source, tmp_path / "out.mp4", start_s=start_s).path)
 
     assert seen.beeps == pytest.approx([0.5 - (start_s or 0)], abs=0.003)
 
@@ -157,7 +157,7 @@ def test_audio_that_starts_late_still_starts_late(tmp_path: Path, start_s: float
 def test_a_cut_after_the_end_of_the_audio_is_silent(tmp_path: Path, name: str, codec: str) -> None:
     source = make_clip(tmp_path / name, seconds=4, sound=Sound(codec=codec, seconds=1.5))
 
-    seen = see(prepare(source, tmp_path / "out.mp4", start_s=2.5).path)
+    seen = see(prepare_clip(source, tmp_path / "out.mp4", start_s=2.5).path)
 
     assert seen.numbers == list(range(25, 40))
     assert len(seen.samples) == 0
@@ -166,7 +166,7 @@ def test_a_cut_after_the_end_of_the_audio_is_silent(tmp_path: Path, name: str, c
 def test_copied_streams_end_at_the_cut(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound(), codec_options={"bf": "0"})
 
-    prepared = prepare(source, tmp_path / "out.mp4", end_s=2.0)
+    prepared = prepare_clip(source, tmp_path / "out.mp4", end_s=2.0)
 
     assert prepared.done == "cut (copied)"
     assert packets(prepared.path) == packets(source)[:20]
@@ -180,7 +180,7 @@ def test_a_cut_at_a_keyframe_copies_the_video(tmp_path: Path) -> None:
     options = {"g": "10", "bf": "0", "sc_threshold": "0"}
     source = make_clip(tmp_path / "a.mp4", seconds=4, codec_options=options, sound=Sound())
 
-    prepared = prepare(source, tmp_path / "out.mp4", start_s=2.0)
+    prepared = prepare_clip(source, tmp_path / "out.mp4", start_s=2.0)
 
     assert prepared.done == "cut (copied)"
     assert see(prepared.path).numbers == list(range(20, 40))
@@ -191,8 +191,8 @@ def test_a_clip_too_large_to_copy_is_reencoded(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mov", seconds=4, codec_options={"bf": "0"})
     size = source.stat().st_size
 
-    whole = prepare(source, tmp_path / "out.mp4", largest_bytes=size - 1)
-    half = prepare(source, tmp_path / "half.mp4", end_s=2.0, largest_bytes=size - 1)
+    whole = prepare_clip(source, tmp_path / "out.mp4", largest_bytes=size - 1)
+    half = prepare_clip(source, tmp_path / "half.mp4", end_s=2.0, largest_bytes=size - 1)
 
     assert whole.done.startswith("re-encoded")
     assert half.done == "cut (copied)"
@@ -209,7 +209,7 @@ def test_ten_seconds_of_noise_fit_the_upload_limit(tmp_path: Path) -> None:
                 plane.update(noise.randbytes(plane.buffer_size))
             container.mux(stream.encode(frame))
 
-    prepare(tmp_path / "a.mov", tmp_path / "out.mp4")
+    prepare_clip(tmp_path / "a.mov", tmp_path / "out.mp4")
 
     # The rate buffer may be exceeded once, however long a clip is.
     rate, buffer = 70e6 / 8, 35e6 / 8
@@ -221,8 +221,8 @@ def test_variable_frame_rates_keep_their_timestamps(tmp_path: Path) -> None:
     times = [0, 33, 67, 500, 1250, 1283, 1900]
     source = make_clip(tmp_path / "a.webm", codec="libvpx-vp9", times=times, tick=Fraction(1, 1000))
 
-    seen = see(prepare(source, tmp_path / "out.mp4").path)
-    cut = see(prepare(source, tmp_path / "cut.mp4", start_s=0.4, end_s=1.3).path)
+    seen = see(prepare_clip(source, tmp_path / "out.mp4").path)
+    cut = see(prepare_clip(source, tmp_path / "cut.mp4", start_s=0.4, end_s=1.3).path)
 
     assert seen.times == pytest.approx([time / 1000 for time in times], abs=0.001)
     assert seen.numbers == list(range(7))
@@ -235,7 +235,7 @@ def test_variable_frame_rates_keep_their_timestamps(tmp_path: Path) -> None:
 def test_odd_dimensions_become_even(tmp_path: Path, size: tuple[int, int]) -> None:
     source = make_clip(tmp_path / "a.webm", codec="libvpx-vp9", size=size)
 
-    seen = see(prepare(source, tmp_path / "out.mp4").path)
+    seen = see(prepare_clip(source, tmp_path / "out.mp4").path)
 
     assert seen.size == (64, 48)
     assert seen.numbers == list(range(20))
@@ -245,7 +245,7 @@ def test_a_video_one_pixel_wide_is_refused(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.avi", codec="rawvideo", size=(1, 64))
 
     with pytest.raises(InvalidInputError, match="too small"):
-        prepare(source, tmp_path / "out.mp4")
+        prepare_clip(source, tmp_path / "out.mp4")
 
 
 # The filters that store a frame so that the display matrix shows it upright.
@@ -271,7 +271,7 @@ def test_rotated_and_mirrored_video_is_shown_upright(
     upright = make_clip(tmp_path / "upright.mp4")
     source = set_matrix(_stored(upright, tmp_path / "a.mov", FILTERS_BY_MATRIX[matrix]), matrix)
 
-    prepared = prepare(source, tmp_path / "out.mp4", start_s=start_s)
+    prepared = prepare_clip(source, tmp_path / "out.mp4", start_s=start_s)
 
     facts = probe_file(prepared.path, name="out")
     assert (facts.shown_width, facts.shown_height) == (64, 48)
@@ -321,7 +321,7 @@ def test_colours_keep_their_tags_and_values(
 ) -> None:
     source = make_clip(tmp_path / "a.mp4", colours=colours, pixel_format=pixel_format)
 
-    prepared = prepare(source, tmp_path / "out.mp4", start_s=0.5)
+    prepared = prepare_clip(source, tmp_path / "out.mp4", start_s=0.5)
 
     before, after = probe_file(source, name="a"), probe_file(prepared.path, name="out")
     assert prepared.done.startswith("re-encoded")
@@ -345,7 +345,7 @@ def _brightest(path: Path) -> int:
 def test_rgb_becomes_bt709(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mov", codec="png", pixel_format="rgb24")
 
-    prepared = prepare(source, tmp_path / "out.mp4")
+    prepared = prepare_clip(source, tmp_path / "out.mp4")
 
     facts = probe_file(prepared.path, name="out")
     assert facts.color_space == 1
@@ -364,7 +364,7 @@ def test_frames_that_change_size_midway_are_scaled(tmp_path: Path) -> None:
     )
     (tmp_path / "c.ts").write_bytes(first.read_bytes() + second.read_bytes())
 
-    seen = see(prepare(tmp_path / "c.ts", tmp_path / "out.mp4").path)
+    seen = see(prepare_clip(tmp_path / "c.ts", tmp_path / "out.mp4").path)
 
     assert seen.size == (64, 48)
     assert len(seen.numbers) >= 48
@@ -377,7 +377,7 @@ def test_cuts_that_leave_nothing_write_no_file(
     source = make_clip(tmp_path / "a.mp4")
 
     with pytest.raises(InvalidInputError) as caught:
-        prepare(source, tmp_path / "out.mp4", start_s=start_s, end_s=end_s)
+        prepare_clip(source, tmp_path / "out.mp4", start_s=start_s, end_s=end_s)
 
     assert caught.value.code == "invalid_mark"
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["a.mp4"]
@@ -396,7 +396,7 @@ def test_a_failed_conversion_leaves_no_file(
         raise error
 
     with pytest.raises(type(error)):
-        prepare(source, folder / "out.mp4", start_s=start_s, on_progress=fail)
+        prepare_clip(source, folder / "out.mp4", start_s=start_s, on_progress=fail)
 
     assert list(folder.iterdir()) == []
 
@@ -421,7 +421,7 @@ def test_a_missing_target_folder_is_a_local_error(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mov")
 
     with pytest.raises(LocalError):
-        prepare(source, tmp_path / "missing" / "out.mp4")
+        prepare_clip(source, tmp_path / "missing" / "out.mp4")
 
 
 def test_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
@@ -434,7 +434,7 @@ def test_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
 
     try:
         with pytest.raises(LocalError):
-            prepare(source, folder / "out.mp4")
+            prepare_clip(source, folder / "out.mp4")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
@@ -447,7 +447,7 @@ def test_a_stream_that_begins_midway_is_ignored(tmp_path: Path) -> None:
     other = make_clip(tmp_path / "b.ts", codec="mpeg2video", fps=25, seconds=1, options=options)
     (tmp_path / "c.ts").write_bytes(first.read_bytes() + other.read_bytes())
 
-    seen = see(prepare(tmp_path / "c.ts", tmp_path / "out.mp4").path)
+    seen = see(prepare_clip(tmp_path / "c.ts", tmp_path / "out.mp4").path)
 
     assert seen.numbers == list(range(25))
 
@@ -466,7 +466,7 @@ def make_damaged(path: Path, *, share: float) -> Path:
 def test_a_few_bad_frames_are_counted(tmp_path: Path) -> None:
     source = make_damaged(tmp_path / "a.mov", share=0.1)
 
-    prepared = prepare(source, tmp_path / "out.mp4")
+    prepared = prepare_clip(source, tmp_path / "out.mp4")
 
     assert (prepared.check.frames, prepared.check.bad_frames) == (30, 3)
     assert see(prepared.path).numbers == list(range(3, 30))
@@ -476,12 +476,12 @@ def test_more_than_a_tenth_bad_frames_are_refused(tmp_path: Path) -> None:
     source = make_damaged(tmp_path / "a.mov", share=0.2)
 
     with pytest.raises(InvalidInputError, match="6 of 30 frames cannot be decoded") as caught:
-        prepare(source, tmp_path / "out.mp4")
+        prepare_clip(source, tmp_path / "out.mp4")
 
     assert caught.value.code == "damaged_clip"
     assert "--no-check" in (caught.value.hint or "")
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["a.mov"]
-    assert prepare(source, tmp_path / "out.mp4", accepts_damage=True).check.bad_frames == 6
+    assert prepare_clip(source, tmp_path / "out.mp4", accepts_damage=True).check.bad_frames == 6
 
 
 def test_frames_are_freed_once_they_are_written(tmp_path: Path) -> None:
@@ -490,7 +490,7 @@ def test_frames_are_freed_once_they_are_written(tmp_path: Path) -> None:
     gc.disable()
 
     try:
-        prepare(source, tmp_path / "out.mp4")
+        prepare_clip(source, tmp_path / "out.mp4")
         alive = [each for each in gc.get_objects() if isinstance(each, VideoFrame)]
     finally:
         gc.enable()
@@ -510,7 +510,7 @@ def test_the_encoder_looks_ahead_fewer_frames_if_they_are_large(
 ) -> None:
     source = make_clip(tmp_path / "a.avi", codec="mpeg4", size=size, seconds=0.2)
 
-    content = prepare(source, tmp_path / "out.mp4").path.read_bytes()
+    content = prepare_clip(source, tmp_path / "out.mp4").path.read_bytes()
 
     # The encoder writes its settings into the stream.
     assert f"rc_lookahead={lookahead}".encode() in content
@@ -524,7 +524,7 @@ def test_progress_reaches_the_total(tmp_path: Path, start_s: float | None) -> No
     source = make_clip(tmp_path / "a.mov", sound=Sound())
     reported: list[Progress] = []
 
-    prepare(source, tmp_path / "out.mp4", start_s=start_s, on_progress=reported.append)
+    prepare_clip(source, tmp_path / "out.mp4", start_s=start_s, on_progress=reported.append)
 
     length_s = 2 - (start_s or 0)
     assert {progress.total_s for progress in reported} == {length_s}
@@ -553,7 +553,7 @@ def test_location_and_title_metadata_are_removed(tmp_path: Path) -> None:
                 packet.stream = stream
                 container.mux(packet)
 
-    content = prepare(source, tmp_path / "out.mp4").path.read_bytes()
+    content = prepare_clip(source, tmp_path / "out.mp4").path.read_bytes()
 
     assert b"48.2" in source.read_bytes()
     assert b"48.2" not in content
