@@ -209,7 +209,7 @@ class Planner:
 
     def _output_key(self, output: str) -> int:
         # A 64-bit hash identifies the path in a third of the memory.
-        return hash(self._system.name_key(os.path.join(self._base, output)))  # noqa: PTH118 - on strings
+        return hash(self._system.name_key(os.path.join(self._base, output)))  # noqa: PTH118 - see `_resolved`
 
     def _claim_edit(self, line: Line, identity: str) -> bool:
         """Claim an edit for a line; return whether no earlier line has claimed it."""
@@ -227,7 +227,7 @@ class Planner:
         resolved = self._resolved(output)
         if resolved is None:
             self._add_fault(line, f"`output` does not name a file: {output}")
-        elif os.path.isabs(output) or not _is_below(resolved, self._base):  # noqa: PTH117 - see below
+        elif os.path.isabs(output) or not _is_below(resolved, self._base):  # noqa: PTH117 - see `_resolved`
             self._add_fault(line, f"`output` leaves the folder: {output}")
         elif fault := self._system.path_fault(resolved):
             self._add_fault(line, f"`output` does not name a file: {output}: {fault}")
@@ -235,7 +235,7 @@ class Planner:
             for path in (resolved, *self._paths_beside(resolved)):
                 first = self._line_of_output.setdefault(self._output_key(path), line.number)
                 if first != line.number:
-                    name = output if path is resolved else os.path.basename(path)  # noqa: PTH119 - as above
+                    name = output if path is resolved else os.path.basename(path)  # noqa: PTH119 - see `_resolved`
                     self._add_fault(line, f"writes the same file as line {first}: {name}")
                     break
             self._claim_folders(line.number, resolved)
@@ -246,7 +246,7 @@ class Planner:
         while _is_below(folder, self._base):
             if self._line_of_folder.setdefault(self._output_key(folder), number) != number:
                 return  # so are those above it
-            folder = os.path.dirname(folder)  # noqa: PTH120 - as above
+            folder = os.path.dirname(folder)  # noqa: PTH120 - see `_resolved`
 
     def _paths_beside(self, output: str) -> Iterator[str]:
         """Yield the paths of the files that are saved with an output."""
@@ -258,7 +258,7 @@ class Planner:
     def _protect_clip(self, number: int, video: str) -> None:
         """Protect a local clip, which no output of another line may replace."""
         if self._options.destination.overwrite and is_local(video):
-            path = self._resolved(os.path.abspath(video))  # noqa: PTH100 - as above
+            path = self._resolved(os.path.abspath(video))  # noqa: PTH100 - see `_resolved`
             if path is not None:
                 self._line_of_clip.setdefault(self._output_key(path), number)
 
@@ -271,13 +271,13 @@ class Planner:
         This works on strings and resolves each folder once, for speed: a manifest may have 100,000
         lines.
         """
-        folder, name = os.path.split(os.path.join(self._base, output))  # noqa: PTH118 - see above
+        folder, name = os.path.split(os.path.join(self._base, output))  # noqa: PTH118 - see `_resolved`
         is_name = name not in {"", ".", ".."} and len(os.fsencode(name)) <= LONGEST_NAME_BYTES
         is_path = "\0" not in output and len(output) <= _LONGEST_PATH
         if output.endswith("\\") or not (is_name and is_path):
             return None
-        path = os.path.join(self._real_folder(folder), name)  # noqa: PTH118 - see above
-        if os.path.islink(path):  # noqa: PTH114 - see above
+        path = os.path.join(self._real_folder(folder), name)  # noqa: PTH118 - see `_resolved`
+        if os.path.islink(path):  # noqa: PTH114 - see `_resolved`
             path = os.path.realpath(path)
         return None if is_folder(path) else path
 
@@ -285,7 +285,7 @@ class Planner:
         if self._folder == ".":
             # `./-` is a file with that name, `-` would be standard output.
             return f"./{output}" if output == STDOUT else output
-        return os.path.join(self._folder, output)  # noqa: PTH118 - see above
+        return os.path.join(self._folder, output)  # noqa: PTH118 - see `_resolved`
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -36,7 +36,7 @@ _FADED_CHANNELS: Final = 2
 _FADE: Final = _FADED_RATE * 20 // 1000  # samples
 # Audio is padded with silence if it ends earlier than the video by more than this.
 _TOLERANCE_S: Final = 0.05
-_FLOAT: Final = "f"
+_FLOAT: Final = "f"  # the type code of an `array`
 
 
 def clip_audio(

@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _TICK_S: Final = Fraction(1, 90_000)
-_HEIGHT: Final = 180
+_MEASURED_HEIGHT: Final = 180
 """Frames are compared at this height: at full size SSIM would mostly measure encoder noise."""
-_MOST_MOMENTS: Final = 3
-_MOMENT_GAP_S: Final = 0.5
+_MOST_CHANGES: Final = 3
+_CHANGE_GAP_S: Final = 0.5
 _LEAST_AMOUNT: Final = 0.02
-_MOMENTS: Final = 8
-_SIDE: Final = 240
+_SHEET_MOMENTS: Final = 8
+_PICTURE_SIDE: Final = 240
 _GAP: Final = 8
-_TEXT: Final = 16
-_LINE: Final = _TEXT + 6
-_AMPLIFIED: Final = 4
+_FONT_SIZE: Final = 16
+_LINE_HEIGHT: Final = _FONT_SIZE + 6
+_AMPLIFICATION: Final = 4
 _BACKGROUND: Final = (22, 22, 26)
 _FOREGROUND: Final = (236, 236, 241)
 _FONTS: Final = ("NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "msyh.ttc", "DejaVuSans.ttf")
@@ -57,7 +57,7 @@ def measure_changes(
         InvalidInputError: If either of them cannot be read.
     """
     aspect = reference.facts.shown_width / reference.facts.shown_height
-    size = FrameSize(max(round(_HEIGHT * aspect / 2) * 2, 2), _HEIGHT)
+    size = FrameSize(max(round(_MEASURED_HEIGHT * aspect / 2) * 2, 2), _MEASURED_HEIGHT)
     sides = [
         zip(shown_frames(result, size), repeat(0)),
         zip(shown_frames(reference, size), repeat(1)),
@@ -79,10 +79,10 @@ def most_changed(changes: Sequence[Change]) -> tuple[Change, ...]:
     """Return the moments of greatest change in order of time, none close to another."""
     moments: list[Change] = []
     for change in sorted(changes, key=lambda change: change.amount, reverse=True):
-        is_close = any(abs(change.at_s - moment.at_s) < _MOMENT_GAP_S for moment in moments)
+        is_close = any(abs(change.at_s - moment.at_s) < _CHANGE_GAP_S for moment in moments)
         if change.amount >= _LEAST_AMOUNT and not is_close:
             moments.append(change)
-    return tuple(sorted(moments[:_MOST_MOMENTS]))
+    return tuple(sorted(moments[:_MOST_CHANGES]))
 
 
 def _ssim_graph(size: FrameSize) -> tuple[Graph, list[FilterContext]]:
@@ -122,25 +122,27 @@ def draw_sheet(rows: Sequence[SheetRow]) -> bytes:
     from PIL import Image, ImageDraw  # noqa: PLC0415
 
     total_s = max(float(row.part.length_s) - row.from_s for row in rows)
-    moments = [total_s * (number + 0.5) / _MOMENTS for number in range(_MOMENTS)]
+    moments = [total_s * (number + 0.5) / _SHEET_MOMENTS for number in range(_SHEET_MOMENTS)]
     pictures = [_pictures(row, moments) for row in rows]
     strips = [(row.label, shown) for row, shown in zip(rows, pictures, strict=True)]
     strips += [
-        (f"difference, {_AMPLIFIED}x: {row.label}", _differences(pictures[0], shown))
+        (f"difference, {_AMPLIFICATION}x: {row.label}", _differences(pictures[0], shown))
         for row, shown in zip(rows[1:], pictures[1:], strict=True)
     ]
-    heights = [_LINE + shown[0].height + _GAP for _, shown in strips]
+    heights = [_LINE_HEIGHT + shown[0].height + _GAP for _, shown in strips]
     sheet = Image.new(
-        "RGB", (_MOMENTS * (_SIDE + _GAP) + _GAP, _LINE + sum(heights) + _GAP), _BACKGROUND
+        "RGB",
+        (_SHEET_MOMENTS * (_PICTURE_SIDE + _GAP) + _GAP, _LINE_HEIGHT + sum(heights) + _GAP),
+        _BACKGROUND,
     )
     draw = ImageDraw.Draw(sheet)
     for number, moment in enumerate(moments):
-        _write(draw, f"{moment:.2f} s", _GAP + number * (_SIDE + _GAP), _GAP)
-    top = _GAP + _LINE
+        _write(draw, f"{moment:.2f} s", _GAP + number * (_PICTURE_SIDE + _GAP), _GAP)
+    top = _GAP + _LINE_HEIGHT
     for (label, shown), height in zip(strips, heights, strict=True):
         _write(draw, label, _GAP, top)
         for number, picture in enumerate(shown):
-            sheet.paste(picture, (_GAP + number * (_SIDE + _GAP), top + _LINE))
+            sheet.paste(picture, (_GAP + number * (_PICTURE_SIDE + _GAP), top + _LINE_HEIGHT))
         top += height
     content = io.BytesIO()
     sheet.save(content, "PNG")
@@ -169,12 +171,12 @@ def _differences(pictures: "Sequence[Image]", others: "Sequence[Image]") -> "lis
         ImageChops.difference(picture, ImageOps.fit(other, picture.size))
         for picture, other in zip(pictures, others, strict=True)
     )
-    return [ImageEnhance.Brightness(each).enhance(_AMPLIFIED) for each in differences]
+    return [ImageEnhance.Brightness(each).enhance(_AMPLIFICATION) for each in differences]
 
 
 def _size_of(part: Part) -> FrameSize:
     width, height = part.facts.shown_width, part.facts.shown_height
-    scale = _SIDE / max(width, height)
+    scale = _PICTURE_SIDE / max(width, height)
     return FrameSize(*(max(2, round(side * scale / 2) * 2) for side in (width, height)))
 
 
@@ -187,5 +189,5 @@ def _font_for(text: str) -> "ImageFont.ImageFont | ImageFont.FreeTypeFont":
 
     for name in () if text.isascii() else _FONTS:
         with suppress(OSError):
-            return ImageFont.truetype(name, _TEXT)
-    return ImageFont.load_default(_TEXT)
+            return ImageFont.truetype(name, _FONT_SIZE)
+    return ImageFont.load_default(_FONT_SIZE)

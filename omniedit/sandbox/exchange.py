@@ -33,8 +33,8 @@ _LOOPBACK_HOST = re.compile(
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _LOCALHOST = re.compile(r"(.*\.)?localhost")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\]")
-# HTTP status -> code, type and message, as the API reference documents them.
 _INVALID, _QUOTA = "invalid_request_error", "insufficient_quota"
+# HTTP status -> code, type and message, as the API reference documents them.
 _ERRORS = {
     400: ("invalid_request", _INVALID, "Invalid request parameters"),
     401: ("unauthorized", "authentication_error", "Invalid or expired token"),
