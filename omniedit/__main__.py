@@ -7,7 +7,7 @@ _signal = __import__("_signal")
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
-import gc  # noqa: E402 - the signal comes first, as below
+import gc  # noqa: E402 - only after the signal, as all that follow
 import os  # noqa: E402
 import sys  # noqa: E402
 

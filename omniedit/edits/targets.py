@@ -184,7 +184,7 @@ def clip_stem(video: str | None) -> str:
         return "clip"
     if video.startswith(TASK_PREFIX):
         return _end_of_id(video.removeprefix(TASK_PREFIX))
-    stem = os.path.splitext(clip_name(video))[0]  # noqa: PTH122 - as above
+    stem = os.path.splitext(clip_name(video))[0]  # noqa: PTH122 - as in `served_path`
     kept = _NOT_IN_STEM.sub("-", unicodedata.normalize("NFC", stem))
     kept = kept.strip("-.")[:_LONGEST_STEM].encode()[:_MOST_STEM_BYTES].decode(errors="ignore")
     stem = kept.strip("-.") or "clip"

@@ -395,10 +395,10 @@ class HttpClient:
     def _connect_through(self, client: httpx.Client, only: HostKind | None) -> None:
         """Make a client use our network backend, for which httpx has no parameter."""
         inner = cast("Any", client)
-        inner._transport._pool._network_backend = Network(only, self._resolve)  # noqa: SLF001 - as above
-        for proxied in filter(None, inner._mounts.values()):  # noqa: SLF001 - as above
+        inner._transport._pool._network_backend = Network(only, self._resolve)  # noqa: SLF001 - see above
+        for proxied in filter(None, inner._mounts.values()):  # noqa: SLF001 - see above
             # These connections lead to the proxy, and only the proxy resolves the host.
-            proxied._pool._network_backend = Network(None, self._resolve)  # noqa: SLF001 - as above
+            proxied._pool._network_backend = Network(None, self._resolve)  # noqa: SLF001 - see above
 
     def _keep_secret(self, headers: Mapping[str, str] | None) -> None:
         secret = (headers or {}).get("authorization", "").rpartition(" ")[2]

@@ -165,7 +165,7 @@ def _pictures(row: SheetRow, moments: Sequence[float]) -> "list[Image]":
 
 
 def _differences(pictures: "Sequence[Image]", others: "Sequence[Image]") -> "list[Image]":
-    from PIL import ImageChops, ImageEnhance, ImageOps  # noqa: PLC0415
+    from PIL import ImageChops, ImageEnhance, ImageOps  # noqa: PLC0415 - see `draw_sheet`
 
     differences = (
         ImageChops.difference(picture, ImageOps.fit(other, picture.size))
@@ -185,7 +185,7 @@ def _write(draw: "ImageDraw.ImageDraw", text: str, left: int, top: int) -> None:
 
 
 def _font_for(text: str) -> "ImageFont.ImageFont | ImageFont.FreeTypeFont":
-    from PIL import ImageFont  # noqa: PLC0415
+    from PIL import ImageFont  # noqa: PLC0415 - see `draw_sheet`
 
     for name in () if text.isascii() else _FONTS:
         with suppress(OSError):

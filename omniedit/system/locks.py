@@ -191,7 +191,7 @@ def _remove(folder: Path) -> None:
 
 
 def _remove_tree(folder: Path) -> None:
-    import shutil  # noqa: PLC0415 - as above
+    import shutil  # noqa: PLC0415 - few commands remove a folder
 
     shutil.rmtree(folder, ignore_errors=True)
 
