@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from omniedit.edits.session import Session
 
 STDIN: Final = "-"
-
 _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
-
 _DAY_S: Final = 24 * 3600
 
 

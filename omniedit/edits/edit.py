@@ -135,12 +135,6 @@ def begin_edit(
     return BegunEdit(edit=edit, record=record, is_fresh=known is None, deadline=deadline)
 
 
-def _check_unchanged(edit: PreparedEdit, identity: str | None) -> None:
-    """Refuse an edit that is not the one that was planned: its clip has changed since."""
-    if identity not in {None, edit.identity}:
-        raise clip_changed_error(edit.request.video)
-
-
 def known_edit(session: Session, edit: PreparedEdit, options: EditOptions) -> Record | None:
     """Return the attempt that this edit continues; None if the edit is to be submitted."""
     if options.again:
@@ -188,6 +182,12 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
                 session, begun.edit, record, served, each, deadline=begun.deadline
             )
     return record
+
+
+def _check_unchanged(edit: PreparedEdit, identity: str | None) -> None:
+    """Refuse an edit that is not the one that was planned: its clip has changed since."""
+    if identity not in {None, edit.identity}:
+        raise clip_changed_error(edit.request.video)
 
 
 def _targets_like(target: Target, record: Record) -> list[Target]:

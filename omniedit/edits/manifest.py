@@ -119,17 +119,6 @@ def parse_manifest(content: bytes, *, name: str, model: Setting[str]) -> Manifes
     return Manifest(lines, tuple(faults), tuple(_warnings_of(unknown)))
 
 
-def _warnings_of(unknown: Mapping[str, int]) -> Iterator[tuple[int, str]]:
-    """Yield a warning for each unknown field, by the number of its first line; not too many."""
-    for name, number in islice(unknown.items(), _SHOWN_FIELDS):
-        shown = name[:_SHOWN_NAME]
-        near = difflib.get_close_matches(shown, FIELDS, n=1)
-        advice = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(FIELDS)}"
-        yield number, f"`{shown}` is not a manifest field; {advice}"
-    if rest := [*islice(unknown.values(), _SHOWN_FIELDS, None)]:
-        yield rest[0], f"{render_count(len(rest), 'more field')} of no meaning to a manifest"
-
-
 def lines_of(
     clips: Sequence[str], prompts: Sequence[str], *, takes: int, model: Setting[str]
 ) -> Manifest:
@@ -144,6 +133,17 @@ def lines_of(
         request = EditRequest(clip, prompt, take=take, model=model.value, model_source=model.source)
         lines.append(Line(number=len(lines) + 1, request=request, output=None, label=label))
     return Manifest(lines)
+
+
+def _warnings_of(unknown: Mapping[str, int]) -> Iterator[tuple[int, str]]:
+    """Yield a warning for each unknown field, by the number of its first line; not too many."""
+    for name, number in islice(unknown.items(), _SHOWN_FIELDS):
+        shown = name[:_SHOWN_NAME]
+        near = difflib.get_close_matches(shown, FIELDS, n=1)
+        advice = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(FIELDS)}"
+        yield number, f"`{shown}` is not a manifest field; {advice}"
+    if rest := [*islice(unknown.values(), _SHOWN_FIELDS, None)]:
+        yield rest[0], f"{render_count(len(rest), 'more field')} of no meaning to a manifest"
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:

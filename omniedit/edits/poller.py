@@ -414,13 +414,6 @@ def remaining_s(snapshot: Snapshot) -> float | None:
     return share * by_progress_s + (1 - share) * by_estimate_s
 
 
-def _left_by_progress_s(snapshot: Snapshot) -> float | None:
-    """Return the seconds that remain if progress continues at the same rate."""
-    if snapshot.progress is None or not 0 < snapshot.progress < _FULL:
-        return None
-    return snapshot.elapsed_s * (_FULL - snapshot.progress) / snapshot.progress
-
-
 def next_poll_s(
     snapshot: Snapshot, policy: Policy, *, is_watched: bool, jitter: Callable[[], float]
 ) -> float:
@@ -442,6 +435,13 @@ def next_poll_s(
         return policy.early_poll_s * chance - snapshot.elapsed_s
     cap_s = policy.longest_watched_poll_s if is_watched else policy.longest_unwatched_poll_s
     return max(policy.shortest_poll_s, min(cap_s, _interval_s(snapshot, policy)) * chance)
+
+
+def _left_by_progress_s(snapshot: Snapshot) -> float | None:
+    """Return the seconds that remain if progress continues at the same rate."""
+    if snapshot.progress is None or not 0 < snapshot.progress < _FULL:
+        return None
+    return snapshot.elapsed_s * (_FULL - snapshot.progress) / snapshot.progress
 
 
 def _interval_s(snapshot: Snapshot, policy: Policy) -> float:

@@ -88,10 +88,6 @@ def record_forgotten(session: Session, record: Record, error: TaskNotFoundError)
     return ResultGoneError(msg, task_id=record.task_id)
 
 
-def _is_of_this_service(session: Session, record: Record) -> bool:
-    return record.origin in {None, session.origin}
-
-
 def refresh(session: Session, record: Record, *, deadline: float | None = None) -> Record:
     """Return a record with its task as the service now reports it.
 
@@ -138,10 +134,6 @@ def read_all(session: Session, records: Sequence[Record]) -> Iterator[TaskOutcom
                 deadline = session.monotonic() + policy.read_budget_s
 
 
-def _a_moment_from_now(session: Session) -> float:
-    return session.monotonic() + session.policy.last_reply_s
-
-
 def read_open_tasks(
     session: Session, *, most: int = BATCH_SIZE
 ) -> tuple[dict[str, Task], OmniEditError | None]:
@@ -162,19 +154,6 @@ def read_open_tasks(
         failure = error
     record_seen(session, found.values())
     return found, failure
-
-
-def _read_once(session: Session, task_ids: Sequence[str]) -> Iterator[Task]:
-    service = session.service
-    deadline = session.monotonic() + session.policy.listing_budget_s
-    if len(task_ids) > 1:
-        with suppress(EndpointMissingError):
-            yield from service.get_tasks(task_ids, deadline=deadline).values()
-            return
-        task_ids = task_ids[: session.policy.listing_reads]
-    for task_id in task_ids:
-        with suppress(TaskNotFoundError):
-            yield service.get_task(task_id, deadline=deadline)
 
 
 def account_tasks(
@@ -203,6 +182,27 @@ def account_tasks(
     lists = [_tasks_of_model(session, model, seen, warn, budget_s) for model in models]
     # A task without a creation time may be new: sort it first.
     yield from heapq.merge(*lists, key=lambda task: -(task.created_at or math.inf))
+
+
+def _is_of_this_service(session: Session, record: Record) -> bool:
+    return record.origin in {None, session.origin}
+
+
+def _a_moment_from_now(session: Session) -> float:
+    return session.monotonic() + session.policy.last_reply_s
+
+
+def _read_once(session: Session, task_ids: Sequence[str]) -> Iterator[Task]:
+    service = session.service
+    deadline = session.monotonic() + session.policy.listing_budget_s
+    if len(task_ids) > 1:
+        with suppress(EndpointMissingError):
+            yield from service.get_tasks(task_ids, deadline=deadline).values()
+            return
+        task_ids = task_ids[: session.policy.listing_reads]
+    for task_id in task_ids:
+        with suppress(TaskNotFoundError):
+            yield service.get_task(task_id, deadline=deadline)
 
 
 def _tasks_of_model(

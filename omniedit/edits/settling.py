@@ -82,6 +82,53 @@ def settle_as(session: Session, request_id: str, reference: str) -> Record:
         return settled
 
 
+def record_call(session: Session, request_id: str) -> None:
+    """Make an attempt the newest of this context, ignoring a failing journal."""
+    if session.recorded_context is not None:
+        with suppress(JournalError):
+            session.journal.record_call(session.recorded_context, request_id)
+
+
+def warn_of_duplicates(
+    session: Session, record: Record, *, why: str, deadline: float | None = None
+) -> None:
+    """Warn of other tasks in the account since an attempt, or that duplicates cannot be ruled out.
+
+    Args:
+        record: The attempt, with its task.
+        why: Why there may be a second task, for the message.
+        deadline: A monotonic instant at which to stop reading the account's list.
+    """
+    budget_s, left_s = session.policy.duplicates_budget_s, session.left_s(deadline)
+    if left_s is not None:
+        budget_s = min(budget_s, left_s)
+    try:
+        listed = _tasks_since(session, record, budget_s=budget_s)
+    except OmniEditError as error:
+        session.warn(
+            f"{why}, so a second task may have been paid for; the account's tasks cannot be read"
+            f" ({error.message})"
+        )
+        return
+    gap = listed.gap
+    if gap is None and all(task.task_id != record.task_id for task in listed.tasks):
+        # A list that lags behind would not show a second task either.
+        gap = f"the account's list does not even show {task_name(record.task_id)}"
+    if listed.others:
+        session.warn(
+            f"{why}; the account lists other tasks from that time, which may be paid duplicates:"
+            f" {', '.join(task.task_id for task in listed.others)}"
+        )
+    elif gap is not None or session.service.clock_offset_s is None:
+        # If the list has gaps, or any task might be recent without the clock offset, a duplicate
+        # cannot be ruled out.
+        reason = "" if gap is None else f" ({gap})"
+        session.warn(f"{why}, so a second task may have been paid for{reason}")
+    else:
+        since = _since(session, record)
+        session.note(f"accepted once: the account lists no second task since {since}")
+
+
 def _possible_task(session: Session, record: Record, found: Record) -> Task:
     """Return a task as the service now reports it, if the submission may have become this task."""
     request_id, task_id = record.request_id, str(found.task_id)
@@ -98,13 +145,6 @@ def _possible_task(session: Session, record: Record, found: Record) -> Task:
         msg = f"{task_name(task_id)} was made with another model: {task.model}"
         refuse(msg, code="other_model", request_id=request_id)
     return task
-
-
-def record_call(session: Session, request_id: str) -> None:
-    """Make an attempt the newest of this context, ignoring a failing journal."""
-    if session.recorded_context is not None:
-        with suppress(JournalError):
-            session.journal.record_call(session.recorded_context, request_id)
 
 
 def _known_attempt(session: Session, request_id: str) -> Record:
@@ -201,46 +241,6 @@ def _hint_of_candidates(session: Session, record: Record, *, deadline: float | N
     candidate = others[0].task_id if is_certain else "TASK"
     words = "{} settles it with a task of the account; {} replays it anyway"
     return Hint(words, f"{command} --as {candidate}", f"{command} --yes")
-
-
-def warn_of_duplicates(
-    session: Session, record: Record, *, why: str, deadline: float | None = None
-) -> None:
-    """Warn of other tasks in the account since an attempt, or that duplicates cannot be ruled out.
-
-    Args:
-        record: The attempt, with its task.
-        why: Why there may be a second task, for the message.
-        deadline: A monotonic instant at which to stop reading the account's list.
-    """
-    budget_s, left_s = session.policy.duplicates_budget_s, session.left_s(deadline)
-    if left_s is not None:
-        budget_s = min(budget_s, left_s)
-    try:
-        listed = _tasks_since(session, record, budget_s=budget_s)
-    except OmniEditError as error:
-        session.warn(
-            f"{why}, so a second task may have been paid for; the account's tasks cannot be read"
-            f" ({error.message})"
-        )
-        return
-    gap = listed.gap
-    if gap is None and all(task.task_id != record.task_id for task in listed.tasks):
-        # A list that lags behind would not show a second task either.
-        gap = f"the account's list does not even show {task_name(record.task_id)}"
-    if listed.others:
-        session.warn(
-            f"{why}; the account lists other tasks from that time, which may be paid duplicates:"
-            f" {', '.join(task.task_id for task in listed.others)}"
-        )
-    elif gap is not None or session.service.clock_offset_s is None:
-        # If the list has gaps, or any task might be recent without the clock offset, a duplicate
-        # cannot be ruled out.
-        reason = "" if gap is None else f" ({gap})"
-        session.warn(f"{why}, so a second task may have been paid for{reason}")
-    else:
-        since = _since(session, record)
-        session.note(f"accepted once: the account lists no second task since {since}")
 
 
 class _Listed(NamedTuple):

@@ -169,21 +169,6 @@ def error_from(
     )
 
 
-def _error_type(status: int, refusal: Refusal, *, blocks_client: bool) -> type[OmniEditError]:
-    """Return the error class for a reply that is not a success; the service's `code` wins."""
-    if found := _ERROR_BY_CODE.get(refusal.code or ""):
-        return found
-    if status == HTTPStatus.BAD_REQUEST and refusal.param == "model":
-        return ModelRefusedError
-    if blocks_client:
-        return BlockedClientError
-    if found := _ERROR_BY_STATUS.get(status):
-        return found
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return ServerError
-    return UnreadableReplyError if status < HTTPStatus.MULTIPLE_CHOICES else RequestRefusedError
-
-
 def parse_task(value: object) -> Task:
     """Return the task in a reply from the service.
 
@@ -296,6 +281,34 @@ def parse_credits(value: object) -> Credits:
     )
 
 
+def has_unreadable_results(task: Task) -> bool:
+    """Return whether a task's reply lists results, but none with an http(s) link."""
+    raw = as_object(task.raw)
+    return not task.result_urls and any(raw.get(key) for key in ("results", "result_data"))
+
+
+def as_object(value: object, *keys: str) -> JSONObject:
+    """Return the JSON object at these keys, or an empty one if there is none."""
+    for key in keys:
+        value = as_object(value).get(key)
+    return cast("JSONObject", value) if isinstance(value, dict) else {}
+
+
+def _error_type(status: int, refusal: Refusal, *, blocks_client: bool) -> type[OmniEditError]:
+    """Return the error class for a reply that is not a success; the service's `code` wins."""
+    if found := _ERROR_BY_CODE.get(refusal.code or ""):
+        return found
+    if status == HTTPStatus.BAD_REQUEST and refusal.param == "model":
+        return ModelRefusedError
+    if blocks_client:
+        return BlockedClientError
+    if found := _ERROR_BY_STATUS.get(status):
+        return found
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ServerError
+    return UnreadableReplyError if status < HTTPStatus.MULTIPLE_CHOICES else RequestRefusedError
+
+
 def _result_urls(raw: JSONObject) -> Iterable[str]:
     """Yield the http(s) links of a task; the vendor's client also reads them in `result_data`."""
     for key in ("results", "result_data"):
@@ -305,12 +318,6 @@ def _result_urls(raw: JSONObject) -> Iterable[str]:
             url = entry if isinstance(entry, str) else _first(fields, "video_url", "url")
             if isinstance(url, str) and _is_web_url(url):
                 yield url
-
-
-def has_unreadable_results(task: Task) -> bool:
-    """Return whether a task's reply lists results, but none with an http(s) link."""
-    raw = as_object(task.raw)
-    return not task.result_urls and any(raw.get(key) for key in ("results", "result_data"))
 
 
 def _first(fields: JSONObject, name: str, other: str) -> object:
@@ -336,13 +343,6 @@ def _is_shallow(value: object, levels: int = MAX_DEPTH) -> bool:
     entries = cast("JSONObject | list[object]", value)
     children = entries.values() if isinstance(entries, dict) else entries
     return levels > 0 and all(_is_shallow(child, levels - 1) for child in children)
-
-
-def as_object(value: object, *keys: str) -> JSONObject:
-    """Return the JSON object at these keys, or an empty one if there is none."""
-    for key in keys:
-        value = as_object(value).get(key)
-    return cast("JSONObject", value) if isinstance(value, dict) else {}
 
 
 def _text(raw: JSONObject, *keys: str) -> str | None:

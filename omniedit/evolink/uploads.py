@@ -102,20 +102,6 @@ def check_upload_size(size_bytes: int, *, name: str, hint: str = HOST_IT_HINT) -
         raise InvalidInputError(msg, code="clip_too_large", hint=hint)
 
 
-def _check_clip(path: Path, head: bytes, size_bytes: int) -> None:
-    check_upload_size(size_bytes, name=str(path))
-    found = _OTHER_BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else "not an MP4"
-    if found:
-        msg = f"{path} is {found}"
-        hint = f"`{install_command('media')}` adds conversion; `--no-check` sends it as it is"
-        raise InvalidInputError(msg, code="not_an_mp4", hint=hint)
-
-
-def _unreadable(path: Path, error: OSError) -> LocalError:
-    """Return the error for a disk that fails while a clip is read."""
-    return LocalError(f"cannot read {path}: {error_reason(error)}")
-
-
 def clip_changed_error(path: Path | str) -> LocalError:
     """Return the error for a clip that changed after it was checked."""
     msg = f"{path} changed after it was checked"
@@ -218,6 +204,20 @@ class Uploader:
             error.message = f"{_NAME} refuses the clip: {reason}"
             error.hint = HOST_IT_HINT
         return error
+
+
+def _check_clip(path: Path, head: bytes, size_bytes: int) -> None:
+    check_upload_size(size_bytes, name=str(path))
+    found = _OTHER_BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else "not an MP4"
+    if found:
+        msg = f"{path} is {found}"
+        hint = f"`{install_command('media')}` adds conversion; `--no-check` sends it as it is"
+        raise InvalidInputError(msg, code="not_an_mp4", hint=hint)
+
+
+def _unreadable(path: Path, error: OSError) -> LocalError:
+    """Return the error for a disk that fails while a clip is read."""
+    return LocalError(f"cannot read {path}: {error_reason(error)}")
 
 
 def _form_ends(boundary: str, name: str) -> tuple[bytes, bytes]:

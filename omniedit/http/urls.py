@@ -92,12 +92,6 @@ def parse_web_url(text: str, *, what: str) -> SplitResult:
     return parts
 
 
-def _invalid(
-    what: str, fault: str, *, code: str = "invalid_url", hint: str = _URL_FORM
-) -> InvalidInputError:
-    return InvalidInputError(f"the {what} {fault}", code=code, hint=hint)
-
-
 def check_clip_url(text: str, *, allow_internal: bool) -> None:
     """Refuse a clip URL that the service could not fetch.
 
@@ -213,6 +207,12 @@ def is_loopback_url(url: str) -> bool:
         return host_kind(urlsplit(url).hostname or "") is HostKind.LOOPBACK
     except ValueError:
         return False
+
+
+def _invalid(
+    what: str, fault: str, *, code: str = "invalid_url", hint: str = _URL_FORM
+) -> InvalidInputError:
+    return InvalidInputError(f"the {what} {fault}", code=code, hint=hint)
 
 
 def _parse_ipv6(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

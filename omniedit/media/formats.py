@@ -189,16 +189,6 @@ def recognise(file: Readable, *, name: str, reads_all: bool) -> Recognised:
     return recognised
 
 
-def _refuse_non_video(head: bytes, *, name: str) -> None:
-    if not head:
-        msg = f"{name} is empty"
-        raise InvalidInputError(msg, code="invalid_clip", hint=EXPORT_AGAIN)
-    found = describe_non_video(head)
-    if found is not None:
-        msg = f"{name} is {found}, not a video"
-        raise InvalidInputError(msg, code="not_a_video", hint=CLIP_HINT)
-
-
 def describe_non_video(head: bytes) -> str | None:
     """Describe a file that cannot be a video, by its first bytes; None if it may be one."""
     for pattern, found in _MAGIC:
@@ -237,22 +227,6 @@ def is_random_access(codec: str, extradata: bytes, packet: bytes) -> bool:
     return True
 
 
-def _marks_of(read_at: ReadAt, size_bytes: int, *, reads_all: bool) -> tuple[str, ...]:
-    for box in boxes(read_at, size_bytes):
-        if box.kind == b"mdat" and not reads_all:
-            break
-        if box.kind == b"uuid" and read_at(box.content, len(_C2PA_ID)) == _C2PA_ID:
-            return (C2PA,)
-    return ()
-
-
-def _index_of(read_at: ReadAt, size_bytes: int) -> bytes:
-    for box in boxes(read_at, size_bytes):
-        if box.kind == b"moov":
-            return read_at(box.offset, min(box.end - box.offset, _LONGEST_INDEX))
-    return b""
-
-
 def check_is_whole(read_at: ReadAt, *, name: str, size_bytes: int) -> None:
     """Refuse a file that was cut off, if its format states its length.
 
@@ -272,6 +246,32 @@ def check_is_whole(read_at: ReadAt, *, name: str, size_bytes: int) -> None:
     if end > size_bytes:
         msg = f"{name} is cut off: {size_bytes} of at least {end} bytes are present"
         raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
+
+
+def _refuse_non_video(head: bytes, *, name: str) -> None:
+    if not head:
+        msg = f"{name} is empty"
+        raise InvalidInputError(msg, code="invalid_clip", hint=EXPORT_AGAIN)
+    found = describe_non_video(head)
+    if found is not None:
+        msg = f"{name} is {found}, not a video"
+        raise InvalidInputError(msg, code="not_a_video", hint=CLIP_HINT)
+
+
+def _marks_of(read_at: ReadAt, size_bytes: int, *, reads_all: bool) -> tuple[str, ...]:
+    for box in boxes(read_at, size_bytes):
+        if box.kind == b"mdat" and not reads_all:
+            break
+        if box.kind == b"uuid" and read_at(box.content, len(_C2PA_ID)) == _C2PA_ID:
+            return (C2PA,)
+    return ()
+
+
+def _index_of(read_at: ReadAt, size_bytes: int) -> bytes:
+    for box in boxes(read_at, size_bytes):
+        if box.kind == b"moov":
+            return read_at(box.offset, min(box.end - box.offset, _LONGEST_INDEX))
+    return b""
 
 
 def _is_boxed(head: bytes) -> bool:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = 1
 
-_SUMMARY_PROMPT: Final = 80
+_LONGEST_PROMPT: Final = 80
 _NOTHING: Final = "-"
 _UNKNOWN: Final = "unknown"
 _ACTIVE_IN_MARKDOWN: Final = re.compile(r"[&<>|\\`*_\[\]~$@#!:{}]")
@@ -264,7 +264,7 @@ def _summary_row(document: Document, known: Collection[str]) -> tuple[str, ...]:
 
 
 def _short(prompt: str | None) -> str:
-    return truncate(" ".join((prompt or _NOTHING).split()), _SUMMARY_PROMPT)
+    return truncate(" ".join((prompt or _NOTHING).split()), _LONGEST_PROMPT)
 
 
 def _summary_credits(document: Document, *, is_known: bool) -> str:
