@@ -102,7 +102,7 @@ class _Transfer:
             UnavailableError: If the attempts are used up or another one would not help.
             LocalError: If the disk is full or fails.
         """
-        part, fruitless = self.part, 0
+        part, fruitless, changes = self.part, 0, 0
         most_bytes, version = part.size_bytes, part.version
         while True:
             try:
@@ -110,14 +110,14 @@ class _Transfer:
             except UnavailableError as error:
                 if most_bytes and part.version != version:
                     # Progress starts over with another version, but a file must not keep changing.
-                    fruitless, most_bytes = fruitless + 1, part.size_bytes
+                    changes, most_bytes = changes + 1, part.size_bytes
                 elif part.size_bytes > most_bytes:
                     fruitless, most_bytes = 0, part.size_bytes
                     self.retry.succeeded()
                 else:
                     fruitless += 1
                 version = part.version
-                self._check_budget(error, fruitless, has_bytes=most_bytes > 0)
+                self._check_budget(error, max(fruitless, changes), has_bytes=most_bytes > 0)
                 self.retry.rest(error)
             else:
                 return

@@ -688,6 +688,15 @@ def test_a_file_that_keeps_changing_is_given_up(bench: Bench, origin: Origin) ->
     assert len(origin.requests) < 10
 
 
+def test_a_file_whose_ranges_stay_wrong_is_given_up(bench: Bench, origin: Origin) -> None:
+    origin.script = [origin.cut(3000), origin.reply(416)] * 1000
+
+    with pytest.raises(BrokenDownloadError):
+        bench.download()
+
+    assert len(origin.requests) == 2 * DEFAULT.attempts_without_progress
+
+
 def test_retry_after_is_honoured(bench: Bench, origin: Origin) -> None:
     origin.script = [origin.reply(503, headers={"retry-after": "17"})]
 
