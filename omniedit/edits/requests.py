@@ -212,7 +212,7 @@ def find_result(
 
 
 def digest_of(parts: Sequence[object]) -> str:
-    """Return the SHA-256 of JSON-serializable values, as 64 hex digits."""
+    """Return the SHA-256 of JSON-serialisable values, as 64 hex digits."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

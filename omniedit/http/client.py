@@ -200,7 +200,7 @@ class HttpClient:
     Args:
         trace: Takes a line for each request and reply, without secrets; None to trace nothing.
         transport: Replaces the network; injected by tests.
-        policy: Time-outs and limits.
+        policy: Timeouts and limits.
         clock: Returns monotonic seconds.
         resolve: Returns the addresses of a host and port.
     """
@@ -312,11 +312,11 @@ class HttpClient:
             content = _timed_upload(content, timer, timeout_s)
         began = self.clock()
         try:
-            # The network backend gets the timer in place of each time-out.
+            # The network backend gets the timer in place of each timeout.
             pool_s = timer.left_s(httpcore.ConnectTimeout)
-            time_outs = {"connect": timer, "read": timer, "write": timer, "pool": pool_s}
+            timeouts = {"connect": timer, "read": timer, "write": timer, "pool": pool_s}
             request = client.build_request(
-                method, url, headers=headers, content=content, extensions={"timeout": time_outs}
+                method, url, headers=headers, content=content, extensions={"timeout": timeouts}
             )
             self._trace_line(f"> {method} {shown_url(url)}")
             response = client.send(request, stream=True)

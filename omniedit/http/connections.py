@@ -1,6 +1,6 @@
 """Connections that keep one deadline and reach only permitted addresses.
 
-httpx restarts its read time-out with every byte, and connects to whatever a name resolves to at
+httpx restarts its read timeout with every byte, and connects to whatever a name resolves to at
 that moment. Both are controlled by httpcore's network backend, which resolves, connects, reads and
 writes; this module replaces it. `error_of` turns the errors of both libraries into ours.
 """
@@ -55,7 +55,7 @@ httpcore.HTTP11Connection.READ_NUM_BYTES = 256 * 1024  # pyright: ignore[reportA
 class Timer:
     """The time that one request may take, from connecting to the last byte.
 
-    httpcore passes time-outs to the network backend unchanged. This object takes their place, so
+    httpcore passes timeouts to the network backend unchanged. This object takes their place, so
     that all operations of a request share one deadline.
 
     The stall rule: a transfer ends if fewer than `stall_s * stall_bytes_per_s` bytes move within
@@ -64,7 +64,7 @@ class Timer:
     Args:
         timeout_s: For the reply's headers, and for its body unless `begin_transfer` is called.
         deadline: The caller's own, a monotonic instant; it applies to transfers too.
-        policy: Time-outs and the stall rule.
+        policy: Timeouts and the stall rule.
         clock: Returns monotonic seconds.
     """
 
@@ -195,7 +195,7 @@ class Network(httpcore.NetworkBackend):
             except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
                 found.append(error)
 
-        # A resolver takes no time-out.
+        # A resolver takes no timeout.
         thread = threading.Thread(target=resolve, name="resolve", daemon=True)
         thread.start()
         thread.join(timeout_s)
@@ -244,7 +244,7 @@ class _Stream(httpcore.NetworkStream):
         timer: Timer = timeout
         # Once the tunnel is open, `start_tls` returns a new stream without this flag.
         self._asks_proxy = self._asks_proxy or buffer.startswith(b"CONNECT ")
-        # `send` accepts what fits, and its time-out restarts with every byte that it accepts.
+        # `send` accepts what fits, and its timeout restarts with every byte that it accepts.
         for start in range(0, len(buffer), _WRITE_BYTES):
             block = buffer[start : start + _WRITE_BYTES]
             self._stream.write(block, timer.left_s(httpcore.WriteTimeout))

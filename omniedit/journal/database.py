@@ -279,7 +279,7 @@ class Database:
         """Run a block as one transaction, or as a part of the one that is open.
 
         The write lock is taken first: a deferred transaction that begins with a read fails at
-        once, whatever the time-out, if another process is writing.
+        once, whatever the timeout, if another process is writing.
         """
         with mapped_errors(self.path), self._lock:
             if self._connection.in_transaction:
@@ -306,7 +306,7 @@ class Database:
 
 
 def companions(path: Path) -> list[Path]:
-    """Return the paths of the files that SQLite opens beside a database, where they exist.
+    """Return the paths of the files that SQLite opens beside a database, if they exist.
 
     Opening a database reads them, which would never end if one of them were a named pipe.
     """
