@@ -283,9 +283,9 @@ class PlainLines:
                 return _failure(event)
 
     def _retrying(self, event: Retrying) -> str | None:
-        """Return a line for the first of several failures, then only now and then."""
-        now = self._board.clock()
-        if now - self._last_retries_at.get(event.task_id, -math.inf) < EVERY_S:
+        """Return a line for a call's first failure, unless there are many, then only now and then."""
+        now, is_new = self._board.clock(), event.attempt == 1 and not self._is_many
+        if not is_new and now - self._last_retries_at.get(event.task_id, -math.inf) < EVERY_S:
             return None
         self._last_retries_at[event.task_id] = now
         when = f"retrying in {render_duration(max(1.0, event.delay_s))}"

@@ -488,6 +488,20 @@ def test_many_tasks_in_a_log_get_one_line_per_tenth(
     ]
 
 
+def test_in_a_log_the_retries_of_one_call_do_not_hide_those_of_the_next(
+    make_printer: MakePrinter, stderr: Written
+) -> None:
+    with watched(make_printer()) as report:
+        for attempt in (1, 2):
+            report(Retrying(message="cannot connect", delay_s=2.0, attempt=attempt))
+        report(Retrying(message="too many requests", delay_s=60.0, attempt=1))
+
+    assert stderr.text.splitlines() == [
+        "cannot connect (attempt 1 failed, retrying in 2s)",
+        "too many requests (attempt 1 failed, retrying in 1m00s)",
+    ]
+
+
 def test_many_tasks_in_a_log_say_what_holds_them_back(
     make_printer: MakePrinter, stderr: Written, clock: Clock
 ) -> None:
