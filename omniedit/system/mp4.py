@@ -28,12 +28,12 @@ class Box:
     end: int
 
 
-def boxes(read_at: ReadAt, end: int, *, start: int = 0) -> Iterator[Box]:
-    """Yield the boxes between two offsets, without the boxes inside them.
+def boxes(read_at: ReadAt, end: int) -> Iterator[Box]:
+    """Yield the boxes of a file of `end` bytes, without the boxes inside them.
 
     If the file is cut off or damaged, the last box may end beyond `end` or before its content.
     """
-    offset = start
+    offset = 0
     for _ in range(_MOST_BOXES):
         header = read_at(offset, _LARGE_HEADER_BYTES)
         if len(header) < _HEADER_BYTES:

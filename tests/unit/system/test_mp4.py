@@ -23,17 +23,6 @@ def test_boxes_with_every_form_of_size_are_walked() -> None:
     ]
 
 
-def test_boxes_within_a_box_are_walked_from_its_content() -> None:
-    content = b"\0\0\0\x18moov" + b"\0\0\0\x08mvhd" + b"\0\0\0\x08trak"
-    (outer,) = walk(content)
-
-    inner = boxes(
-        lambda offset, size: content[offset : offset + size], outer.end, start=outer.content
-    )
-
-    assert [box.kind for box in inner] == [b"mvhd", b"trak"]
-
-
 def test_a_box_may_claim_to_end_beyond_the_file() -> None:
     content = b"\0\0\0\1mdat" + b"\xff" * 24
 
