@@ -21,7 +21,7 @@ from omniedit.errors import (
 )
 from omniedit.events import Working
 from omniedit.evolink.uploads import ClipDigest, digest_clip
-from omniedit.http.links import Incomplete, Link, look_at_url
+from omniedit.http.links import Incomplete, Link, read_from_url
 from omniedit.http.urls import check_no_video_page
 from omniedit.media import check_available, is_available
 from omniedit.media.facts import (
@@ -167,7 +167,7 @@ def _read_facts(session: Session, video: str, *, path: str | None = None) -> Cli
 
     if path is not None or is_local(video):
         return file_facts(session, Path(path or video), name=video)
-    return look_at_url(
+    return read_from_url(
         session.http,
         video,
         lambda file: probe_remote(file, name=without_query(video), reads_all=file.is_small),

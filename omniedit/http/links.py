@@ -104,7 +104,7 @@ class Link(NamedTuple):
         return target
 
 
-def look_at_url(
+def read_from_url(
     http: "HttpClient", url: str, read: Callable[["RangeReader"], T], *, allow_internal: bool
 ) -> T | Incomplete:
     """Return what `read` finds in the file at a URL, or why too little of it could be read.
@@ -132,7 +132,7 @@ def look_at_url(
             errors.append(error)
 
     # In a thread, because an interrupt that arrives during a callback from FFmpeg would be lost.
-    thread = threading.Thread(target=run, name="look-at-url", daemon=True)
+    thread = threading.Thread(target=run, name="read-from-url", daemon=True)
     thread.start()
     thread.join(timeout_s + _MARGIN_S)
     if thread.is_alive():

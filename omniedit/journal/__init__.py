@@ -47,8 +47,8 @@ def opened_journal(
         JournalError: If the journal cannot be opened and `use` allows no other, or turns out to be
             damaged; a damaged one is set aside.
     """
-    opened = partial(Journal, enclosing=enclosing, clock=clock.now, timeout_s=timeout_s)
-    with _open(folder, use, opened, warn=warn, timeout_s=timeout_s) as journal:
+    open_at = partial(Journal, enclosing=enclosing, clock=clock.now, timeout_s=timeout_s)
+    with _open(folder, use, open_at, warn=warn, timeout_s=timeout_s) as journal:
         try:
             yield journal
         except JournalDamagedError as error:
@@ -61,7 +61,7 @@ def opened_journal(
 def _open(
     folder: Path,
     use: JournalUse,
-    opened: Callable[[Path | None], Journal],
+    open_at: Callable[[Path | None], Journal],
     *,
     warn: Callable[[str], None],
     timeout_s: float,
@@ -69,22 +69,22 @@ def _open(
     if use is JournalUse.DECLINED:
         check_version(folder)
     if use in {JournalUse.DECLINED, JournalUse.NONE}:
-        return opened(None)
+        return open_at(None)
     try:
         try:
-            return opened(folder)
+            return open_at(folder)
         except JournalDamagedError as error:
             _recover(folder, error, timeout_s=timeout_s)
             if use is JournalUse.REQUIRED:
                 raise
             warn(error.message)
-            return opened(folder)
+            return open_at(folder)
     except LocalError as error:
         is_newer = isinstance(error, JournalTooNewError)
         if use is JournalUse.REQUIRED or (use is JournalUse.PAYS and is_newer):
             raise
         warn(f"{error.message}; continuing without it")
-        return opened(None)
+        return open_at(None)
 
 
 def _recover(folder: Path, error: JournalDamagedError, *, timeout_s: float) -> None:

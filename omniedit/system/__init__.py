@@ -392,7 +392,7 @@ else:
         def is_private_group(group_id: int) -> bool:
             """Return whether a group is the user's own, as many systems create it for each user."""
             import grp  # noqa: PLC0415 - only needed for a file that its group may write
-            import pwd  # noqa: PLC0415
+            import pwd  # noqa: PLC0415 - as above
 
             try:
                 user, group = pwd.getpwuid(os.getuid()), grp.getgrgid(group_id)

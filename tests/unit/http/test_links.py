@@ -12,7 +12,7 @@ import pytest
 
 from omniedit.errors import InvalidInputError
 from omniedit.http.client import HttpClient
-from omniedit.http.links import MAX_BYTES, Incomplete, Link, RangeReader, look_at_url
+from omniedit.http.links import MAX_BYTES, Incomplete, Link, RangeReader, read_from_url
 from omniedit.policy import DEFAULT
 from tests.unit.http.hostile import ENDLESS, TINY, Answer, HostileServer
 
@@ -67,7 +67,7 @@ def reader_over(
 
 def look(handler: Handler, read: Callable[[RangeReader], Any], *, url: str = URL) -> Any:
     http = HttpClient(transport=httpx.MockTransport(handler))
-    return look_at_url(http, url, read, allow_internal=False)
+    return read_from_url(http, url, read, allow_internal=False)
 
 
 def read_all(file: RangeReader) -> bytes:
@@ -356,7 +356,7 @@ def test_a_host_that_never_answers_is_given_up() -> None:
     # The clock stands still, so only the waiting thread can give up, not the reader.
     http = HttpClient(transport=httpx.MockTransport(hang), policy=policy, clock=lambda: 0.0)
     try:
-        found = look_at_url(http, "http://media.example/", read_all, allow_internal=False)
+        found = read_from_url(http, "http://media.example/", read_all, allow_internal=False)
     finally:
         release.set()
 
@@ -370,7 +370,7 @@ def test_an_endless_reply_is_given_up(
     serve_bytes: Callable[..., HostileServer], answer: Answer
 ) -> None:
     with HttpClient(policy=TINY) as http:
-        found = look_at_url(http, serve_bytes(answer).url, _read_head, allow_internal=True)
+        found = read_from_url(http, serve_bytes(answer).url, _read_head, allow_internal=True)
 
     assert isinstance(found, Incomplete)
 
