@@ -126,7 +126,7 @@ class _Transfer:
         """Raise the error of a failed attempt if another one is not worth it.
 
         Args:
-            fruitless: How many attempts in a row brought no bytes.
+            fruitless: How many attempts in a row brought no bytes, or how often the file changed.
             has_bytes: Whether any attempt has brought bytes.
         """
         policy, attempts = self.link.http.policy, self.retry.attempts + 1
