@@ -45,8 +45,8 @@ class Policy(NamedTuple):
     listing_reads: int = 5  # tasks a listing reads one by one if the service has no batch read
     read_budget_s: float = 30.0
     offline_budget_s: float = 5.0  # while this machine seems to have no network
-    submit_budget_s: float = 120.0  # a submission that certainly was not accepted
-    duplicates_budget_s: float = 5.0  # the search for an accidental second task
+    submit_budget_s: float = 120.0  # for a submission that was certainly not accepted, or an upload
+    duplicates_budget_s: float = 5.0  # for the search for an accidental second task
 
     # Submissions.
     replay_window_s: float = 3600.0  # the service is trusted to remember a request ID for so long
@@ -83,7 +83,7 @@ class Policy(NamedTuple):
     quiet_wait_s: float = 3.0
 
     # Local files.
-    max_settings_bytes: int = 32 * 1024  # each; a long TOML key takes quadratic time
+    max_settings_bytes: int = 32 * 1024  # of each file; a long TOML key takes quadratic time
     max_prompt_bytes: int = 1024**2
     max_manifest_bytes: int = 64 * 1024**2
 
@@ -123,7 +123,7 @@ class Retry:
         budget_s: float = inf,
         deadline: float | None = None,
     ) -> None:
-        self.attempts = 0  # that failed
+        self.attempts = 0  # how many have failed
         self._failures_in_a_row = 0
         self._sleep, self._clock, self._jitter, self._on_retry = sleep, clock, jitter, on_retry
         self._policy = policy

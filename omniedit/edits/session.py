@@ -76,13 +76,13 @@ class Session:
     find_connection: Callable[[], Connection]  # raises an error if there is no usable one
     private_folder: Path  # for temporary files
     context: str | None = None  # `last` names the newest call of this context
-    requires_journal: bool = True  # for paying
+    requires_journal: bool = True  # nothing is paid for without one
     is_sandbox: bool = False
-    allows_internal_clips: bool = False  # clips may be on this machine's network
+    allows_internal_clips: bool = False  # a clip's URL may name this machine or its network
     writes_sidecars: bool = False
     is_watched: bool = False  # a progress bar is shown
-    is_batch: bool = False  # many edits: notes are limited to general ones, each once
-    probes_results: bool = True  # if the extra `media` is installed
+    is_batch: bool = False  # there are many edits: only general notes are reported, once each
+    probes_results: bool = True  # saved results are probed if the extra `media` is installed
     observers: "Sequence[Observer]" = ()  # called with every event, in this order
     # Returns a context manager whose block the first signal interrupts only after a grace period.
     shielded: Callable[[], AbstractContextManager[None]] = nullcontext

@@ -52,7 +52,7 @@ class Edit(NamedTuple):
     link_until: float
     result_etag: str | None  # None: the bundled clip
     credits_reserved: float
-    credits_charged: float  # once settled
+    credits_charged: float  # shown once the edit has settled
 
     @property
     def settles_at(self) -> float:

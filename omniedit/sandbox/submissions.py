@@ -41,7 +41,7 @@ _UNSUPPORTED = ("duration", "aspect_ratio", "negative_prompt")
 _REQUEST_KEY = re.compile(r"[A-Za-z0-9._-]{16,96}")
 _UPLOAD_PATH = re.compile(r"/files/(file_[0-9a-f]{16})/[^/]*")
 
-Faults = Mapping[str, str]  # the value of each marker, empty if it takes none
+Faults = Mapping[str, str]  # the value of each marker by its name, empty if it takes none
 
 
 class Marker(NamedTuple):
