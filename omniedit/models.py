@@ -233,7 +233,7 @@ class SavedFile(NamedTuple):
     path: str  # absolute
     size_bytes: int
     sha256: str
-    is_elsewhere: bool = False  # on another machine
+    is_elsewhere: bool = False  # it was saved on another machine, whose journal was merged
     facts: VideoFacts | None = None  # None if not probed
     sound: Sound = Sound.NEW
     served_path: str | None = None  # of the file as the service returned it, if kept separately

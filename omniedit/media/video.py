@@ -1,4 +1,4 @@
-"""Video for an MP4: copied from a clip, or encoded."""
+"""Video for an MP4, copied from a clip or encoded; and frames decoded to be checked or shown."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""Human-readable values: durations, sizes, credits, times, and a one-line status."""
+"""Human-readable values: durations, sizes, credits, times, advice, and a one-line status."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
