@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 import typer
 
 from omniedit.cli.parser import CLIP, COST, OUTPUT, SCRIPTS, WAITING, option, parse_choice
-from omniedit.errors import InvalidInputError, MissingFileError, refuse
+from omniedit.errors import Hint, InvalidInputError, MissingFileError, refuse
 from omniedit.models import EditRequest, Sound, is_video_name
 from omniedit.sanitize import is_valid_unicode, quoted
 from omniedit.system import THIS_SYSTEM, error_reason
@@ -273,10 +273,14 @@ def note_named_file(context: "Context", prompt: str, *, advice: str) -> None:
 
 def _missing_prompt_hint(context: "Context") -> str:
     """Return what probably became of the prompt, or an example of one."""
-    if any(re.match("-o.", word) for word in context.argv):  # such as `-oil painting`
+    # Such as `-oil painting`, or `-onight.mp4` without any prompt.
+    if word := next((word for word in context.argv if re.match("-o.", word)), None):
         from omniedit.cli.exit_codes import prompt_hint
 
-        return prompt_hint("edit")
+        hint = prompt_hint("edit")
+        # At the end, because what was typed may contain `{}`.
+        read_as = f"`-o {quoted(word[2:])}` was read from {quoted(word)}"
+        return Hint(f"{hint.text}; {read_as}", *hint.commands)
     if re.match(r"https?://[^?]*\?", ("", *context.argv)[-1], re.IGNORECASE):
         return "the shell cuts a URL off at `&`: put the URL in quotes"
     from omniedit.edits.requests import EXAMPLE_HINT

@@ -505,6 +505,17 @@ def test_a_missing_prompt_gets_a_hint_at_what_became_of_it(
     assert lines[-1].startswith(f"hint: {hint}")
 
 
+def test_a_missing_prompt_gets_a_hint_at_a_value_read_from_the_same_word(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    argv = ["--sandbox", "edit", "a.mp4", "-onight {}.mp4"]
+    main.run(argv, {"OMNIEDIT_STATE_DIR": str(tmp_path)})
+
+    hint = capsys.readouterr().err.splitlines()[-1]
+    assert '`omniedit --sandbox edit VIDEO -- "PROMPT"`' in hint
+    assert hint.endswith("; `-o 'night {}.mp4'` was read from '-onight {}.mp4'")
+
+
 @pytest.mark.parametrize(
     ("line", "meant"),
     [
