@@ -316,7 +316,8 @@ def _result_urls(raw: JSONObject) -> Iterable[str]:
         for entry in cast("list[object]", entries) if isinstance(entries, list) else []:
             fields = as_object(entry)
             url = entry if isinstance(entry, str) else _first(fields, "video_url", "url")
-            if isinstance(url, str) and _is_web_url(url):
+            # A malformed link counts, too: a task is saved only once each of its results is.
+            if isinstance(url, str) and re.match(r"https?://[^/\s]", url, re.IGNORECASE):
                 yield url
 
 

@@ -275,6 +275,12 @@ def test_only_fetchable_links_are_results(
     assert parsed(status="completed", **changes).result_urls == expected
 
 
+def test_a_result_with_a_malformed_link_is_still_a_result() -> None:
+    urls = ("https://a.example/1", "https://a .example/2", "https://a.example/3\n")
+
+    assert parsed(status="completed", results=list(urls)).result_urls == urls
+
+
 @pytest.mark.parametrize(
     ("created", "expected"),
     [
