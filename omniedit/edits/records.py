@@ -129,7 +129,7 @@ def _error_of(record: Record) -> OmniEditError:
 def _find_task(session: Session, reference: str) -> Record:
     """Return the record of a task named by its ID or the end of it."""
     try:
-        record = _find_known(session, reference)
+        record = _find_known(session, reference, prefers_tasks=True)
     except JournalError as error:
         # Carry on without the journal: the service only needs the ID.
         session.warn(error.message)
@@ -142,7 +142,7 @@ def _find_task(session: Session, reference: str) -> Record:
     return record
 
 
-def _find_known(session: Session, reference: str) -> Record | None:
+def _find_known(session: Session, reference: str, *, prefers_tasks: bool = False) -> Record | None:
     """Return the only record whose task ID, or else request ID, is the reference or ends with it."""
     if not is_task_id(reference):
         msg = "a task ID is 1 to 128 characters of `A-Z a-z 0-9 . _ -`"
@@ -151,6 +151,8 @@ def _find_known(session: Session, reference: str) -> Record | None:
     if exact is not None or len(reference) < SHORTEST_END:
         return exact
     matches = session.journal.ending_with(reference)
+    if prefers_tasks:
+        matches = [record for record in matches if record.task] or matches
     if len(matches) > 1:
         what = "tasks" if all(record.task for record in matches) else "tasks or submissions"
         shown = ", ".join(str(record.task_id or record.request_id) for record in matches[:5])

@@ -426,6 +426,19 @@ def test_an_ambiguous_end_of_a_task_id_settles_nothing(session: BenchSession) ->
     assert known.is_unsettled
 
 
+def test_an_end_of_a_task_id_may_be_that_of_a_request_id_without_a_task(
+    session: BenchSession,
+) -> None:
+    submit_with_lost_reply(session)
+    session.journal.record_adopted(running("task-unified-00000000"), origin=session.origin)
+
+    [found] = find_records(session, ["00000000"], command="status TASK")
+
+    assert found.task_id == "task-unified-00000000"
+    with pytest.raises(NoSuchReferenceError, match="2 tasks or submissions end with 00000000"):
+        forget(session, "00000000")
+
+
 def test_a_conflict_can_be_settled(session: BenchSession) -> None:
     def conflict(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
