@@ -293,7 +293,8 @@ def forget(session: Session, reference: str) -> Record:
     """
     record = session.journal.find_attempt(reference)
     if record is None and reference == LAST:
-        record = _find_last(session, "list --forget TASK")
+        # A hint at `--forget` with another task would drop an edit that was paid for.
+        record = _find_last(session, "status TASK")
     record = record or _find_known(session, reference)
     if record is None:
         msg = f"{task_name(reference)} is not in the journal"

@@ -21,6 +21,7 @@ from omniedit.edits.targets import Destination
 from omniedit.edits.upload import _upload_lock
 from omniedit.edits.wait import download, follow
 from omniedit.errors import (
+    Hint,
     IdempotencyConflictError,
     Interrupted,
     InvalidInputError,
@@ -704,6 +705,21 @@ def test_forgetting_a_submission_warns_of_paying_again(
     assert any("may pay again" in event.message for event in session.reported(Warned))
     with pytest.raises(NoSuchReferenceError):
         resume(session, request_id)
+
+
+def test_forgetting_the_last_edit_never_suggests_to_forget_a_paid_one(
+    session: BenchSession,
+) -> None:
+    session.context = session.recorded_context = "user:0"
+    session.script.on_submit = lambda _: completed("task-paid")
+    submit(session, REQUEST._replace(prompt="paid"))
+    submit_with_lost_reply(session)
+
+    with pytest.raises(OutcomeUnknownError) as raised:
+        forget(session, "last")
+
+    assert isinstance(raised.value.hint, Hint)
+    assert raised.value.hint.commands[-1] == "status task-paid"
 
 
 def submit_two_edits_of_one_task(session: BenchSession) -> list[str]:
