@@ -88,7 +88,9 @@ def parse_key(text: str, *, source: str) -> Secret:
         InvalidKeyError: If it cannot be a key; the message names its source, but omits it.
     """
     key = text.strip()
-    if key.endswith("...") or key[:1] in {'"', "'"}:
+    if re.match(r"(export )?\w*KEY=", key):
+        reason = "it is a whole line of a `.env` file: give what follows `=`"
+    elif key.endswith("...") or key[:1] in {'"', "'"}:
         reason = "it is in quotes, or a placeholder"
     elif _KEY.fullmatch(key):
         return Secret(key)

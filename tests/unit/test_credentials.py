@@ -47,6 +47,8 @@ def test_whitespace_around_a_key_is_dropped(text: str) -> None:
         pytest.param("“sk-evo-quoted”", id="typographic-quotes"),
         pytest.param('"sk-evo-quoted-0123456789"', id="quotes"),
         pytest.param("sk-evo-...", id="the-placeholder-of-the-readme"),
+        pytest.param("EVOLINK_API_KEY=sk-evo-0123456789", id="line-of-an-env-file"),
+        pytest.param("export KEY=sk-evo-0123456789", id="line-of-a-shell-script"),
     ],
 )
 def test_a_key_invalid_in_a_header_is_refused_without_showing_it(text: str) -> None:
