@@ -373,7 +373,11 @@ def _batch_hint(argv: Sequence[str], command: str, *, has_options: bool) -> Hint
     """Return the `batch` command for several clips; None if fewer than two were typed."""
     from omniedit.models import is_video_name
 
-    words = [word for word in argv if not word.startswith("-") and word != command]
+    words = [
+        word
+        for before, word in pairwise(["", *argv])
+        if not word.startswith("-") and word != command and before not in {"-o", "--output"}
+    ]
     clips = [word for word in words if is_video_name(word)]
     if len(clips) < 2:  # noqa: PLR2004 - several
         return None

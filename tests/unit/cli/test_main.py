@@ -346,6 +346,11 @@ def test_a_full_device_is_a_local_error(monkeypatch: pytest.MonkeyPatch, argv: l
             id="prompt-without-quotes",
         ),
         pytest.param(
+            ["edit", "a.mp4", "make", "it", "night", "-o", "night.mp4"],
+            'put the whole PROMPT in quotes: `omniedit edit VIDEO "PROMPT"`',
+            id="prompt-without-quotes-before-an-output",
+        ),
+        pytest.param(
             ["edit", "a.mp4", "--rain and wind"],
             "a PROMPT that begins with `-` goes last, after `--`:"
             ' `omniedit edit VIDEO -- "PROMPT"`, or into a file: `--prompt-file FILE`',
