@@ -318,7 +318,7 @@ class Sending:
         elapsed_s = session.now() - self._in_doubt_since
         latest_s = policy.replay_window_s + policy.clock_skew_s
         if not -policy.clock_skew_s <= elapsed_s <= latest_s:
-            msg = "this machine was suspended, or its clock was changed, before it could ask again"
+            msg = "too much time passed, or its clock was changed, before this machine could ask again"
             raise self._end(OmniEditError(msg))
 
     def _rest(self, retry: Retry, error: OmniEditError) -> None:
