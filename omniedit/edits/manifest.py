@@ -7,8 +7,9 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice, product
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +27,8 @@ _UNSHOWABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u2
 _SHOWN_FIELDS: Final = 20
 _SHOWN_NAME: Final = 80
 """In characters, of an unknown field."""
+_LEAST_SIMILARITY: Final = 0.76
+"""From a typo in a name of five letters on; lower, and `status` would be taken for `start`."""
 _TAKE: Final = re.compile(r"[0-9]{1,9}")
 
 
@@ -107,13 +110,13 @@ def parse_manifest(content: bytes, *, name: str, model: Setting[str]) -> Manifes
         if isinstance(row, str):
             faults.append(Fault(number, row))
             continue
+        for field in row:
+            if field not in FIELDS:
+                unknown.setdefault(field, number)
         try:
             lines.append(_parse_line(number, row, manifest=name, model=model))
         except InvalidInputError as error:
             faults.append(Fault(number, error.message))
-        else:
-            for field in row.keys() - set(FIELDS):
-                unknown.setdefault(str(field), number)
     if not lines and not faults:
         faults.append(Fault(1, "the manifest is empty"))
     return Manifest(lines, tuple(faults), tuple(_warnings_of(unknown)))
@@ -138,10 +141,7 @@ def lines_of(
 def _warnings_of(unknown: Mapping[str, int]) -> Iterator[tuple[int, str]]:
     """Yield a warning for each unknown field, by the number of its first line; not too many."""
     for name, number in islice(unknown.items(), _SHOWN_FIELDS):
-        shown = name[:_SHOWN_NAME]
-        near = difflib.get_close_matches(shown, FIELDS, n=1)
-        advice = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(FIELDS)}"
-        yield number, f"`{shown}` is not a manifest field; {advice}"
+        yield number, f"{_not_a_field(name)}; known: {', '.join(FIELDS)}"
     if rest := [*islice(unknown.values(), _SHOWN_FIELDS, None)]:
         yield rest[0], f"{render_count(len(rest), 'more field')} of no meaning to a manifest"
 
@@ -166,7 +166,8 @@ def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
             # There is no way to tell which of the two was meant.
             yield number, f"has `{twice}` twice"
         else:
-            yield number, dict(value)
+            fields = dict(value)
+            yield number, _misspelling(fields) or fields
 
 
 class _Object(list[tuple[str, Any]]):
@@ -175,6 +176,25 @@ class _Object(list[tuple[str, Any]]):
 
 def _first_duplicate(names: Iterable[str]) -> str | None:
     return next((name[:_SHOWN_NAME] for name, count in Counter(names).items() if count > 1), None)
+
+
+def _misspelling(names: Collection[str]) -> str | None:
+    """Return the fault of a misspelt field, which would be ignored; None if there is none."""
+    for name in names:
+        for field in () if name in FIELDS else _similar_fields(name):
+            # Beside `video`, `video_id` is no misspelling of it.
+            if field not in names:
+                return f"{_not_a_field(name)}; did you mean `{field}`?"
+    return None
+
+
+@cache
+def _similar_fields(name: str) -> list[str]:
+    return difflib.get_close_matches(name[:_SHOWN_NAME].lower(), FIELDS, cutoff=_LEAST_SIMILARITY)
+
+
+def _not_a_field(name: str) -> str:
+    return f"`{name[:_SHOWN_NAME]}` is not a manifest field"
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
@@ -207,12 +227,10 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
 
 
 def _header_fault(header: list[str]) -> str | None:
-    if missing := [name for name in ("video", "prompt") if name not in header]:
-        fault = (
-            f"the header has no column {' and no column '.join(f'`{name}`' for name in missing)}"
-        )
-        near = difflib.get_close_matches(missing[0], header, n=1)
-        return f"{fault}; it has `{near[0]}`" if near else fault
+    if misspelling := _misspelling(header):
+        return misspelling
+    if missing := [f"`{name}`" for name in ("video", "prompt") if name not in header]:
+        return f"the header has no column {' and no column '.join(missing)}"
     twice = _first_duplicate(name for name in header if name)
     return f"the header has column `{twice}` twice" if twice else None
 

@@ -207,6 +207,24 @@ FAULTS = [
         id="output-outside-folder",
     ),
     pytest.param(
+        b'{"video": "URL", "prompt": "p"}\n{"video": "URL", "prompt": "q", "strat": 3}',
+        (),
+        "m:2: `strat` is not a manifest field; did you mean `start`?",
+        id="misspelt-key",
+    ),
+    pytest.param(
+        b'{"video": "URL", "Prompt": "p"}',
+        (),
+        "m:1: `Prompt` is not a manifest field; did you mean `prompt`?",
+        id="key-in-another-case",
+    ),
+    pytest.param(
+        b"video,prompt,strat\nURL,p,\n",
+        (),
+        "m:1: `strat` is not a manifest field; did you mean `start`?",
+        id="misspelt-column",
+    ),
+    pytest.param(
         b'{"video": "URL", "prompt": "p", "take": %s}' % (b"9" * 5000),
         (),
         "m:1:",
@@ -260,13 +278,26 @@ def test_json_reports_every_faulty_line(bench: Bench, folder: Path) -> None:
     assert reported[2][1] == "`output` leaves the folder: /b.mp4"
 
 
-def test_an_unknown_field_is_a_warning(bench: Bench, folder: Path) -> None:
-    ended = bench.run("batch", write_manifest(folder, row("a", ouput="x", output="a.mp4")), "-q")
+UNKNOWN = (
+    "warning: m.jsonl:1: `status` is not a manifest field; known: video, prompt, output,"
+    " callback_url, start, end, take, model\n"
+)
 
-    assert (ended.status, ended.stdout) == (0, "a.mp4\n")
-    assert ended.stderr == (
-        "warning: m.jsonl:1: `ouput` is not a manifest field; did you mean `output`?\n"
-    )
+
+def test_an_unknown_field_is_a_warning(bench: Bench, folder: Path) -> None:
+    lines = [row("a", status=1, output="a.mp4"), row("b", status=2, output="b.mp4")]
+
+    ended = bench.run("batch", write_manifest(folder, *lines), "-q")
+
+    assert (ended.status, sorted(ended.stdout.split())) == (0, ["a.mp4", "b.mp4"])
+    assert ended.stderr == UNKNOWN
+
+
+def test_an_unknown_field_is_shown_even_on_a_faulty_line(bench: Bench, folder: Path) -> None:
+    ended = bench.run("batch", write_manifest(folder, row("a", video=None, status=1)), "-q")
+
+    assert ended.status == 2
+    assert ended.stderr.startswith(f"{UNKNOWN}error: m.jsonl:1: `video` is missing\n")
 
 
 def test_shards_on_separate_machines_complete_the_batch(

@@ -160,7 +160,7 @@ def test_a_fault_is_reported_with_its_line(line: object, fault: str) -> None:
         pytest.param(
             b"video,promt\nv,p\n",
             "m.csv",
-            (1, "the header has no column `prompt`; it has `promt`"),
+            (1, "`promt` is not a manifest field; did you mean `prompt`?"),
             id="misspelt-column",
         ),
         pytest.param(
@@ -193,14 +193,32 @@ def test_a_multiline_csv_row_is_numbered_by_its_first_line() -> None:
     assert faults_of(manifest) == [(4, "`prompt` is missing")]
 
 
-def test_an_unknown_field_is_reported_once_with_a_suggestion() -> None:
-    manifest = parse(row(ouput="a"), row(ouput="b", zzz=1))
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("strat", "start"),
+        ("modle", "model"),
+        ("ouput", "output"),
+        ("Start", "start"),
+        ("END", "end"),
+        ("takes", "take"),
+        ("callback", "callback_url"),
+    ],
+)
+def test_a_misspelt_field_is_a_fault(name: str, meant: str) -> None:
+    manifest = parse(row(), row(**{name: "1"}))
 
-    assert len(manifest.lines) == 2
-    assert manifest.warnings == (
-        (1, "`ouput` is not a manifest field; did you mean `output`?"),
-        (2, f"`zzz` is not a manifest field; known: {', '.join(FIELDS)}"),
-    )
+    message = f"`{name}` is not a manifest field; did you mean `{meant}`?"
+    assert (len(manifest.lines), faults_of(manifest)) == (1, [(2, message)])
+
+
+@pytest.mark.parametrize("name", ["status", "task", "notes", "video_id", "prompt_id", "width"])
+def test_a_field_that_no_typo_explains_is_a_warning(name: str) -> None:
+    manifest = parse(row(), row(**{name: "1"}), row(**{name: "2"}))
+
+    warning = f"`{name}` is not a manifest field; known: {', '.join(FIELDS)}"
+    assert (len(manifest.lines), manifest.faults) == (3, ())
+    assert manifest.warnings == ((2, warning),)
 
 
 def test_a_flood_of_unknown_fields_is_summed_up() -> None:
