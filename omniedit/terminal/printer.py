@@ -94,9 +94,9 @@ class Printer:
         is_wanted = not self.quiet and self.progress is not ProgressMode.NONE
         return is_wanted and not self.stderr.is_closed
 
-    def line(self, line: Line) -> None:
-        """Print one line of the result; on a terminal it is wrapped between words."""
-        self.lines(_wrapped_on(self.stdout, line))
+    def line(self, line: Line, *, label: Line = "") -> None:
+        """Print one line of the result; on a terminal it is wrapped beside its label."""
+        self.lines(_wrapped_on(self.stdout, line, label))
 
     def lines(self, lines: Iterable[Line]) -> None:
         """Print lines of the result."""
@@ -243,14 +243,14 @@ class Printer:
                 stream.write(text)
 
 
-def _wrapped_on(stream: OutputStream, line: Line) -> Sequence[Line]:
+def _wrapped_on(stream: OutputStream, line: Line, label: Line = "") -> Sequence[Line]:
     """Return a line as it fits a terminal, wrapped between words; a pipe gets it as it is."""
+    start, text = ([Span(each)] if isinstance(each, str) else each for each in (label, line))
     if not stream.is_terminal:
-        return [line]
-    spans = [Span(line)] if isinstance(line, str) else line
+        return [[*start, *text]]
     # Widths are those of the characters that the stream can show.
-    shown = [span._replace(text=stream.shown(span.text)) for span in spans]
-    return wrapped(shown, stream.size.columns)
+    shown = [span._replace(text=stream.shown(span.text)) for span in text]
+    return wrapped(shown, stream.size.columns, label=start)
 
 
 def _error_command(stream: OutputStream, message: str) -> str:

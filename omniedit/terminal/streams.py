@@ -341,42 +341,33 @@ def narrowed(widths: Sequence[int], least: Sequence[int], room: int) -> list[int
     return narrow
 
 
-def wrapped(spans: Sequence[Span], width: int) -> list[list[Span]]:
-    """Return a line wrapped between words into lines of `width` cells."""
-    lines: list[list[Span]] = [[]]
+def wrapped(text: Sequence[Span], width: int, *, label: Sequence[Span] = ()) -> list[list[Span]]:
+    """Return a text wrapped between words into lines of `width` cells.
+
+    A long path is left to the terminal to wrap, so that it can still be copied.
+
+    Args:
+        text: The text.
+        width: The terminal's width.
+        label: What stands to the left of the text, including the gap between them.
+    """
+    indent = sum(cell_width(span.text) for span in label)
+    if indent and width - indent < _NARROWEST:
+        return [[*label, *text]]
+    lines = [[*label]]
     used = 0
-    for span in spans:
+    for span in text:
         start = 0  # of the text that is not in a line yet
         used += cell_width(span.text) - cell_width(span.text.lstrip())
         for word in _WORDS.finditer(span.text):
             needed = cell_width(word[1])
-            if used and used + needed > width:
+            if used and indent + used + needed > width:
                 lines[-1].append(span._replace(text=span.text[start : word.start()].rstrip()))
-                lines.append([])
+                lines.append([Span(" " * indent)])
                 start, used = word.start(), 0
             used += needed + cell_width(word[2])
         lines[-1].append(span._replace(text=span.text[start:]))
     return lines
-
-
-def labelled(label: Sequence[Span], text: Span, width: int | None) -> list[Line]:
-    """Return a text beside its label, wrapped to the terminal's width.
-
-    Args:
-        label: The label, including the gap after it.
-        text: The text.
-        width: The terminal's width; None for a script, which gets one line.
-    """
-    text = text._replace(text=sanitize(text.text))
-    label_width = sum(cell_width(span.text) for span in label)
-    if width is None or width - label_width < _NARROWEST:
-        return [[*label, text]]
-    # A long path is left to the terminal to wrap, so that it can still be copied.
-    margin = [Span(" " * label_width)]
-    return [
-        [*(margin if number else label), *part]
-        for number, part in enumerate(wrapped([text], width - label_width))
-    ]
 
 
 def _fitting(text: str, width: int) -> str:

@@ -89,14 +89,14 @@ def show(ctx: typer.Context) -> Outcome:
     fields: dict[str, object] = {"key": key, "key_source": source}
     has_key = key is not None or settings.is_embedded
     key_colour = Colour.GREEN if has_key else Colour.RED
-    context.printer.line([Span(f"{'key':<11} "), Span(f"{key or 'none'}  ({source})", key_colour)])
+    context.printer.line([Span(f"{key or 'none'}  ({source})", key_colour)], label=f"{'key':<11} ")
     for name, setting in rows.items():
         fields |= {name: str(setting.value), f"{name}_source": setting.source}
         source_colour = Colour.DIM if setting.source == "default" else Colour.YELLOW
         is_unused = settings.is_embedded and name in {"base_url", "files_url"}
         unused = "; not used with --sandbox" if is_unused else ""
         source_shown = Span(f"  ({setting.source}{unused})", source_colour)
-        context.printer.line([Span(f"{name:<11} {setting.value}"), source_shown])
+        context.printer.line([Span(str(setting.value)), source_shown], label=f"{name:<11} ")
     if settings.key_error is not None:
         context.printer.warn(settings.key_error.message)
     return Outcome(fields=fields)
@@ -116,7 +116,7 @@ def path(ctx: typer.Context) -> Outcome:
         "journal": settings.journal_folder / JOURNAL_FILE,
     }
     for name, file in paths.items():
-        context.printer.line(f"{name:<12} {file}")
+        context.printer.line(str(file), label=f"{name:<12} ")
     return Outcome(fields={name: str(file) for name, file in paths.items()})
 
 

@@ -29,8 +29,8 @@ def credits_(ctx: typer.Context) -> Outcome:
         found: Credits = session.retry().call(session.service.get_credits)
     account, key = found.account_remaining, found.key_remaining
     limit = Span("no limit of its own", Colour.GREEN) if found.is_key_unlimited else _shown(key)
-    context.printer.line([Span("account  "), _shown(account)])
-    context.printer.line([Span("key      "), limit])
+    context.printer.line([_shown(account)], label="account  ")
+    context.printer.line([limit], label="key      ")
     return Outcome(
         fields={
             "account_credits": account,

@@ -18,7 +18,7 @@ omniedit doctor --sandbox
 def doctor(ctx: typer.Context) -> Outcome:
     """Check key, network, service, clock, folders and extras; nothing is spent."""
     from omniedit.edits.doctor import Verdict, every_check
-    from omniedit.terminal.streams import Colour, Span, labelled
+    from omniedit.terminal.streams import Colour, Span
 
     context: Context = ctx.obj
     printer = context.printer
@@ -44,9 +44,9 @@ def doctor(ctx: typer.Context) -> Outcome:
                 {"name": check.name, "verdict": verdict, "message": check.message, "hint": hint}
             )
             label = [Span(f"{verdict:<8} ", colours[check.verdict]), Span(f"{check.name:<14} ")]
-            printer.lines(labelled(label, Span(check.message), printer.stdout_width))
+            printer.line(check.message, label=label)
             if hint is not None and check.verdict is not Verdict.OK:
-                printer.lines(labelled([Span(" " * 24)], Span(hint), printer.stdout_width))
+                printer.line(hint, label=" " * 24)
             if check.error is not None:
                 errors.append(check.error)
     except Interrupted as interrupted:

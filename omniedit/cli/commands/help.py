@@ -13,7 +13,7 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.parser import COMMANDS
 from omniedit.errors import Hint, InvalidInputError, refuse
 from omniedit.terminal.printer import Printer
-from omniedit.terminal.streams import Line, Span, labelled
+from omniedit.terminal.streams import Line
 
 EXAMPLES: Final = """
 omniedit help exit-codes
@@ -56,9 +56,7 @@ def help_(
     fields: dict[str, object] = {"topics": [*TOPICS]}
     if topic is None:
         for name, content in TOPICS.items():
-            label = [Span(f"omniedit help {name:<12} ")]
-            for line in labelled(label, Span(content), context.printer.stdout_width):
-                context.printer.line(line)
+            context.printer.line(content, label=f"omniedit help {name:<12} ")
         return Outcome(fields=fields)
     try:
         text = _text(ctx, topic, document)

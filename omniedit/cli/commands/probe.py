@@ -16,12 +16,13 @@ from omniedit.media.facts import C2PA, AudioTrack, ClipFacts, Problem, codec_nam
 from omniedit.models import CREDITS_PER_DOLLAR, TASK_PREFIX, Model, find_model, is_local
 from omniedit.schemas import unknown_values
 from omniedit.terminal.human import render_estimate, render_size
-from omniedit.terminal.streams import Colour, Line, Span, labelled
+from omniedit.terminal.streams import Colour, Line, Span
 
 if TYPE_CHECKING:
     from omniedit.edits.clips import Findings
     from omniedit.edits.session import Session
     from omniedit.terminal.documents import Document
+    from omniedit.terminal.printer import Printer
 
 EXAMPLES: Final = """
 omniedit probe clip.mp4
@@ -38,7 +39,7 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
     "bytes": "size_bytes",
 }
 """The facts whose key in the document is not their name."""
-_LABEL_WIDTH: Final = 9
+_LABEL_WIDTH: Final = 11
 
 
 def probe(
@@ -87,9 +88,7 @@ def _print_findings(context: Context, video: str, found: "Findings") -> "Documen
     """Print the findings about a clip, and return them as fields of the document."""
     facts, problems = found.facts, found.problems
     cost = found.model.estimated_credits(facts.duration_s)
-    printer = context.printer
-    lines = render_facts(facts, problems, model=found.model, cost=cost, width=printer.stdout_width)
-    printer.lines(lines)
+    show_facts(context.printer, facts, problems, model=found.model, cost=cost)
     return clip_fields(video, facts, problems, model=found.model, fits=found.fits, cost=cost)
 
 
@@ -173,34 +172,31 @@ def clip_fields(
     return fields | {key: _value(getattr(facts, _OTHER_NAMES.get(key, key))) for key in others}
 
 
-def render_facts(
+def show_facts(
+    printer: "Printer",
     facts: ClipFacts,
     problems: Sequence[Problem],
     *,
     model: Model,
     cost: float | None,
-    width: int | None,
-) -> list[Line]:
-    """Return a line for each fact about a clip, and the verdict last.
+) -> None:
+    """Print a line for each fact about a clip, and the verdict last.
 
     Args:
+        printer: The printer.
         facts: The facts about the clip.
         problems: Why the service does not accept the clip unchanged.
         model: The model that would edit it.
         cost: The estimated credits of an edit.
-        width: The terminal's width; None for a script, which gets unwrapped lines.
     """
     rows = (
         *_facts(facts),
         ("model", _model(model)),
         ("estimate", "unknown" if cost is None else render_estimate(cost)),
+        *_verdict(facts, problems),
     )
-    shown = [*((label, Span(text)) for label, text in rows), *_verdict(facts, problems)]
-    return [
-        line
-        for label, span in shown
-        for line in labelled([Span(f"{label:<{_LABEL_WIDTH}}  ")], span, width)
-    ]
+    for label, text in rows:
+        printer.line(text, label=f"{label:<{_LABEL_WIDTH}}")
 
 
 def _facts(facts: ClipFacts) -> Iterator[tuple[str, str]]:
@@ -220,17 +216,17 @@ def _facts(facts: ClipFacts) -> Iterator[tuple[str, str]]:
         yield "marks", "C2PA manifest (Content Credentials)"
 
 
-def _verdict(facts: ClipFacts, problems: Sequence[Problem]) -> Iterator[tuple[str, Span]]:
+def _verdict(facts: ClipFacts, problems: Sequence[Problem]) -> Iterator[tuple[str, Line]]:
     for problem in problems:
         if problem.is_automatic:
-            yield "verdict", Span(f"{problem.message}: {problem.fix}", Colour.YELLOW)
+            yield "verdict", [Span(f"{problem.message}: {problem.fix}", Colour.YELLOW)]
         else:
             # What to do about it is in the error's hint.
-            yield "verdict", Span(f"does not fit: {problem.message}", Colour.RED)
+            yield "verdict", [Span(f"does not fit: {problem.message}", Colour.RED)]
     if not problems:
         is_known = facts.duration_s is not None
         text, colour = ("fits", Colour.GREEN) if is_known else ("no problems found", Colour.YELLOW)
-        yield "verdict", Span(text, colour)
+        yield "verdict", [Span(text, colour)]
 
 
 def _model(model: Model) -> str:

@@ -1,15 +1,18 @@
 """`probe` shows the facts of a clip at any width."""
 
+import io
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
-from omniedit.cli.commands.probe import clip_fields, render_facts
+from omniedit.cli.commands.probe import clip_fields, show_facts
 from omniedit.media.facts import C2PA, AudioTrack, ClipFacts, find_problems
 from omniedit.models import DEFAULT_MODEL, find_model
 from omniedit.schemas import unknown_values
-from omniedit.terminal.streams import Colour, Span, cell_width, plain_text
+from omniedit.terminal.printer import Printer
+from omniedit.terminal.streams import Colour, cell_width
 
 FACTS = ClipFacts(
     name="clip.mov",
@@ -41,16 +44,26 @@ FACTS = ClipFacts(
 )
 MODEL = find_model(DEFAULT_MODEL)
 MODEL_LINE = f"model      {DEFAULT_MODEL}: clips of 10 s at most, results of 1280x720 or 720x1280"
+NO_COLOUR = {"NO_COLOR": "1"}
 UNKNOWN = replace(FACTS, duration_s=None, frames=None, frame_rate=None, is_variable_rate=False)
 
 
-def rendered(facts: ClipFacts, *, width: int | None = None, cost: float | None = 62.3) -> list[str]:
-    return [
-        plain_text(line)
-        for line in render_facts(
-            facts, find_problems(facts, longest_s=10), model=MODEL, cost=cost, width=width
-        )
-    ]
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def rendered(
+    facts: ClipFacts,
+    *,
+    width: int | None = None,
+    cost: float | None = 62.3,
+    environ: Mapping[str, str] = NO_COLOUR,
+) -> list[str]:
+    stdout = io.StringIO() if width is None else Terminal()
+    printer = Printer(stdout=stdout, stderr=None, environ={"COLUMNS": str(width), **environ})
+    show_facts(printer, facts, find_problems(facts, longest_s=10), model=MODEL, cost=cost)
+    return stdout.getvalue().splitlines()
 
 
 def test_each_fact_has_a_line_and_the_verdict_comes_last() -> None:
@@ -149,15 +162,11 @@ def test_a_terminal_too_narrow_for_columns_gets_unwrapped_lines() -> None:
     ],
 )
 def test_only_the_verdict_is_coloured(facts: ClipFacts, text: str, colour: Colour) -> None:
-    lines = render_facts(
-        facts, find_problems(facts, longest_s=10), model=MODEL, cost=62.3, width=None
-    )
+    lines = rendered(facts, environ={"FORCE_COLOR": "1"})
 
-    coloured = [span for line in lines for span in line if isinstance(span, Span) and span.colour]
-    assert [span.text.startswith(text) for span in coloured if span.colour is colour][:1] == [True]
-    assert {plain_text(line)[:7] for line in lines if any(s in coloured for s in line)} == {
-        "verdict"
-    }
+    coloured = [line for line in lines if "\x1b" in line]
+    assert f"\x1b[{colour}m{text}" in coloured[0]
+    assert {line[:7] for line in coloured} == {"verdict"}
 
 
 def test_names_from_a_file_are_sanitized() -> None:

@@ -10,6 +10,7 @@ from typing import Protocol
 import pytest
 
 from omniedit.terminal.printer import OutputMode, Printer
+from omniedit.terminal.streams import Colour, Span
 
 MakePrinter = Callable[..., Printer]
 MakeStream = Callable[..., "Written"]
@@ -95,6 +96,21 @@ def test_result_lines_are_wrapped_only_on_a_terminal(
 
     assert stdout.text == f"{line}\n{path}\n"
     assert terminal.text == f"task-1  pending  5s\nelapsed  31.8 credits\nreserved\n{path}\n"
+
+
+def test_a_label_stands_beside_what_is_wrapped(
+    make_printer: MakePrinter, stdout: Written, terminal: Written
+) -> None:
+    for width in ("24", "20"):
+        printer = make_printer(out=terminal, environ={"COLUMNS": width, "NO_COLOR": "1"})
+        printer.line([Span("31.8 credits", Colour.GREEN), Span(" ($0.47) left")], label="key  ")
+    make_printer().line("31.8 credits ($0.47) left", label=[Span("key  ", Colour.DIM)])
+
+    # With too few cells beside the label, wrapping is left to the terminal.
+    assert terminal.text == (
+        "key  31.8 credits\n     ($0.47) left\nkey  31.8 credits ($0.47) left\n"
+    )
+    assert stdout.text == "key  31.8 credits ($0.47) left\n"
 
 
 def test_json_is_valid_ascii_whatever_the_service_sent(

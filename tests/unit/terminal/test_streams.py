@@ -14,7 +14,6 @@ from omniedit.terminal.streams import (
     OutputStream,
     Span,
     cell_width,
-    labelled,
     plain_text,
     truncate,
     wrapped,
@@ -206,7 +205,7 @@ def test_wrapping_loses_nothing_but_spaces(text: str, width: int) -> None:
 def test_a_label_keeps_commands_whole_and_counts_cells() -> None:
     hint = Span("把天空变成傍晚 把天空变成傍晚: run `omniedit config set-key` first")
 
-    lines = [plain_text(line) for line in labelled([Span("key   ")], hint, 32)]
+    lines = [plain_text(line) for line in wrapped([hint], 32, label=[Span("key   ")])]
 
     assert lines == [
         "key   把天空变成傍晚",

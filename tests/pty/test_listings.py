@@ -1,4 +1,4 @@
-"""A page of the manual on a real pseudo-terminal."""
+"""Pages of the manual and listings on a real pseudo-terminal."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.commandline import COMMAND
+from tests.commandline import COMMAND, CommandLine
 
 pytestmark = [
     pytest.mark.pty,
@@ -54,3 +54,32 @@ def test_a_schema_is_printed_verbatim_on_a_terminal() -> None:
     piped = subprocess.run([COMMAND, "help", "json", "edit"], capture_output=True, check=True)
 
     assert terminal_output("help", "json", "edit") == piped.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("command", "labels"),
+    [
+        pytest.param("credits", ["account", "key"], id="credits"),
+        pytest.param(
+            "config show",
+            [
+                *("key", "base_url", "files_url", "config_dir"),
+                *("state_dir", "context", "sidecar", "model"),
+            ],
+            id="config-show",
+        ),
+        pytest.param("doctor", ["ok", "warning", "failure"], id="doctor"),
+        pytest.param("help", ["omniedit"], id="help"),
+    ],
+)
+def test_a_narrow_terminal_gets_values_wrapped_beside_their_labels(
+    served: CommandLine, command: str, labels: list[str]
+) -> None:
+    environ = {**served.environ, "NO_COLOR": "1", "COLUMNS": "44"}
+
+    lines = terminal_output(*command.split(), **environ).splitlines()
+
+    assert {line.split()[0] for line in lines if line[0] != " "} <= {*labels}
+    assert any(line[0] == " " for line in lines)
+    # A long path stays whole, so that it can be copied.
+    assert all(len(line) <= 44 or len(line.split()) <= 4 for line in lines)
