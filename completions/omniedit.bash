@@ -1,98 +1,155 @@
 # bash completion for omniedit; written by `omniedit --install-completion`; do not edit.
 
 # Sets what may follow the command $1: its subcommands, its options, the kinds of its arguments.
+# Fails, and sets nothing, if it is no command.
 _omniedit_know() {
-    commands=() options=() arguments=()
     case $1 in
         '')
             commands=(edit submit wait status download batch compare probe list usage credits doctor config journal sandbox help)
             options=(--version -V --install-completion --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=()
             ;;
         'edit')
+            commands=()
             options=(--output -o --again --force --timeout --callback-url --request-id --no-journal --split --sound --yes --sidecar --prompt-file --start --end --max-credits --no-check --check --keep-hdr --model --events --summary --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files nothing)
             ;;
         'submit')
+            commands=()
             options=(--prompt-file --callback-url --request-id --dry-run --resume --as --yes --start --end --max-credits --no-check --check --keep-hdr --model --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files nothing)
             ;;
         'wait')
+            commands=()
             options=(--download -d -o --force --timeout --sidecar --fail-fast --events --summary --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(unfinished...)
             ;;
         'status')
+            commands=()
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(tasks...)
             ;;
         'download')
+            commands=()
             options=(--output -o --all --sidecar --expiring --force --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(finished...)
             ;;
         'batch')
+            commands=()
             options=(--prompt --takes --dir -o --concurrency --rate --keep-going --shard --again --yes --sidecar --force --timeout --no-journal --max-credits --model --sound --events --summary --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files...)
             ;;
         'compare')
+            commands=()
             options=(--output -o --embed --open --show --force --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(compared...)
             ;;
         'probe')
+            commands=()
             options=(--save-prepared --model --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files)
             ;;
         'list')
+            commands=()
             options=(--unsaved --expiring --state --clip --since --limit --all --tree --offline --remote --adopt --forget --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=()
             ;;
         'usage')
+            commands=()
             options=(--by --since --remote --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=()
             ;;
         'credits')
+            commands=()
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=()
             ;;
         'doctor')
+            commands=()
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=()
             ;;
         'config')
             commands=(set-key unset-key show path)
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=()
             ;;
         'config set-key')
+            commands=()
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=()
             ;;
         'config unset-key')
+            commands=()
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=()
             ;;
         'config show')
+            commands=()
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=()
             ;;
         'config path')
+            commands=()
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=()
             ;;
         'journal')
             commands=(merge recover)
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=()
             ;;
         'journal merge')
+            commands=()
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(nothing...)
             ;;
         'journal recover')
+            commands=()
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=()
             ;;
         'sandbox')
             commands=(serve reset)
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=()
             ;;
         'sandbox serve')
+            commands=()
             options=(--port --link-ttl --time-scale --rate-limit --record --allow-local-callbacks --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=()
             ;;
         'sandbox reset')
+            commands=()
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=()
             ;;
         'help')
+            commands=(scripting ci batch clips sandbox reliability agents exit-codes environment json edit submit wait status download compare probe list usage credits doctor config journal help)
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
-            arguments=(topic-choices document-choices)
+            arguments=()
             ;;
+        'help sandbox')
+            commands=(serve reset)
+            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=()
+            ;;
+        'help json')
+            commands=()
+            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=(document-choices)
+            ;;
+        'help config')
+            commands=(set-key unset-key show path)
+            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=()
+            ;;
+        'help journal')
+            commands=(merge recover)
+            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=()
+            ;;
+        *) return 1 ;;
     esac
 }
 
@@ -142,7 +199,6 @@ _omniedit_offer_kind() {
             compopt -o default 2>/dev/null
             ;;
         requests) _omniedit_offer_known requests ;;
-        topic-choices) _omniedit_offer scripting ci batch clips sandbox reliability agents exit-codes environment json edit submit wait status download compare probe list usage credits doctor config journal help ;;
         document-choices) _omniedit_offer batch compare config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-merge journal-recover list probe sandbox-reset sandbox-serve sidecar status submit submit-dry-run usage wait ;;
         progress-choices) _omniedit_offer auto plain none ;;
         by-choices) _omniedit_offer month day clip model ;;
@@ -168,9 +224,8 @@ _omniedit() {
         elif [[ -z $rest && $word == -?* ]]; then
             [[ $word == --sandbox ]] && sandbox=1
             _omniedit_value "$word"
-        elif ((${#commands[@]})); then
+        elif ((position == 0)) && _omniedit_know "${path:+$path }$word"; then
             path="${path:+$path }$word"
-            _omniedit_know "$path"
         else
             ((position += 1))
         fi
@@ -181,7 +236,7 @@ _omniedit() {
     elif [[ -z $rest && $current == -* ]]; then
         _omniedit_offer "${options[@]}"
     elif ((${#commands[@]})); then
-        _omniedit_offer "${commands[@]}"
+        ((position)) || _omniedit_offer "${commands[@]}"
     elif ((${#arguments[@]})); then
         ((position < ${#arguments[@]})) || position=$((${#arguments[@]} - 1))
         kind=${arguments[position]}

@@ -2,7 +2,7 @@
 
 # Prints two lines: the command that was typed, and the number of its arguments.
 function __omniedit_typed
-    set -l groups '' 'config' 'journal' 'sandbox'
+    set -l known 'edit' 'submit' 'wait' 'status' 'download' 'batch' 'compare' 'probe' 'list' 'usage' 'credits' 'doctor' 'config' 'config set-key' 'config unset-key' 'config show' 'config path' 'journal' 'journal merge' 'journal recover' 'sandbox' 'sandbox serve' 'sandbox reset' 'help' 'help sandbox' 'help json' 'help config' 'help journal'
     set -l valued --progress --record --rate-limit --time-scale --link-ttl --port --since --by --forget --limit --clip --state --expiring --model --save-prepared --output -o --summary --sound --max-credits --timeout --shard --rate --concurrency --dir --takes --prompt --download -d --end --start --as --resume --request-id --callback-url --prompt-file
     set -l path
     set -l position 0
@@ -15,7 +15,7 @@ function __omniedit_typed
             set rest 1
         else if test $rest = 0; and string match -q -- '-?*' "$word"
             contains -- "$word" $valued; and set skips 1
-        else if contains -- "$path" $groups
+        else if test $position = 0; and contains -- (string trim -- "$path $word") $known
             set path (string trim -- "$path $word")
         else
             set position (math $position + 1)
@@ -42,22 +42,22 @@ end
 complete -c omniedit -f
 
 # omniedit
-complete -c omniedit -n '__omniedit_at ""' -a edit -d 'Submit, wait and save in one command that is safe to repeat'
-complete -c omniedit -n '__omniedit_at ""' -a submit -d 'Submit one edit and print its task ID'
-complete -c omniedit -n '__omniedit_at ""' -a wait -d 'Wait for tasks to finish, and save their results'
-complete -c omniedit -n '__omniedit_at ""' -a status -d 'Show the state of tasks, one per line'
-complete -c omniedit -n '__omniedit_at ""' -a download -d 'Save the results of finished tasks and print their paths'
-complete -c omniedit -n '__omniedit_at ""' -a batch -d 'Make many edits; run it again to make only what is missing'
-complete -c omniedit -n '__omniedit_at ""' -a compare -d 'Show a clip and its edits, side by side and in step'
-complete -c omniedit -n '__omniedit_at ""' -a probe -d 'Show what a clip is, whether it fits, and roughly what an edit costs'
-complete -c omniedit -n '__omniedit_at ""' -a list -d 'List edits: state, saved file, and the time left on the link'
-complete -c omniedit -n '__omniedit_at ""' -a usage -d 'Show what edits cost: charged, still reserved, or unknown'
-complete -c omniedit -n '__omniedit_at ""' -a credits -d 'Show the account\'s balance and this key\'s own limit'
-complete -c omniedit -n '__omniedit_at ""' -a doctor -d 'Check key, network, service, clock, folders and extras; nothing is spent'
-complete -c omniedit -n '__omniedit_at ""' -a config -d 'Manage the key, and show the settings'
-complete -c omniedit -n '__omniedit_at ""' -a journal -d 'Merge other journals, or recover a damaged one'
-complete -c omniedit -n '__omniedit_at ""' -a sandbox -d 'Run or reset the local stand-in for the service'
-complete -c omniedit -n '__omniedit_at ""' -a help -d 'Show a page of the manual, a JSON Schema, or the help of a command'
+complete -c omniedit -n '__omniedit_at "" 0' -a edit -d 'Submit, wait and save in one command that is safe to repeat'
+complete -c omniedit -n '__omniedit_at "" 0' -a submit -d 'Submit one edit and print its task ID'
+complete -c omniedit -n '__omniedit_at "" 0' -a wait -d 'Wait for tasks to finish, and save their results'
+complete -c omniedit -n '__omniedit_at "" 0' -a status -d 'Show the state of tasks, one per line'
+complete -c omniedit -n '__omniedit_at "" 0' -a download -d 'Save the results of finished tasks and print their paths'
+complete -c omniedit -n '__omniedit_at "" 0' -a batch -d 'Make many edits; run it again to make only what is missing'
+complete -c omniedit -n '__omniedit_at "" 0' -a compare -d 'Show a clip and its edits, side by side and in step'
+complete -c omniedit -n '__omniedit_at "" 0' -a probe -d 'Show what a clip is, whether it fits, and roughly what an edit costs'
+complete -c omniedit -n '__omniedit_at "" 0' -a list -d 'List edits: state, saved file, and the time left on the link'
+complete -c omniedit -n '__omniedit_at "" 0' -a usage -d 'Show what edits cost: charged, still reserved, or unknown'
+complete -c omniedit -n '__omniedit_at "" 0' -a credits -d 'Show the account\'s balance and this key\'s own limit'
+complete -c omniedit -n '__omniedit_at "" 0' -a doctor -d 'Check key, network, service, clock, folders and extras; nothing is spent'
+complete -c omniedit -n '__omniedit_at "" 0' -a config -d 'Manage the key, and show the settings'
+complete -c omniedit -n '__omniedit_at "" 0' -a journal -d 'Merge other journals, or recover a damaged one'
+complete -c omniedit -n '__omniedit_at "" 0' -a sandbox -d 'Run or reset the local stand-in for the service'
+complete -c omniedit -n '__omniedit_at "" 0' -a help -d 'Show a page of the manual, a JSON Schema, or the help of a command'
 complete -c omniedit -n '__omniedit_at ""' -l version -s V -d 'Show the version and exit'
 complete -c omniedit -n '__omniedit_at ""' -l install-completion -d 'Install completion for your shell (bash, zsh, fish, PowerShell) and exit'
 complete -c omniedit -n '__omniedit_at ""' -l json -d 'Print one JSON document'
@@ -257,10 +257,10 @@ complete -c omniedit -n '__omniedit_at "doctor"' -l progress -r -f -a 'auto plai
 complete -c omniedit -n '__omniedit_at "doctor"' -l help -s h -d 'Show this message and exit'
 
 # omniedit config
-complete -c omniedit -n '__omniedit_at "config"' -a set-key -d 'Save an API key, read from a hidden prompt or from stdin'
-complete -c omniedit -n '__omniedit_at "config"' -a unset-key -d 'Remove the saved API key for the current base URL'
-complete -c omniedit -n '__omniedit_at "config"' -a show -d 'Show every setting with its source, the key masked'
-complete -c omniedit -n '__omniedit_at "config"' -a path -d 'Show where settings, key and journal are stored'
+complete -c omniedit -n '__omniedit_at "config" 0' -a set-key -d 'Save an API key, read from a hidden prompt or from stdin'
+complete -c omniedit -n '__omniedit_at "config" 0' -a unset-key -d 'Remove the saved API key for the current base URL'
+complete -c omniedit -n '__omniedit_at "config" 0' -a show -d 'Show every setting with its source, the key masked'
+complete -c omniedit -n '__omniedit_at "config" 0' -a path -d 'Show where settings, key and journal are stored'
 complete -c omniedit -n '__omniedit_at "config"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "config"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "config"' -l verbose -s v -d 'Trace HTTP, keys masked, and where errors come from'
@@ -301,8 +301,8 @@ complete -c omniedit -n '__omniedit_at "config path"' -l progress -r -f -a 'auto
 complete -c omniedit -n '__omniedit_at "config path"' -l help -s h -d 'Show this message and exit'
 
 # omniedit journal
-complete -c omniedit -n '__omniedit_at "journal"' -a merge -d 'Merge the edits of other journals into this one, and report what contradicts it'
-complete -c omniedit -n '__omniedit_at "journal"' -a recover -d 'Show what was restored from a damaged journal, and accept the loss of the rest'
+complete -c omniedit -n '__omniedit_at "journal" 0' -a merge -d 'Merge the edits of other journals into this one, and report what contradicts it'
+complete -c omniedit -n '__omniedit_at "journal" 0' -a recover -d 'Show what was restored from a damaged journal, and accept the loss of the rest'
 complete -c omniedit -n '__omniedit_at "journal"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "journal"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "journal"' -l verbose -s v -d 'Trace HTTP, keys masked, and where errors come from'
@@ -327,8 +327,8 @@ complete -c omniedit -n '__omniedit_at "journal recover"' -l progress -r -f -a '
 complete -c omniedit -n '__omniedit_at "journal recover"' -l help -s h -d 'Show this message and exit'
 
 # omniedit sandbox
-complete -c omniedit -n '__omniedit_at "sandbox"' -a serve -d 'Serve the sandbox until Ctrl-C; the first line on stdout is its base URL'
-complete -c omniedit -n '__omniedit_at "sandbox"' -a reset -d 'Remove the sandbox\'s tasks and clips, and their journal entries'
+complete -c omniedit -n '__omniedit_at "sandbox" 0' -a serve -d 'Serve the sandbox until Ctrl-C; the first line on stdout is its base URL'
+complete -c omniedit -n '__omniedit_at "sandbox" 0' -a reset -d 'Remove the sandbox\'s tasks and clips, and their journal entries'
 complete -c omniedit -n '__omniedit_at "sandbox"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "sandbox"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "sandbox"' -l verbose -s v -d 'Trace HTTP, keys masked, and where errors come from'
@@ -359,11 +359,74 @@ complete -c omniedit -n '__omniedit_at "sandbox reset"' -l progress -r -f -a 'au
 complete -c omniedit -n '__omniedit_at "sandbox reset"' -l help -s h -d 'Show this message and exit'
 
 # omniedit help
-complete -c omniedit -n '__omniedit_at "help" 0' -f -a 'scripting ci batch clips sandbox reliability agents exit-codes environment json edit submit wait status download compare probe list usage credits doctor config journal help'
-complete -c omniedit -n '__omniedit_at "help" 1' -f -a 'batch compare config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-merge journal-recover list probe sandbox-reset sandbox-serve sidecar status submit submit-dry-run usage wait'
+complete -c omniedit -n '__omniedit_at "help" 0' -a scripting -d 'steps, streams, and the options of every command'
+complete -c omniedit -n '__omniedit_at "help" 0' -a ci -d 'jobs that are safe to run again'
+complete -c omniedit -n '__omniedit_at "help" 0' -a batch -d 'many edits from a manifest'
+complete -c omniedit -n '__omniedit_at "help" 0' -a clips -d 'clips, prompts, prices, and long clips'
+complete -c omniedit -n '__omniedit_at "help" 0' -a sandbox -d 'trying everything without a key'
+complete -c omniedit -n '__omniedit_at "help" 0' -a reliability -d 'what you can rely on, and what is not promised'
+complete -c omniedit -n '__omniedit_at "help" 0' -a agents -d 'rules for programs that run omniedit for a person'
+complete -c omniedit -n '__omniedit_at "help" 0' -a exit-codes -d 'what a script branches on'
+complete -c omniedit -n '__omniedit_at "help" 0' -a environment -d 'variables, settings and the key'
+complete -c omniedit -n '__omniedit_at "help" 0' -a json -d 'the documents of --json and --events'
+complete -c omniedit -n '__omniedit_at "help" 0' -a edit -d 'Submit, wait and save in one command that is safe to repeat'
+complete -c omniedit -n '__omniedit_at "help" 0' -a submit -d 'Submit one edit and print its task ID'
+complete -c omniedit -n '__omniedit_at "help" 0' -a wait -d 'Wait for tasks to finish, and save their results'
+complete -c omniedit -n '__omniedit_at "help" 0' -a status -d 'Show the state of tasks, one per line'
+complete -c omniedit -n '__omniedit_at "help" 0' -a download -d 'Save the results of finished tasks and print their paths'
+complete -c omniedit -n '__omniedit_at "help" 0' -a compare -d 'Show a clip and its edits, side by side and in step'
+complete -c omniedit -n '__omniedit_at "help" 0' -a probe -d 'Show what a clip is, whether it fits, and roughly what an edit costs'
+complete -c omniedit -n '__omniedit_at "help" 0' -a list -d 'List edits: state, saved file, and the time left on the link'
+complete -c omniedit -n '__omniedit_at "help" 0' -a usage -d 'Show what edits cost: charged, still reserved, or unknown'
+complete -c omniedit -n '__omniedit_at "help" 0' -a credits -d 'Show the account\'s balance and this key\'s own limit'
+complete -c omniedit -n '__omniedit_at "help" 0' -a doctor -d 'Check key, network, service, clock, folders and extras; nothing is spent'
+complete -c omniedit -n '__omniedit_at "help" 0' -a config -d 'Manage the key, and show the settings'
+complete -c omniedit -n '__omniedit_at "help" 0' -a journal -d 'Merge other journals, or recover a damaged one'
+complete -c omniedit -n '__omniedit_at "help" 0' -a help -d 'Show a page of the manual, a JSON Schema, or the help of a command'
 complete -c omniedit -n '__omniedit_at "help"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "help"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "help"' -l verbose -s v -d 'Trace HTTP, keys masked, and where errors come from'
 complete -c omniedit -n '__omniedit_at "help"' -l sandbox -d 'Use the local stand-in: no key, no cost, no edit'
 complete -c omniedit -n '__omniedit_at "help"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
 complete -c omniedit -n '__omniedit_at "help"' -l help -s h -d 'Show this message and exit'
+
+# omniedit help sandbox
+complete -c omniedit -n '__omniedit_at "help sandbox" 0' -a serve -d 'Serve the sandbox until Ctrl-C; the first line on stdout is its base URL'
+complete -c omniedit -n '__omniedit_at "help sandbox" 0' -a reset -d 'Remove the sandbox\'s tasks and clips, and their journal entries'
+complete -c omniedit -n '__omniedit_at "help sandbox"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "help sandbox"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
+complete -c omniedit -n '__omniedit_at "help sandbox"' -l verbose -s v -d 'Trace HTTP, keys masked, and where errors come from'
+complete -c omniedit -n '__omniedit_at "help sandbox"' -l sandbox -d 'Use the local stand-in: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "help sandbox"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "help sandbox"' -l help -s h -d 'Show this message and exit'
+
+# omniedit help json
+complete -c omniedit -n '__omniedit_at "help json" 0' -f -a 'batch compare config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-merge journal-recover list probe sandbox-reset sandbox-serve sidecar status submit submit-dry-run usage wait'
+complete -c omniedit -n '__omniedit_at "help json"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "help json"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
+complete -c omniedit -n '__omniedit_at "help json"' -l verbose -s v -d 'Trace HTTP, keys masked, and where errors come from'
+complete -c omniedit -n '__omniedit_at "help json"' -l sandbox -d 'Use the local stand-in: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "help json"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "help json"' -l help -s h -d 'Show this message and exit'
+
+# omniedit help config
+complete -c omniedit -n '__omniedit_at "help config" 0' -a set-key -d 'Save an API key, read from a hidden prompt or from stdin'
+complete -c omniedit -n '__omniedit_at "help config" 0' -a unset-key -d 'Remove the saved API key for the current base URL'
+complete -c omniedit -n '__omniedit_at "help config" 0' -a show -d 'Show every setting with its source, the key masked'
+complete -c omniedit -n '__omniedit_at "help config" 0' -a path -d 'Show where settings, key and journal are stored'
+complete -c omniedit -n '__omniedit_at "help config"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "help config"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
+complete -c omniedit -n '__omniedit_at "help config"' -l verbose -s v -d 'Trace HTTP, keys masked, and where errors come from'
+complete -c omniedit -n '__omniedit_at "help config"' -l sandbox -d 'Use the local stand-in: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "help config"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "help config"' -l help -s h -d 'Show this message and exit'
+
+# omniedit help journal
+complete -c omniedit -n '__omniedit_at "help journal" 0' -a merge -d 'Merge the edits of other journals into this one, and report what contradicts it'
+complete -c omniedit -n '__omniedit_at "help journal" 0' -a recover -d 'Show what was restored from a damaged journal, and accept the loss of the rest'
+complete -c omniedit -n '__omniedit_at "help journal"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "help journal"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
+complete -c omniedit -n '__omniedit_at "help journal"' -l verbose -s v -d 'Trace HTTP, keys masked, and where errors come from'
+complete -c omniedit -n '__omniedit_at "help journal"' -l sandbox -d 'Use the local stand-in: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "help journal"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "help journal"' -l help -s h -d 'Show this message and exit'

@@ -517,6 +517,30 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
         }
         'help' = @{
             commands = [ordered]@{
+                'scripting' = 'steps, streams, and the options of every command'
+                'ci' = 'jobs that are safe to run again'
+                'batch' = 'many edits from a manifest'
+                'clips' = 'clips, prompts, prices, and long clips'
+                'sandbox' = 'trying everything without a key'
+                'reliability' = 'what you can rely on, and what is not promised'
+                'agents' = 'rules for programs that run omniedit for a person'
+                'exit-codes' = 'what a script branches on'
+                'environment' = 'variables, settings and the key'
+                'json' = 'the documents of --json and --events'
+                'edit' = 'Submit, wait and save in one command that is safe to repeat'
+                'submit' = 'Submit one edit and print its task ID'
+                'wait' = 'Wait for tasks to finish, and save their results'
+                'status' = 'Show the state of tasks, one per line'
+                'download' = 'Save the results of finished tasks and print their paths'
+                'compare' = 'Show a clip and its edits, side by side and in step'
+                'probe' = 'Show what a clip is, whether it fits, and roughly what an edit costs'
+                'list' = 'List edits: state, saved file, and the time left on the link'
+                'usage' = 'Show what edits cost: charged, still reserved, or unknown'
+                'credits' = 'Show the account''s balance and this key''s own limit'
+                'doctor' = 'Check key, network, service, clock, folders and extras; nothing is spent'
+                'config' = 'Manage the key, and show the settings'
+                'journal' = 'Merge other journals, or recover a damaged one'
+                'help' = 'Show a page of the manual, a JSON Schema, or the help of a command'
             }
             options = [ordered]@{
                 '--json' = 'Print one JSON document'
@@ -529,7 +553,79 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--help' = 'Show this message and exit'
                 '-h' = 'Show this message and exit'
             }
-            arguments = @('topic-choices', 'document-choices')
+            arguments = @()
+        }
+        'help sandbox' = @{
+            commands = [ordered]@{
+                'serve' = 'Serve the sandbox until Ctrl-C; the first line on stdout is its base URL'
+                'reset' = 'Remove the sandbox''s tasks and clips, and their journal entries'
+            }
+            options = [ordered]@{
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked, and where errors come from'
+                '-v' = 'Trace HTTP, keys masked, and where errors come from'
+                '--sandbox' = 'Use the local stand-in: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @()
+        }
+        'help json' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked, and where errors come from'
+                '-v' = 'Trace HTTP, keys masked, and where errors come from'
+                '--sandbox' = 'Use the local stand-in: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @('document-choices')
+        }
+        'help config' = @{
+            commands = [ordered]@{
+                'set-key' = 'Save an API key, read from a hidden prompt or from stdin'
+                'unset-key' = 'Remove the saved API key for the current base URL'
+                'show' = 'Show every setting with its source, the key masked'
+                'path' = 'Show where settings, key and journal are stored'
+            }
+            options = [ordered]@{
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked, and where errors come from'
+                '-v' = 'Trace HTTP, keys masked, and where errors come from'
+                '--sandbox' = 'Use the local stand-in: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @()
+        }
+        'help journal' = @{
+            commands = [ordered]@{
+                'merge' = 'Merge the edits of other journals into this one, and report what contradicts it'
+                'recover' = 'Show what was restored from a damaged journal, and accept the loss of the rest'
+            }
+            options = [ordered]@{
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked, and where errors come from'
+                '-v' = 'Trace HTTP, keys masked, and where errors come from'
+                '--sandbox' = 'Use the local stand-in: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @()
         }
     }
     # The kind of value that each option takes.
@@ -572,7 +668,6 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
         '--prompt-file' = 'files'
     }
     $choices = @{
-        'topic-choices' = @('scripting', 'ci', 'batch', 'clips', 'sandbox', 'reliability', 'agents', 'exit-codes', 'environment', 'json', 'edit', 'submit', 'wait', 'status', 'download', 'compare', 'probe', 'list', 'usage', 'credits', 'doctor', 'config', 'journal', 'help')
         'document-choices' = @('batch', 'compare', 'config-path', 'config-set-key', 'config-show', 'config-unset-key', 'credits', 'doctor', 'download', 'edit', 'edit-split', 'event', 'failure', 'help', 'journal-merge', 'journal-recover', 'list', 'probe', 'sandbox-reset', 'sandbox-serve', 'sidecar', 'status', 'submit', 'submit-dry-run', 'usage', 'wait')
         'progress-choices' = @('auto', 'plain', 'none')
         'by-choices' = @('month', 'day', 'clip', 'model')
@@ -596,9 +691,8 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
         } elseif (-not $rest -and $word -clike '-?*') {
             if ($word -ceq '--sandbox') { $sandbox = @('--sandbox') }
             if ($values.ContainsKey($word)) { $kind = $values[$word] }
-        } elseif ($known[$path].commands.Count) {
+        } elseif ($position -eq 0 -and $known.ContainsKey("$path $word".Trim())) {
             $path = "$path $word".Trim()
-            if (-not $known.ContainsKey($path)) { return }
         } else {
             $position += 1
         }
@@ -606,7 +700,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
     $offered = [ordered]@{}
     if ($kind -or ($rest -or $wordToComplete -notlike '-*')) {
         if (-not $kind -and $known[$path].commands.Count) {
-            $offered = $known[$path].commands
+            if ($position -eq 0) { $offered = $known[$path].commands }
         } elseif (-not $kind -and $known[$path].arguments.Count) {
             $arguments = $known[$path].arguments
             $kind = $arguments[[Math]::Min($position, $arguments.Count - 1)]

@@ -60,7 +60,8 @@ def test_no_script_can_execute_candidates(name: str, forbidden: str) -> None:
         pytest.param("omniedit config sh", "show", id="sub-command"),
         pytest.param("omniedit edit --prompt-f", "--prompt-file", id="option"),
         pytest.param("omniedit edit --progress pl", "plain", id="choice"),
-        pytest.param("omniedit help json cred", "credits", id="second-argument"),
+        pytest.param("omniedit help json cred", "credits", id="document"),
+        pytest.param("omniedit help config set", "set-key", id="help-of-a-groups-command"),
     ],
 )
 def test_powershell_completes_commands_options_and_choices(line: str, offered: str) -> None:

@@ -161,6 +161,12 @@ def shell(request: pytest.FixtureRequest, folder: Path, zsh_dump: Path) -> Itera
         ),
         pytest.param("omniedit help exi\t", "help exit-codes", id="a-topic"),
         pytest.param("omniedit help prob\t", "help probe", id="the-help-of-a-command"),
+        pytest.param("omniedit help json cred\t", "help json credits", id="a-document"),
+        pytest.param("omniedit help ci cred\t", "help ci cred", id="no-document-after-a-topic"),
+        pytest.param(
+            "omniedit help config set\t", "help config set-key", id="the-help-of-a-groups-command"
+        ),
+        pytest.param("omniedit help ci --js\t", "help ci --json", id="an-option-after-a-topic"),
         pytest.param("omniedit edit cl\t", "edit clip.mp4", id="a-file"),
         pytest.param("omniedit edit -o cl\t", "edit -o clip.mp4", id="the-file-of-an-option"),
         pytest.param("omniedit batch --dir r\t", "batch --dir results", id="a-folder"),

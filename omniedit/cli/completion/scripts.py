@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from omniedit.cli.commands.help import TOPICS
 from omniedit.cli.context import Context
-from omniedit.cli.parser import COMMANDS, ROOT
+from omniedit.cli.parser import ROOT
 from omniedit.errors import LocalError, refuse
 from omniedit.models import MODELS, AttemptState, TaskStatus
 from omniedit.schemas import document_names
@@ -79,10 +79,11 @@ class CommandModel(NamedTuple):
         return self.path[-1]
 
     def walk(self) -> Iterator["CommandModel"]:
-        """Yield this command and every command below it."""
+        """Yield this command and every command below it, without the pages that nothing follows."""
         yield self
         for command in self.commands:
-            yield from command.walk()
+            if command.options:
+                yield from command.walk()
 
 
 class _Shell(NamedTuple):
@@ -141,7 +142,28 @@ def install(context: Context) -> None:
 
 def command_model() -> CommandModel:
     """Return the root command, with everything below it."""
-    return _command_model(ROOT, ROOT.make_context("omniedit", [], resilient_parsing=True), ())
+    ctx = ROOT.make_context("omniedit", [], resilient_parsing=True)
+    root = _command_model(ROOT, ctx, ())
+    *others, help_command = root.commands
+    return root._replace(commands=(*others, _help_model(help_command, root.commands)))
+
+
+def _help_model(help_command: CommandModel, commands: Iterable[CommandModel]) -> CommandModel:
+    """Return `help` as a group of what it explains, because the topic decides what may follow."""
+
+    def page(path: tuple[str, ...], summary: str) -> CommandModel:
+        return CommandModel((*help_command.path, *path), summary, (), (), ())
+
+    pages = {name: page((name,), summary) for name, summary in TOPICS.items()}
+    pages["json"] = help_command._replace(
+        path=pages["json"].path, help=pages["json"].help, arguments=help_command.arguments[1:]
+    )
+    for command in commands:
+        found = pages.setdefault(command.name, page(command.path, command.help))
+        if command.commands:
+            below = tuple(page(each.path, each.help) for each in command.commands)
+            pages[command.name] = found._replace(options=help_command.options, commands=below)
+    return help_command._replace(arguments=(), commands=tuple(pages.values()))
 
 
 def _command_model(command: Any, ctx: Any, path: tuple[str, ...]) -> CommandModel:
@@ -177,8 +199,6 @@ def _value(param: Any, name: str, *, command: str = "") -> Value:
 
 
 def _choices_of(metavar: str, name: str) -> tuple[str, ...]:
-    if metavar == "[TOPIC]":
-        return tuple(dict.fromkeys((*TOPICS, *COMMANDS)))
     if metavar == "[DOCUMENT]":
         return tuple(document_names())
     if name == "model":
@@ -220,7 +240,7 @@ def _bash_command(command: CommandModel) -> str:
             value.kind + ("..." if value.is_repeated else "") for value in command.arguments
         ],
     }
-    lines = [f"            {name}=({' '.join(words)})" for name, words in lists.items() if words]
+    lines = [f"            {name}=({' '.join(words)})" for name, words in lists.items()]
     return "\n".join([f"        '{' '.join(command.path)}')", *lines, "            ;;"])
 
 
@@ -280,12 +300,11 @@ def _zsh_quoted(text: str) -> str:
 
 
 def _fish(root: CommandModel) -> dict[str, Iterable[str]]:
-    everything = list(root.walk())
-    groups = [_fish_quoted(" ".join(known.path)) for known in everything if known.commands]
+    _, *below = root.walk()
     return {
-        "GROUPS": [" ".join(groups)],
+        "KNOWN": [" ".join(_fish_quoted(" ".join(known.path)) for known in below)],
         "VALUED": [" ".join(_option_values(root))],
-        "LINES": [line for known in everything for line in _fish_lines(known)],
+        "LINES": [line for known in (root, *below) for line in _fish_lines(known)],
     }
 
 
@@ -293,7 +312,7 @@ def _fish_lines(command: CommandModel) -> list[str]:
     path = " ".join(command.path)
     lines = ["", f"# omniedit {path}".rstrip()]
     lines += [
-        _fish_line(path, f"-a {known.name} -d {_fish_quoted(known.help)}")
+        _fish_line(path, f"-a {known.name} -d {_fish_quoted(known.help)}", position=0)
         for known in command.commands
     ]
     for number, value in enumerate(command.arguments):

@@ -1,10 +1,11 @@
 # bash completion for omniedit; written by `omniedit --install-completion`; do not edit.
 
 # Sets what may follow the command $1: its subcommands, its options, the kinds of its arguments.
+# Fails, and sets nothing, if it is no command.
 _omniedit_know() {
-    commands=() options=() arguments=()
     case $1 in
 @KNOWN@
+        *) return 1 ;;
     esac
 }
 
@@ -65,9 +66,8 @@ _omniedit() {
         elif [[ -z $rest && $word == -?* ]]; then
             [[ $word == --sandbox ]] && sandbox=1
             _omniedit_value "$word"
-        elif ((${#commands[@]})); then
+        elif ((position == 0)) && _omniedit_know "${path:+$path }$word"; then
             path="${path:+$path }$word"
-            _omniedit_know "$path"
         else
             ((position += 1))
         fi
@@ -78,7 +78,7 @@ _omniedit() {
     elif [[ -z $rest && $current == -* ]]; then
         _omniedit_offer "${options[@]}"
     elif ((${#commands[@]})); then
-        _omniedit_offer "${commands[@]}"
+        ((position)) || _omniedit_offer "${commands[@]}"
     elif ((${#arguments[@]})); then
         ((position < ${#arguments[@]})) || position=$((${#arguments[@]} - 1))
         kind=${arguments[position]}

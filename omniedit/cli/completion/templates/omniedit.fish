@@ -2,7 +2,7 @@
 
 # Prints two lines: the command that was typed, and the number of its arguments.
 function __omniedit_typed
-    set -l groups @GROUPS@
+    set -l known @KNOWN@
     set -l valued @VALUED@
     set -l path
     set -l position 0
@@ -15,7 +15,7 @@ function __omniedit_typed
             set rest 1
         else if test $rest = 0; and string match -q -- '-?*' "$word"
             contains -- "$word" $valued; and set skips 1
-        else if contains -- "$path" $groups
+        else if test $position = 0; and contains -- (string trim -- "$path $word") $known
             set path (string trim -- "$path $word")
         else
             set position (math $position + 1)

@@ -30,9 +30,8 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
         } elseif (-not $rest -and $word -clike '-?*') {
             if ($word -ceq '--sandbox') { $sandbox = @('--sandbox') }
             if ($values.ContainsKey($word)) { $kind = $values[$word] }
-        } elseif ($known[$path].commands.Count) {
+        } elseif ($position -eq 0 -and $known.ContainsKey("$path $word".Trim())) {
             $path = "$path $word".Trim()
-            if (-not $known.ContainsKey($path)) { return }
         } else {
             $position += 1
         }
@@ -40,7 +39,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
     $offered = [ordered]@{}
     if ($kind -or ($rest -or $wordToComplete -notlike '-*')) {
         if (-not $kind -and $known[$path].commands.Count) {
-            $offered = $known[$path].commands
+            if ($position -eq 0) { $offered = $known[$path].commands }
         } elseif (-not $kind -and $known[$path].arguments.Count) {
             $arguments = $known[$path].arguments
             $kind = $arguments[[Math]::Min($position, $arguments.Count - 1)]
