@@ -44,8 +44,7 @@ if TYPE_CHECKING:
 
 MISSING_ENDPOINT: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 """The statuses of a reply to a path or a method that the host does not know."""
-MAX_DEPTH: Final = 100
-"""A task nested deeper than this is kept without its `raw`, which could not be serialised."""
+
 _MAX_UNIX_S: Final = 32_503_680_000.0
 """The year 3000, which Windows can still convert; a larger number is taken for milliseconds."""
 
@@ -198,7 +197,7 @@ def parse_task(value: object) -> Task:
         credits_used=_amount(next((charge for charge in charges if charge is not None), None)),
         result_urls=tuple(dict.fromkeys(_result_urls(raw))),
         error=parse_error(raw.get("error")),
-        raw=raw if _is_shallow(raw) else None,
+        raw=raw,
     )
 
 
@@ -335,15 +334,6 @@ def _is_web_url(url: str) -> bool:
 def _status(value: object) -> str | None:
     status = value.strip().lower() if isinstance(value, str) else ""
     return "cancelled" if status == "canceled" else status or None
-
-
-def _is_shallow(value: object, levels: int = MAX_DEPTH) -> bool:
-    """Return whether a JSON value can be serialised; `json` recurses at every level."""
-    if not isinstance(value, dict | list):
-        return True
-    entries = cast("JSONObject | list[object]", value)
-    children = entries.values() if isinstance(entries, dict) else entries
-    return levels > 0 and all(_is_shallow(child, levels - 1) for child in children)
 
 
 def _text(raw: JSONObject, *keys: str) -> str | None:

@@ -4,7 +4,6 @@ Errors of httpx are raised as those of `errors.py`; callers decide what an HTTP 
 """
 
 import json
-import math
 import re
 import ssl
 import threading
@@ -455,24 +454,12 @@ def _blocks_client(status: int, body: bytes) -> bool:
 
 
 def _parse_json(body: bytes) -> object:
-    """Return a JSON value with None for unusable numbers; None if the body is not JSON."""
+    """Return a JSON value; None if the body is not JSON."""
     with suppress(ValueError, RecursionError):
-        return cast(
-            "object",
-            json.loads(
-                # Given bytes, `json` would guess the encoding, but keys are redacted in UTF-8.
-                body.decode("utf-8-sig"),
-                parse_constant=lambda _name: None,
-                parse_float=_finite_float,
-                parse_int=_readable_int,
-            ),
-        )
+        # Given bytes, `json` would guess the encoding, but keys are redacted in UTF-8.
+        text = body.decode("utf-8-sig")
+        return cast("object", json.loads(text, parse_int=_readable_int))
     return None
-
-
-def _finite_float(text: str) -> float | None:
-    number = float(text)
-    return number if math.isfinite(number) else None
 
 
 def _readable_int(text: str) -> int | None:

@@ -32,6 +32,7 @@ from omniedit.evolink.api import EvoLinkClient
 from omniedit.http.client import HttpClient
 from omniedit.models import DEFAULT_MODEL
 from omniedit.policy import is_certainly_not_accepted, is_transient
+from omniedit.terminal.documents import json_text
 from tests.unit.http.hostile import BROKEN, ENDLESS, ODD, Answer, HostileServer
 
 # Over loopback no certificates are loaded, which would take longer than the tests themselves.
@@ -416,8 +417,19 @@ def test_a_task_too_deep_for_json_loses_only_raw(serve: Serve) -> None:
     deep = json.dumps(TASK)[:-1] + ', "a": ' + "[" * 800 + "NaN" + "]" * 800 + "}"
 
     task, _ = serve(200, content=deep).api.create_task(BODY, request_id=REQUEST_ID)
+    document = json.loads(json_text({"task_id": task.task_id, "raw": task.raw}, indent=2))
 
-    assert (task.task_id, task.raw) == (TASK_ID, None)
+    assert document == {"task_id": TASK_ID, "raw": None}
+
+
+def test_numbers_outside_json_are_unknown_and_shown_as_null(serve: Serve) -> None:
+    odd = json.dumps(TASK)[:-1] + ', "progress": NaN, "created": 1e999, "a": [-Infinity]}'
+
+    task = serve(200, content=odd).api.get_task(TASK_ID)
+    document = json.loads(json_text(task.raw or {}), parse_constant=pytest.fail)
+
+    assert (task.progress, task.created_at) == (None, None)
+    assert document == TASK | {"progress": None, "created": None, "a": [None]}
 
 
 def test_an_echoed_key_reaches_neither_task_nor_error(serve: Serve) -> None:

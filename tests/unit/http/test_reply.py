@@ -54,10 +54,10 @@ def test_invalid_json_is_none(body: bytes) -> None:
     assert parse_json(body) is None
 
 
-def test_numbers_outside_json_are_null() -> None:
-    value = parse_json(b"[NaN, -Infinity, 1e999, 1.5, 7, %b]" % (b"9" * 5000))
+def test_an_integer_that_is_too_long_is_null() -> None:
+    value = parse_json(b"[1.5, 7, %b]" % (b"9" * 5000))
 
-    assert value == [None, None, None, 1.5, 7, None]
+    assert value == [1.5, 7, None]
 
 
 def test_a_lone_surrogate_is_replaced() -> None:
