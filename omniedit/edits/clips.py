@@ -234,8 +234,8 @@ def parse_cut(request: EditRequest) -> tuple[float | None, float | None]:
     Raises:
         InvalidInputError: If a mark is not a valid time, or the cut leaves nothing.
     """
-    start_s = None if request.start is None else parse_time(request.start, name="--start")
-    end_s = None if request.end is None else parse_time(request.end, name="--end")
+    start_s = None if request.start is None else parse_time(request.start, name="start")
+    end_s = None if request.end is None else parse_time(request.end, name="end")
     check_cut(start_s, end_s, name=request.video)
     return start_s, end_s
 

@@ -27,7 +27,7 @@ _ROUNDING_TICKS: Final = 2
 _VARIABLE_SHARE: Final = 0.1
 _TIME: Final = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,4}):)?(\d{1,6}(?:\.\d{1,9})?)", re.ASCII)
 _TIME_HINT: Final = "write seconds (12.5) or minutes and seconds (1:02.5)"
-_CUT_HINT: Final = "times count from the clip's beginning; without `--end` the rest is used"
+_CUT_HINT: Final = "times count from the clip's beginning; without an end the rest is used"
 _INVALID_CUT: Final = "invalid_mark"
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
@@ -273,15 +273,15 @@ def check_cut(
         InvalidInputError: If the cut leaves nothing, or lies beyond the clip.
     """
     if start_s is not None and end_s is not None and end_s <= start_s:
-        msg = f"--end {end_s:g} is not after --start {start_s:g}"
+        msg = f"end {end_s:g} is not after start {start_s:g}"
     elif end_s is not None and end_s <= 0:
-        msg = f"--end {end_s:g} leaves nothing of {name}"
+        msg = f"end {end_s:g} leaves nothing of {name}"
     elif duration_s is None:
         return
     elif start_s is not None and start_s > duration_s - frame_s + _HALF_TICK_S:
-        msg = f"--start {start_s:g} is beyond the end of {name}, which is {duration_s:.2f} s long"
+        msg = f"start {start_s:g} is beyond the end of {name}, which is {duration_s:.2f} s long"
     elif end_s is not None and end_s > duration_s + frame_s + _HALF_TICK_S:
-        msg = f"--end {end_s:g} is beyond the end of {name}, which is {duration_s:.2f} s long"
+        msg = f"end {end_s:g} is beyond the end of {name}, which is {duration_s:.2f} s long"
     else:
         return
     raise InvalidInputError(msg, code=_INVALID_CUT, hint=_CUT_HINT)

@@ -193,16 +193,16 @@ def test_an_unchecked_playlist_uploads_only_itself(bench: Bench, folder: Path, k
 @pytest.mark.parametrize(
     ("marks", "message"),
     [
-        ("--start 1 --end 0.5", "--end 0.5 is not after --start 1"),
-        ("--start 1 --end 1", "--end 1 is not after --start 1"),
-        ("--start 2.5", "--start 2.5 is beyond the end of clip.mp4, which is 2.00 s long"),
-        ("--end 9", "--end 9 is beyond the end of clip.mp4, which is 2.00 s long"),
-        ("--start 1:00:00", "--start 3600 is beyond the end"),
-        ("--end 0", "--end 0 leaves nothing of clip.mp4"),
-        ("--start soon", "invalid --start 'soon'"),
-        ("--start -1", "invalid --start '-1'"),
-        ("--end 1:60", "invalid --end '1:60'"),
-        ("--end nan", "invalid --end 'nan'"),
+        ("--start 1 --end 0.5", "end 0.5 is not after start 1"),
+        ("--start 1 --end 1", "end 1 is not after start 1"),
+        ("--start 2.5", "start 2.5 is beyond the end of clip.mp4, which is 2.00 s long"),
+        ("--end 9", "end 9 is beyond the end of clip.mp4, which is 2.00 s long"),
+        ("--start 1:00:00", "start 3600 is beyond the end"),
+        ("--end 0", "end 0 leaves nothing of clip.mp4"),
+        ("--start soon", "invalid start 'soon'"),
+        ("--start -1", "invalid start '-1'"),
+        ("--end 1:60", "invalid end '1:60'"),
+        ("--end nan", "invalid end 'nan'"),
     ],
 )
 @pytest.mark.parametrize("is_unchecked", [False, True])

@@ -82,5 +82,5 @@ def test_a_cut_beyond_the_end_names_the_url_that_was_typed(tmp_path: Path) -> No
     with pytest.raises(InvalidInputError) as raised:
         uploaded_url(session, edit)
 
-    assert raised.value.message == f"--start 9 is beyond the end of {url}, which is 1.00 s long"
+    assert raised.value.message == f"start 9 is beyond the end of {url}, which is 1.00 s long"
     session.close()

@@ -52,8 +52,8 @@ def test_other_forms_of_times_are_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("start_s", "end_s", "words"),
     [
-        pytest.param(3.0, 2.0, "is not after --start", id="end-before-start"),
-        pytest.param(2.0, 2.0, "is not after --start", id="nothing-between"),
+        pytest.param(3.0, 2.0, "is not after start", id="end-before-start"),
+        pytest.param(2.0, 2.0, "is not after start", id="nothing-between"),
         pytest.param(5.0, None, "beyond the end", id="start-at-the-end"),
         pytest.param(None, 5.3, "beyond the end", id="end-beyond-the-end"),
         pytest.param(None, 0.0, "leaves nothing", id="end-at-0"),
