@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SHOWN_FAULTS: Final = 50
 _INVALID: Final = "invalid_manifest"
 _DONE: Final = "done"
-_SKIPPED: Final = "skipped"
+_ALREADY_HERE: Final = "already here"
 _FAILED: Final = "failed"
 _UNSAVED: Final = "finished but not saved"
 _RUNNING: Final = "still running"
@@ -32,7 +32,7 @@ _UNSTARTED: Final = "not started"
 UNSENT: Final = "unsent"
 """The status of a line that was never sent."""
 _UNKNOWN: Final = "with unknown outcome"
-_STATES: Final = (_DONE, _SKIPPED, _FAILED, _UNKNOWN, _UNSAVED, _RUNNING, _UNSTARTED)
+_STATES: Final = (_DONE, _ALREADY_HERE, _FAILED, _UNKNOWN, _UNSAVED, _RUNNING, _UNSTARTED)
 
 
 def line_fields(edit: "PlannedEdit") -> "Document":
@@ -237,7 +237,7 @@ class BatchReport:
             return _UNSTARTED
         if edit.number not in self._outcomes:
             return _UNSAVED if record.task.is_terminal else _RUNNING
-        return _SKIPPED if record.task_id in self._context.board.skipped else _DONE
+        return _ALREADY_HERE if record.task_id in self._context.board.skipped else _DONE
 
 
 def _record(

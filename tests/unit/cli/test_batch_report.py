@@ -105,7 +105,7 @@ def test_the_totals_count_every_line_and_come_last() -> None:
         "error: m:3: empty",
         "hint: top up at https://evolink.ai/dashboard/credits",
         (
-            "note: 1 done, 1 skipped, 1 failed, 1 finished but not saved,"
+            "note: 1 done, 1 already here, 1 failed, 1 finished but not saved,"
             " 1 still running, 1 not started; 34.0 credits ($0.50) charged or reserved"
         ),
         (
