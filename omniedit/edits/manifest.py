@@ -19,7 +19,6 @@ from omniedit.models import EditRequest, clip_name, compared_prompt, is_local, r
 from omniedit.sanitize import is_valid_unicode
 from omniedit.settings import Setting
 from omniedit.system.files import decode_text, file_name
-from omniedit.system.mp4 import is_mp4
 
 FIELDS: Final = ("video", "prompt", "output", "callback_url", "start", "end", "take", "model")
 _NUMBERS: Final = frozenset({"start", "end", "take"})
@@ -97,9 +96,7 @@ def parse_manifest(content: bytes, *, name: str, model: Setting[str]) -> Manifes
         text = decode_text(content).lstrip("\ufeff")
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
-        is_clip = is_mp4(content)
-        message = "is a clip: `--prompt TEXT` edits it" if is_clip else "is not valid UTF-8 text"
-        return Manifest([], (Fault(number, message),))
+        return Manifest([], (Fault(number, "is not valid UTF-8 text"),))
     is_csv = name.lower().endswith(".csv") or not (
         name.lower().endswith((".jsonl", ".ndjson", ".json")) or text.lstrip()[:1] in {"{", "[", ""}
     )

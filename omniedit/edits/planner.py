@@ -282,10 +282,9 @@ class Planner:
         return None if is_folder(path) else path
 
     def _shown(self, output: str) -> str:
-        if self._folder == ".":
-            # `./-` is a file with that name, `-` would be standard output.
-            return f"./{output}" if output == STDOUT else output
-        return os.path.join(self._folder, output)  # noqa: PTH118 - see `_resolved`
+        shown = str(Path(self._folder, output))  # without `./`
+        # `./-` is a file with that name, `-` would be standard output.
+        return f"./{shown}" if shown == STDOUT else shown
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -24,7 +24,17 @@ from omniedit.errors import (
 from omniedit.http.urls import without_secrets
 from omniedit.journal.reading import is_present
 from omniedit.media import is_available
-from omniedit.models import TASK_PREFIX, Record, SavedFile, Sound, clip_name, known_sum, numbered
+from omniedit.models import (
+    TASK_PREFIX,
+    Record,
+    SavedFile,
+    Sound,
+    clip_name,
+    is_video_name,
+    known_sum,
+    numbered,
+)
+from omniedit.sanitize import quoted
 from omniedit.schemas import instant, video_fields
 from omniedit.system import is_reserved_name
 from omniedit.system.files import (
@@ -106,6 +116,19 @@ class Destination(NamedTuple):
         if count > 1 and not self.is_folder:
             msg = f"{count} tasks cannot be saved as one file: {self.text}"
             raise InvalidInputError(msg, code="needs_folder", hint=f"name a folder: `{self.text}/`")
+
+    def check_folder(self, option: str) -> None:
+        """Refuse the name of a video, typed as the value of an option that names a folder.
+
+        Raises:
+            InvalidInputError: If the destination has such a name, and is not a folder.
+        """
+        if self.text is not None and is_video_name(self.text) and not self.is_folder:
+            folder = quoted(f"{os.path.splitext(self.text)[0]}/")  # noqa: PTH122 - keeps `./`
+            msg = f"{self.text} is the name of a video, and `{option}` needs a folder"
+            raise InvalidInputError(
+                msg, code="needs_folder", hint=f"name a folder: `{option} {folder}`"
+            )
 
     def target(
         self, video: str | None, task_id: str | None, *, sound: Sound = Sound.NEW

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
@@ -51,9 +52,48 @@ def test_text_output_is_the_saved_paths_and_a_summary(bench: Bench, folder: Path
     summary, is_sandbox = first.stderr.splitlines()[-2:]
     assert summary.startswith("note: 3 done; 93.")
     assert is_sandbox.startswith("note: sandbox: no edit was made")
-    assert again.stderr.splitlines()[-1] == "note: 3 skipped"
+    assert again.stderr.splitlines()[-1] == "note: 3 already here"
     assert names(folder / "out") == ["1.mp4", "2.mp4", "3.mp4"]
     assert len(bench.task_ids) == 3
+
+
+@pytest.mark.parametrize("output", ["./x.mp4", ".//./x.mp4", "x.mp4"])
+@pytest.mark.parametrize(
+    ("folder_options", "saved"), [(["--dir", "out/"], "out/x.mp4"), ([], "x.mp4")]
+)
+def test_an_output_is_shown_without_what_means_nothing(
+    bench: Bench, folder: Path, output: str, folder_options: list[str], saved: str
+) -> None:
+    manifest = write_manifest(folder, row("1", output=output))
+
+    ended = bench.run("batch", manifest, *folder_options, "--events")
+
+    assert ended.status == 0, ended
+    assert ended.events[-1]["tasks"][0]["output"] == saved
+    assert ended.stderr.count("./") == 0
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "missing clip.mp4", "clip.webm"])
+def test_a_clip_without_a_prompt_is_called_a_clip(bench: Bench, folder: Path, name: str) -> None:
+    if not name.startswith("missing"):
+        (folder / name).write_bytes(b"\0\0\0\x18ftypisom\xff")
+
+    ended = bench.run("batch", name)
+
+    assert ended.status == 2, ended
+    assert ended.stderr == (
+        f"error: {name} is a clip, and without --prompt SOURCE is one manifest\n"
+        f'hint: `omniedit batch {shlex.quote(name)} --prompt "PROMPT"` edits clips and folders\n'
+    )
+
+
+def test_an_invalid_mark_in_a_manifest_is_not_called_an_option(bench: Bench, folder: Path) -> None:
+    manifest = write_manifest(folder, "video,prompt,start", f"{URL},p,soon", name="m.csv")
+
+    ended = bench.run("batch", manifest)
+
+    assert ended.status == 2, ended
+    assert ended.stderr.startswith("error: m.csv:2: invalid start 'soon'\n")
 
 
 def test_json_output_is_one_document_in_manifest_order(bench: Bench, folder: Path) -> None:
@@ -146,7 +186,7 @@ def test_without_credits_paid_results_are_saved_and_the_rest_counted(
     assert ended.status == 4, ended
     assert sorted(ended.stdout.split()) == ["1.mp4", "2.mp4"]
     assert "error: m.jsonl:1: Insufficient quota" in ended.stderr
-    assert "1 done, 1 skipped, 5 failed, 7 not started" in ended.stderr
+    assert "1 done, 1 already here, 5 failed, 7 not started" in ended.stderr
     assert len(bench.task_ids) == 2
 
 

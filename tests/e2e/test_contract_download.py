@@ -137,6 +137,37 @@ def test_several_tasks_need_a_folder(served: CommandLine, record: Path, path: st
     assert files(served.folder) == []
 
 
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        (["download", "--all", "-o", "one.mp4"], "`--output one/`"),
+        (["download", "--expiring", "1h", "-o", "my clips/one.MOV"], "`--output 'my clips/one/'`"),
+        (["batch", "edits.jsonl", "--dir", "one.mp4"], "`--dir one/`"),
+    ],
+)
+def test_the_name_of_a_video_is_refused_where_a_folder_is_needed(
+    served: CommandLine, record: Path, argv: list[str], hint: str
+) -> None:
+    submit(served)
+    before = len(requests(record))
+
+    ended = served(*argv)
+
+    check_failure(ended, 2, hint)
+    assert (len(requests(record)), files(served.folder)) == (before, [])
+
+
+@pytest.mark.parametrize("path", ["one.mp4", "new.mp4/"])
+def test_a_folder_may_have_the_suffix_of_a_video(served: CommandLine, path: str) -> None:
+    (served.folder / "one.mp4").mkdir()
+    task_id = submit(served)
+
+    ended = served("download", "--all", "-o", path)
+
+    assert ended.status == 0, ended
+    assert files(served.folder) == [f"{path.rstrip('/')}/clip-{task_id[-8:]}.mp4"]
+
+
 def test_several_tasks_are_saved_in_one_folder(served: CommandLine) -> None:
     tasks = [submit(served), submit(served)]
 

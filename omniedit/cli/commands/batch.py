@@ -11,7 +11,7 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.parser import COST, OUTPUT, SCRIPTS, WAITING, option
 from omniedit.errors import Hint, Interrupted, OmniEditError, refuse
 from omniedit.journal import JournalUse
-from omniedit.models import Sound, render_count
+from omniedit.models import Sound, is_video_name, render_count
 from omniedit.sanitize import quoted
 from omniedit.system.files import is_folder
 
@@ -109,6 +109,7 @@ def batch(
         again=again,
         timeout_s=timeout,
     )
+    wanted.destination.check_folder("--dir")
     context.board.expect(0)  # until the plan is made
     ended_by: BaseException | None = None
     try:
@@ -171,10 +172,12 @@ def _read(
         texts = [options.decode_argument(prompt) for prompt in prompts]
         return lines_of(clips_of(session, sources), texts, takes=takes or 1, model=model)
     name = sources[0]
+    command = f'batch {quoted(name) if len(sources) == 1 else "SOURCE…"} --prompt "PROMPT"'
+    edits_clips = Hint("{} edits clips and folders", command)
     if len(sources) > 1 or is_folder(name) or "://" in name:
-        command = f'batch {quoted(name) if len(sources) == 1 else "SOURCE…"} --prompt "PROMPT"'
-        edits = Hint("{} edits clips and folders", command)
-        refuse("without --prompt, SOURCE is one manifest", hint=edits)
+        refuse("without --prompt, SOURCE is one manifest", hint=edits_clips)
+    if is_video_name(name):
+        refuse(f"{name} is a clip, and without --prompt SOURCE is one manifest", hint=edits_clips)
     if takes is not None:
         refuse("--takes requires --prompt; a manifest has a field `take`")
     hint = "a manifest is a file of JSON lines or CSV, or `-` for standard input"

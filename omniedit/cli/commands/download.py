@@ -52,6 +52,7 @@ def download(
     if takes_all and tasks:
         refuse("TASK cannot be used with --all or --expiring")
     if takes_all and output not in {None, STDOUT}:
+        Destination(output).check_folder("--output")
         # One result today, several tomorrow: a folder in any case.
         output = f"{output}/"
     destination = Destination(output, overwrite=force)

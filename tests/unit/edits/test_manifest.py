@@ -269,10 +269,10 @@ def test_a_lines_shard_depends_only_on_the_edit() -> None:
     assert [i for i in range(1, 100) if line.is_in_shard(i, 99)] == [93]
 
 
-def test_a_clip_given_as_a_manifest_is_recognized() -> None:
+def test_content_that_is_not_text_is_a_fault() -> None:
     manifest = parse_bytes(BUNDLED_CLIP.read_bytes(), name="clip.mp4")
 
-    assert faults_of(manifest) == [(1, "is a clip: `--prompt TEXT` edits it")]
+    assert faults_of(manifest) == [(1, "is not valid UTF-8 text")]
 
 
 JSON = st.recursive(
