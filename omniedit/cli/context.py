@@ -231,7 +231,7 @@ class Context:
             journal,
             warn=printer.warn,
             enclosing=settings.enclosing_folder,
-            clock=self.clock,
+            clock=self.clock.now,
             timeout_s=self.policy.journal_timeout_s,
         )
         with (

@@ -210,19 +210,18 @@ class Database:
         enclosing: Path | None = None,
         timeout_s: float = DEFAULT.journal_timeout_s,
     ) -> None:
-        self.path = path
         self.shown_path = shown_path or path
         self._lock = threading.RLock()
         with mapped_errors(self.shown_path):
             if path is not None:
-                _check_files(path, shown_path or path, enclosing)
+                _check_files(path, enclosing)
             self._connection = sqlite3.connect(
                 path or ":memory:",
                 timeout=timeout_s,
                 isolation_level=None,
                 check_same_thread=False,  # guarded by the lock
             )
-            self._file = path.stat() if path else None
+            self._opened = (path, path.stat()) if path else None
             try:
                 _prepare(self._connection, self.shown_path, is_new=path is None)
             except BaseException:
@@ -252,10 +251,10 @@ class Database:
             for table in COUNTED_TABLES
         }
 
-    def execute(self, sql: str, *values: object) -> None:
-        """Execute a statement, in a transaction of its own outside `writing`."""
+    def execute(self, sql: str, *values: object) -> int:
+        """Execute a statement, in a transaction of its own outside `writing`; count its rows."""
         with self.writing():
-            self._connection.execute(sql, values)
+            return self._connection.execute(sql, values).rowcount
 
     def delete(self, table: str, **values: object) -> None:
         """Delete the rows that have these values."""
@@ -281,12 +280,12 @@ class Database:
         The write lock is taken first: a deferred transaction that begins with a read fails at
         once, whatever the timeout, if another process is writing.
         """
-        with mapped_errors(self.path), self._lock:
+        with self._lock:
             if self._connection.in_transaction:
                 yield
                 return
             # The connection commits at the end of the block, or rolls back after any exception.
-            with self._connection:
+            with mapped_errors(self.shown_path), self._connection:
                 # A signal that arrives during the wait for the lock is raised once it is held.
                 self._connection.execute("begin immediate")
                 self._check_not_replaced()
@@ -294,14 +293,15 @@ class Database:
 
     def _check_not_replaced(self) -> None:
         """Refuse to write to a file that is no longer the one at its path."""
-        if self.path is None or self._file is None:
+        if self._opened is None:
             return
+        path, found = self._opened
         try:
-            is_same = os.path.samestat(self._file, self.path.stat())
+            is_same = os.path.samestat(found, path.stat())
         except FileNotFoundError:
             is_same = False
         if not is_same:
-            msg = f"the journal {self.path} was replaced while it was open"
+            msg = f"the journal {path} was replaced while it was open"
             raise JournalError(msg, hint="run the command again")
 
 
@@ -338,7 +338,53 @@ def check_version(folder: Path) -> None:
         raise _too_new(path, version)
 
 
-def _check_files(path: Path, shown_path: Path, enclosing: Path | None) -> None:
+@contextmanager
+def mapped_errors(path: Path | None) -> Generator[None]:
+    """Raise SQLite and file system errors as `JournalError`."""
+    try:
+        yield
+    except (JournalError, TargetBusyError):
+        raise
+    except (LocalError, OSError) as error:
+        raise _unusable(path, error) from error
+    except UnicodeDecodeError as error:
+        raise damage(path, _NOT_UTF_8) from error
+    except sqlite3.OperationalError as error:
+        # The statements are constant: if one is wrong, the file lacks a table or a column.
+        code = getattr(error, "sqlite_errorcode", None)
+        if code not in {None, sqlite3.SQLITE_ERROR}:
+            raise _unusable(path, error) from error
+        raise damage(path, error if code else _NOT_UTF_8) from error
+    except sqlite3.DatabaseError as error:
+        # Its other subclasses concern the statement, not the file.
+        if type(error) is not sqlite3.DatabaseError:
+            raise
+        raise damage(path, error) from error
+
+
+@contextmanager
+def held_lock(
+    path: Path, *, sleep: Callable[[float], object], timeout_s: float | None = None
+) -> Generator[None]:
+    """Hold a lock for a block, creating its folder if it is missing.
+
+    Raises:
+        TargetBusyError: If another process still holds it after `timeout_s`.
+        JournalError: If the lock cannot be created.
+    """
+    with ExitStack() as stack:
+        with mapped_errors(path.parent):
+            make_private_folder(path.parent)
+            stack.enter_context(hold(path, sleep=sleep, timeout_s=timeout_s))
+        yield
+
+
+def damage(path: Path | None, reason: object) -> JournalDamagedError:
+    """Return the error for a damaged journal."""
+    return JournalDamagedError(f"the journal {path} is damaged: {reason}")
+
+
+def _check_files(path: Path, enclosing: Path | None) -> None:
     """Create missing files and folders as private, and refuse any that others may have written."""
     make_private_folder(path.parent)
     check_own_paths(path.parent, is_folder=True)
@@ -349,9 +395,6 @@ def _check_files(path: Path, shown_path: Path, enclosing: Path | None) -> None:
     if not path.exists():
         refuse_dangling_link(path)
         _create(path)
-    elif path.stat().st_size == 0:
-        # SQLite would take an empty file for a new database.
-        raise damage(shown_path, "the file is empty")
 
 
 def _create(path: Path) -> None:
@@ -409,52 +452,6 @@ def _too_new(path: Path | None, version: int) -> JournalTooNewError:
     return JournalTooNewError(msg, hint=f"upgrade omniedit: `{upgrade_command()}`")
 
 
-@contextmanager
-def mapped_errors(path: Path | None) -> Generator[None]:
-    """Raise SQLite and file system errors as `JournalError`."""
-    try:
-        yield
-    except (JournalError, TargetBusyError):
-        raise
-    except (LocalError, OSError) as error:
-        raise _unusable(path, error) from error
-    except UnicodeDecodeError as error:
-        raise damage(path, _NOT_UTF_8) from error
-    except sqlite3.OperationalError as error:
-        # The statements are constant: if one is wrong, the file lacks a table or a column.
-        code = getattr(error, "sqlite_errorcode", None)
-        if code not in {None, sqlite3.SQLITE_ERROR}:
-            raise _unusable(path, error) from error
-        raise damage(path, error if code else _NOT_UTF_8) from error
-    except sqlite3.DatabaseError as error:
-        # Its other subclasses concern the statement, not the file.
-        if type(error) is not sqlite3.DatabaseError:
-            raise
-        raise damage(path, error) from error
-
-
-@contextmanager
-def held_lock(
-    path: Path, *, sleep: Callable[[float], object], timeout_s: float | None = None
-) -> Generator[None]:
-    """Hold a lock for a block, creating its folder if it is missing.
-
-    Raises:
-        TargetBusyError: If another process still holds it after `timeout_s`.
-        JournalError: If the lock cannot be created.
-    """
-    with ExitStack() as stack:
-        with mapped_errors(path.parent):
-            make_private_folder(path.parent)
-            stack.enter_context(hold(path, sleep=sleep, timeout_s=timeout_s))
-        yield
-
-
 def _unusable(path: Path | None, error: Exception) -> JournalError:
     hint = error.hint if isinstance(error, LocalError) else None
     return JournalError(f"the journal {path} cannot be used: {error_reason(error)}", hint=hint)
-
-
-def damage(path: Path | None, reason: object) -> JournalDamagedError:
-    """Return the error for a damaged journal."""
-    return JournalDamagedError(f"the journal {path} is damaged: {reason}")

@@ -3,13 +3,19 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from enum import Enum, auto
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 from omniedit.errors import (
     Hint,
+    JournalDamagedError,
     JournalError,
+    JournalTooNewError,
+    LocalError,
     RequestRefusedError,
 )
 from omniedit.journal.database import (
@@ -17,6 +23,7 @@ from omniedit.journal.database import (
     OPTIONAL_COLUMNS,
     TABLES,
     Recovery,
+    check_version,
     held_lock,
 )
 from omniedit.journal.reading import Reader
@@ -46,6 +53,21 @@ _NEWER_STATE: Final = f"""
         recorded_at = excluded.recorded_at
 """
 """How a newer state of a task replaces the known one, whose fields it may omit."""
+
+
+class JournalUse(Enum):
+    """What a command does when the journal cannot be opened."""
+
+    REQUIRED = auto()
+    """It ends before anything is sent."""
+    PAYS = auto()
+    """It warns and continues, but refuses to pay beside a journal of a newer version."""
+    OPTIONAL = auto()
+    """It warns and continues."""
+    DECLINED = auto()
+    """It uses no journal, as requested, but refuses to pay beside one of a newer version."""
+    NONE = auto()
+    """It uses no journal."""
 
 
 class Journal(Reader):
@@ -134,17 +156,14 @@ class Journal(Reader):
     def record_accepted(self, request_id: str, task: Task, *, origin: str) -> None:
         """Record the task that a submission became."""
         with self._database.writing():
-            # Even if the attempt is no longer in the journal, listings have to show its task.
-            is_known = any(
-                self._database.rows("select 1 from attempts where request_id = ?", request_id)
-            )
-            self._store_task(task, origin=origin, is_adopted=not is_known)
-            self._database.execute(
+            attempts = self._database.execute(
                 "update attempts set state = 'accepted', task_id = ?, error = null"
                 " where request_id = ?",
                 task.task_id,
                 request_id,
             )
+            # Even if the attempt is no longer in the journal, listings have to show its task.
+            self._store_task(task, origin=origin, is_adopted=not attempts)
             self._forget_ended(task)
 
     def record_tasks(self, reports: Sequence[tuple[Task, float | None]], /, *, origin: str) -> None:
@@ -220,15 +239,10 @@ class Journal(Reader):
     def forget_attempt(self, request_id: str) -> None:
         """Remove every trace of an attempt that has no task."""
         with self._database.writing():
-            self._database.execute(
-                "delete from attempts where request_id = ? and task_id is null", request_id
-            )
-            for table in ("calls", "attempt_keys"):
-                self._database.execute(
-                    f"delete from {table} where request_id = ?1"  # noqa: S608 - constants only
-                    " and not exists (select 1 from attempts where request_id = ?1)",
-                    request_id,
-                )
+            sql = "delete from attempts where request_id = ? and task_id is null"
+            if self._database.execute(sql, request_id):
+                for table in ("calls", "attempt_keys"):
+                    self._database.delete(table, request_id=request_id)
 
     def require_recovered(self) -> None:
         """Refuse to pay while edits may be among the rows that could not be read."""
@@ -336,6 +350,73 @@ class Journal(Reader):
             " where ? in (request_id, task_id) and instr(cast(body as text), url) > 0)",
             request_or_task_id,
         )
+
+
+@contextmanager
+def opened_journal(
+    folder: Path,
+    use: JournalUse,
+    *,
+    warn: Callable[[str], None],
+    enclosing: Path | None,
+    clock: Callable[[], float],
+    timeout_s: float,
+) -> Generator[Journal]:
+    """Open the journal for a block; if `use` allows, fall back to one that is kept in memory.
+
+    Raises:
+        JournalError: If the journal cannot be opened and `use` allows no other, or turns out to be
+            damaged; a damaged one is set aside.
+    """
+    open_at = partial(Journal, enclosing=enclosing, clock=clock, timeout_s=timeout_s)
+    with _open(folder, use, open_at, warn=warn, timeout_s=timeout_s) as journal:
+        try:
+            yield journal
+        except JournalDamagedError as error:
+            # The damage was found only during use.
+            journal.close()
+            _recover(folder, error, timeout_s=timeout_s)
+            raise
+
+
+def _open(
+    folder: Path,
+    use: JournalUse,
+    open_at: Callable[[Path | None], Journal],
+    *,
+    warn: Callable[[str], None],
+    timeout_s: float,
+) -> Journal:
+    if use is JournalUse.DECLINED:
+        check_version(folder)
+    if use in {JournalUse.DECLINED, JournalUse.NONE}:
+        return open_at(None)
+    try:
+        try:
+            return open_at(folder)
+        except JournalDamagedError as error:
+            _recover(folder, error, timeout_s=timeout_s)
+            if use is JournalUse.REQUIRED:
+                raise
+            warn(error.message)
+            return open_at(folder)
+    except LocalError as error:
+        is_newer = isinstance(error, JournalTooNewError)
+        if use is JournalUse.REQUIRED or (use is JournalUse.PAYS and is_newer):
+            raise
+        warn(f"{error.message}; continuing without it")
+        return open_at(None)
+
+
+def _recover(folder: Path, error: JournalDamagedError, *, timeout_s: float) -> None:
+    from omniedit.journal.recovery import recover  # noqa: PLC0415 - rarely needed
+
+    recovery = recover(folder, timeout_s=timeout_s)
+    error.hint = "run the command again"
+    if recovery is not None:
+        error.message += f"; {recovery.summary}"
+        if not recovery.is_complete:
+            error.hint = Hint("{} shows what is missing and accepts the loss", "journal recover")
 
 
 def _is_news(known: Record, task: Task, completed_after: float | None) -> bool:
