@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from omniedit.sandbox.exchange import Service
 from omniedit.sandbox.server import RunningSandbox, serve
 from tests.commandline import COMMAND, CommandLine, sandbox_environ
 from tests.e2e.equipment import ForkServer
@@ -234,7 +235,7 @@ def start_sandbox(tmp_path: Path) -> Iterator[Callable[..., RunningSandbox]]:
     running: list[RunningSandbox] = []
 
     def start(**options: Any) -> RunningSandbox:
-        started = serve(tmp_path / "service", **({"time_scale": 0.05} | options))
+        started = serve(Service(tmp_path / "service", **({"time_scale": 0.05} | options)))
         running.append(started)
         return started
 

@@ -286,9 +286,10 @@ class Context:
             yield Connection(settings.base_url.value, settings.files_url.value, key)
             return
         with sandbox_required("serve"):
+            from omniedit.sandbox.exchange import Service
             from omniedit.sandbox.server import serve
 
-            running = serve(settings.sandbox_folder)
+            running = serve(Service(settings.sandbox_folder))
         with running as server:
             yield Connection(server.url, server.url, _SANDBOX_KEY)
 

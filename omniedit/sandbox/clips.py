@@ -12,7 +12,6 @@ import secrets
 import shutil
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any, cast
@@ -29,6 +28,7 @@ from omniedit.sandbox.exchange import (
     Exchange,
     Refusal,
     Service,
+    instant,
     json_reply,
     refuse,
 )
@@ -94,8 +94,8 @@ def upload_file(service: Service, exchange: Exchange) -> Response:
             "download_url": f"{url}?download=1",
             "file_size": upload.size_bytes,
             "mime_type": upload.mime_type,
-            "upload_time": _iso(upload.created_at),
-            "expires_at": _iso(upload.expires_at),
+            "upload_time": instant(upload.created_at),
+            "expires_at": instant(upload.expires_at),
         },
     )
 
@@ -282,10 +282,6 @@ def _xml(status: HTTPStatus, code: str, message: str) -> Response:
 def _file_service_reply(message: str, value: Mapping[str, object] | None) -> Response:
     reply: dict[str, object] = {"success": True, "code": int(HTTPStatus.OK), "msg": message}
     return json_reply(reply if value is None else reply | {"data": value})
-
-
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _mime_type(path: Path) -> str | None:

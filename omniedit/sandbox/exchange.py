@@ -11,7 +11,6 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
@@ -30,6 +29,7 @@ _SECRET_HEADERS = ("authorization", "proxy-authorization", "cookie", "x-api-key"
 _LOOPBACK_HOST = re.compile(
     r"(localhost|127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE
 )
+_LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _LOCALHOST = re.compile(r"(.*\.)?localhost")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\]")
@@ -171,9 +171,8 @@ class Traffic:
                 self._log(mask_keys(f"{at} {shown}"))
 
     def _entry(self, exchange: Exchange, *, status: int | None) -> dict[str, object]:
-        at = datetime.fromtimestamp(self._clock(), tz=UTC)
         return {
-            "at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "at": instant(self._clock(), timespec="milliseconds"),
             "method": exchange.method,
             "path": exchange.path,
             "query": exchange.query_string.decode("ascii", "replace"),
@@ -193,18 +192,51 @@ class Traffic:
             file.write(line.encode())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """The state and the settings that all endpoints use."""
+    """The state and the settings that all endpoints use.
 
-    store: Store
-    traffic: Traffic
-    clock: Callable[[], float]
-    link_ttl_s: float
-    time_scale: float
-    edit_seconds: float
-    request_keys: RequestKeys
-    rate_limit_per_min: int | None
+    Args:
+        folder: Holds tasks and clips; other processes may serve it at the same time.
+        link_ttl_s: How long a link is valid after its task has completed.
+        time_scale: The factor for every duration of an edit: 0.1 is ten times as fast.
+        edit_seconds: How long an edit takes before scaling.
+        request_keys: What to do with an `Idempotency-Key` that was seen before.
+        rate_limit_per_min: How many requests with a key are answered in any 60 s; None for all.
+        log: Called with one line per request, from several threads.
+        record: A file to which one JSON line per request is appended.
+        clock: Returns the current time in seconds since 1970.
+
+    Raises:
+        OSError: If the folder, its state or the record cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        link_ttl_s: float = 86_400,
+        time_scale: float = 1.0,
+        edit_seconds: float = 5.0,
+        request_keys: RequestKeys = RequestKeys.HONOURED,
+        rate_limit_per_min: int | None = None,
+        log: Callable[[str], None] | None = None,
+        record: Path | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.link_ttl_s = link_ttl_s
+        self.time_scale = time_scale
+        self.edit_seconds = edit_seconds
+        self.request_keys = request_keys
+        self.rate_limit_per_min = rate_limit_per_min
+        self.clock = clock
+        self.traffic = Traffic(log=log, record=record, clock=clock)
+        self.store = Store(folder)
+
+
+def instant(at: float, *, timespec: str = "seconds") -> str:
+    """Return a time as ISO 8601 UTC with `Z`."""
+    moment = datetime.fromtimestamp(at, tz=UTC)
+    return moment.isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def mask_keys(text: str) -> str:
@@ -229,17 +261,13 @@ def parse_web_url(text: str) -> SplitResult | None:
 def is_internal(host: str) -> bool:
     """Return whether `host` is this machine or an address that is not on the public internet."""
     address = _parse_address(host)
-    if address is None:
-        return bool(_LOCALHOST.fullmatch(_normalize(host)))
-    return not address.is_global or address.is_multicast
+    return address is not None and (not address.is_global or address.is_multicast)
 
 
 def loopback_address(host: str) -> str | None:
     """Return the address to connect to if `host` is this machine, or None."""
     address = _parse_address(host)
-    if address is None:
-        return "127.0.0.1" if _LOCALHOST.fullmatch(_normalize(host)) else None
-    return str(address) if address.is_loopback else None
+    return str(address) if address is not None and address.is_loopback else None
 
 
 def _masked(name: str, value: str) -> str:
@@ -254,13 +282,11 @@ def _undocumented(status: int) -> tuple[str, str, str]:
     return phrase.lower().replace(" ", "_").replace("'", ""), kind, phrase
 
 
-def _normalize(host: str) -> str:
-    # Resolvers also accept full-width digits, ideographic full stops and `%31`.
-    return unicodedata.normalize("NFKC", unquote(host)).replace("\u3002", ".").lower().rstrip(".")
-
-
 def _parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    text = _normalize(host)
+    # Resolvers also accept full-width digits, ideographic full stops and `%31`.
+    text = unicodedata.normalize("NFKC", unquote(host)).replace("\u3002", ".").lower().rstrip(".")
+    if _LOCALHOST.fullmatch(text):
+        return _LOOPBACK
     try:
         address = ipaddress.ip_address(text.strip("[]"))
     except ValueError:

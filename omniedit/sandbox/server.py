@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException
@@ -24,10 +23,9 @@ from omniedit.sandbox.exchange import (
     Exchange,
     Refusal,
     Service,
-    Traffic,
     json_reply,
 )
-from omniedit.sandbox.store import RequestKeys, Store
+from omniedit.sandbox.store import Store
 from omniedit.sandbox.submissions import submit
 from omniedit.sandbox.tasks import CallbackSender, get_credits, get_task, get_tasks, list_tasks
 
@@ -402,57 +400,26 @@ class Body(io.RawIOBase):
 
 
 def serve(
-    folder: Path,
-    *,
-    port: int = 0,
-    link_ttl_s: float = 86_400,
-    time_scale: float = 1.0,
-    rate_limit_per_min: int | None = None,
-    allow_local_callbacks: bool = False,
-    request_keys: RequestKeys = RequestKeys.HONOURED,
-    log: Callable[[str], None] | None = None,
-    record: Path | None = None,
-    edit_seconds: float = 5.0,
-    clock: Callable[[], float] = time.time,
+    service: Service, *, port: int = 0, allow_local_callbacks: bool = False
 ) -> RunningSandbox:
     """Serve the sandbox in daemon threads; return at once.
 
     Args:
-        folder: Holds tasks and clips; other processes may serve it at the same time.
-        port: The port; 0 is the one that this folder was served on before, or else any free one.
-        link_ttl_s: How long a link is valid after its task has completed.
-        time_scale: The factor for every duration of an edit: 0.1 is ten times as fast.
-        rate_limit_per_min: How many requests with a key are answered in any 60 s; None for all.
+        service: The state and settings; closing the sandbox closes its store.
+        port: The port; 0 is the one that the folder was served on before, or else any free one.
         allow_local_callbacks: Whether callbacks to this machine are delivered.
-        request_keys: What to do with an `Idempotency-Key` that was seen before.
-        log: Called with one line per request, from several threads.
-        record: A file to which one JSON line per request is appended.
-        edit_seconds: How long an edit takes before scaling.
-        clock: Returns the current time in seconds since 1970.
 
     Raises:
-        OSError: If the port is taken, or the folder, its state or the record cannot be written.
+        OSError: If the port is taken.
     """
-    traffic = Traffic(log=log, record=record, clock=clock)
-    store = Store(folder)
     try:
-        listener = _listen(store, port)
+        listener = _listen(service.store, port)
     except BaseException:
-        store.close()
+        service.store.close()
         raise
-    service = Service(
-        store=store,
-        traffic=traffic,
-        clock=clock,
-        link_ttl_s=link_ttl_s,
-        time_scale=time_scale,
-        edit_seconds=edit_seconds,
-        request_keys=request_keys,
-        rate_limit_per_min=rate_limit_per_min,
-    )
     running = RunningSandbox(listener, SandboxApp(service))
     if allow_local_callbacks:
-        CallbackSender(service=service, origin=running.url, stopped=running.stopped).start()
+        CallbackSender(service, origin=running.url, stopped=running.stopped).start()
     return running
 
 

@@ -53,6 +53,9 @@ class Edit(NamedTuple):
     result_etag: str | None  # None: the bundled clip
     credits_reserved: float
     credits_charged: float  # shown once the edit has settled
+    request_key: str | None
+    body_digest: str
+    is_cut: bool  # the first download breaks off
 
     @property
     def settles_at(self) -> float:
@@ -100,17 +103,20 @@ class RequestKeys(StrEnum):
 _EDIT = ", ".join(Edit._fields)
 _UPLOAD = ", ".join(Upload._fields)
 _SCHEMA = f"""
-create table setting (name text primary key, value text not null);
-create table attempt (request_key text primary key, count integer not null);
-create table upload ({_UPLOAD.replace("file_id", "file_id text primary key", 1)});
-create table task (
+begin immediate;
+create table if not exists setting (name text primary key, value text not null);
+create table if not exists attempt (request_key text primary key, count integer not null);
+create table if not exists upload ({_UPLOAD.replace("file_id", "file_id text primary key", 1)});
+create table if not exists task (
     {_EDIT.replace("task_id", "task_id text primary key", 1)},
-    settles_at real not null, request_key text, body_digest text not null,
-    is_cut integer not null, callback_due_at real
+    settles_at real not null, callback_due_at real
 );
-create index task_created on task (created_at);
-create index task_request on task (request_key);
-create index task_callback on task (callback_due_at) where callback_due_at is not null;
+create index if not exists task_created on task (created_at);
+create index if not exists task_request on task (request_key);
+create index if not exists task_callback on task (callback_due_at)
+    where callback_due_at is not null;
+pragma user_version = {_VERSION};
+commit;
 """
 _CREDITS_TAKEN = """
 select total(case when settles_at > ? then credits_reserved else credits_charged end) from task
@@ -207,35 +213,27 @@ class Store:
         ((count,),) = self._write(counted, [request_key])
         return int(count)
 
-    def accept(
-        self,
-        edit: Edit,
-        *,
-        request_key: str | None,
-        request_keys: RequestKeys,
-        body_digest: str,
-        is_cut: bool,
-    ) -> Edit | HTTPStatus:
+    def accept(self, edit: Edit, request_keys: RequestKeys) -> Edit | HTTPStatus:
         """Record an edit once per request key.
 
         Returns:
             The edit, the earlier one of a replay, or the status with which it is refused.
         """
         due_at = edit.settles_at if edit.callback_url and edit.final_status else None
+        known = f"select {_EDIT} from task where request_key = ? order by rowid"  # noqa: S608 - constant column names
         with self.writing() as database:
-            known = database.execute(
-                f"select body_digest, {_EDIT} from task where request_key = ? order by rowid",  # noqa: S608 - constant column names
-                [request_key],
-            ).fetchone()
-            if known and request_keys is not RequestKeys.IGNORED:
-                if request_keys is RequestKeys.REFUSED or known[0] != body_digest:
-                    return HTTPStatus.CONFLICT
-                return Edit._make(known[1:])
+            row = database.execute(known, [edit.request_key]).fetchone()
+            if row and request_keys is not RequestKeys.IGNORED:
+                earlier = Edit._make(row)
+                is_replay = earlier.body_digest == edit.body_digest
+                is_refused = request_keys is RequestKeys.REFUSED or not is_replay
+                return HTTPStatus.CONFLICT if is_refused else earlier
             (taken,) = database.execute(_CREDITS_TAKEN, [edit.created_at]).fetchone()
             if CREDITS_AT_START - taken < edit.credits_reserved:
                 return HTTPStatus.PAYMENT_REQUIRED
-            row = (*edit, edit.settles_at, request_key, body_digest, is_cut, due_at)
-            database.execute(f"insert into task values ({_places(row)})", row)  # noqa: S608 - question marks
+            values = (*edit, edit.settles_at, due_at)
+            columns = f"{_EDIT}, settles_at, callback_due_at"
+            database.execute(f"insert into task ({columns}) values ({_places(values)})", values)  # noqa: S608 - constant column names
         return edit
 
     def task(self, task_id: str) -> Edit | None:
@@ -376,23 +374,12 @@ def _open(path: Path) -> sqlite3.Connection:
     try:
         # A power cut may cost the sandbox its state; a killed process does not.
         connection.execute("pragma synchronous = off")
-        if connection.execute("pragma user_version").fetchone() != (_VERSION,):
-            _create(connection)
+        ((version,),) = connection.execute("pragma user_version")
+        if version not in {0, _VERSION}:
+            raise sqlite3.DatabaseError  # noqa: TRY301 - no different from a damaged one
+        if version == 0:
+            connection.executescript(_SCHEMA)
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    connection.execute("begin immediate")
-    # Another process may have been faster.
-    if connection.execute("pragma user_version").fetchone() != (_VERSION,):
-        for (table,) in connection.execute(
-            "select name from sqlite_master where type = 'table'"
-        ).fetchall():
-            connection.execute(f'drop table "{table}"')
-        for statement in _SCHEMA.split(";\n"):
-            connection.execute(statement)
-        connection.execute(f"pragma user_version = {_VERSION}")
-    connection.execute("commit")

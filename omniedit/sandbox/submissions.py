@@ -33,7 +33,7 @@ MAX_CLIP_S = 10.0
 CREDITS_PER_SECOND = 5_792 * (86.7 + 1_011.5) / 1e6
 # A clip that the sandbox does not hold is reserved as one length and charged as a shorter one, so
 # that a client that confuses the two amounts is found out.
-_ASSUMED_RESERVED_S, _ASSUMED_CHARGED_S = 5.0, 4.9
+_ASSUMED_LENGTHS_S = 5.0, 4.9
 # A clip may exceed the limit by one frame, but by no more than this.
 _LARGEST_OVERRUN_S = 0.25
 _FIELDS = ("model", "prompt", "video_urls", "callback_url")
@@ -105,9 +105,8 @@ def submit(service: Service, exchange: Exchange) -> Response:
     is_lost = "lost-reply" in submission.faults and attempt == 1
     try:
         _refuse_as_asked(submission, attempt=attempt)
-        edit = _plan(service, submission)
-        is_cut = "cut" in submission.faults
-        accepted = _accept(service, edit, request_key=request_key, digest=digest, is_cut=is_cut)
+        edit = _plan(service, submission, request_key=request_key, digest=digest)
+        accepted = _accept(service, edit)
     except Refusal as refusal:
         # The lost reply may also be a refusal.
         if is_lost:
@@ -210,16 +209,8 @@ def _refuse_as_asked(submission: Submission, *, attempt: int) -> None:
         refuse("model", message, code="model_retired", fallback_suggestion=other)
 
 
-def _accept(
-    service: Service, edit: Edit, *, request_key: str | None, digest: str, is_cut: bool
-) -> Edit:
-    accepted = service.store.accept(
-        edit,
-        request_key=request_key,
-        request_keys=service.request_keys,
-        body_digest=digest,
-        is_cut=is_cut,
-    )
+def _accept(service: Service, edit: Edit) -> Edit:
+    accepted = service.store.accept(edit, service.request_keys)
     if accepted is not edit:
         remove_files([service.store.result_path(edit.task_id)])
     if isinstance(accepted, HTTPStatus):
@@ -227,15 +218,16 @@ def _accept(
     return accepted
 
 
-def _plan(service: Service, submission: Submission) -> Edit:
+def _plan(
+    service: Service, submission: Submission, *, request_key: str | None, digest: str
+) -> Edit:
     faults, now = submission.faults, service.clock()
     duration_s = float(faults.get("seconds", service.edit_seconds)) * service.time_scale
     task_id = f"task-unified-{int(now)}-{secrets.token_hex(4)}"
-    ends = [_ENDS[name] for name in faults if name in _ENDS]
-    final_status = ends[0] if ends else Status.COMPLETED
+    final_status = next((_ENDS[name] for name in faults if name in _ENDS), Status.COMPLETED)
     upload = _find_upload(service, submission.video_url)
     length_s = upload.length_s if upload else None
-    charged_s = _ASSUMED_CHARGED_S if length_s is None else length_s
+    reserved_s, charged_s = _ASSUMED_LENGTHS_S if length_s is None else (length_s, length_s)
     return Edit(
         task_id=task_id,
         model=submission.model,
@@ -255,8 +247,11 @@ def _plan(service: Service, submission: Submission) -> Edit:
             upload.file_id if upload and upload.mime_type != "video/webm" else None,
             is_as_served="as-served" in faults,
         ),
-        credits_reserved=_price(_ASSUMED_RESERVED_S if length_s is None else length_s),
+        credits_reserved=_price(reserved_s),
         credits_charged=_price(charged_s) if final_status is Status.COMPLETED else 0.0,
+        request_key=request_key,
+        body_digest=digest,
+        is_cut="cut" in faults,
     )
 
 

@@ -7,9 +7,8 @@ import math
 import re
 import sqlite3
 import threading
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import cast
+from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 from werkzeug.wrappers import Response
@@ -153,8 +152,7 @@ def result_link(service: Service, edit: Edit, *, origin: str) -> str:
     return f"{origin}/results/{edit.task_id}.mp4?expires={expires}&signature={signature}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallbackSender:
+class CallbackSender(NamedTuple):
     """Delivers callbacks to receivers on this machine when they are due, until it is stopped."""
 
     service: Service

@@ -53,9 +53,10 @@ _ROWS: Final = (
 
 def measure() -> Iterator[Verdict]:
     """Run each command line once, with a sandbox that this process serves."""
-    from omniedit.sandbox.server import serve  # noqa: PLC0415 - not needed in the measured process
+    from omniedit.sandbox.exchange import Service  # noqa: PLC0415 - the measured process needs none
+    from omniedit.sandbox.server import serve  # noqa: PLC0415
 
-    with tempfile.TemporaryDirectory() as name, serve(Path(name) / "service") as service:
+    with tempfile.TemporaryDirectory() as name, serve(Service(Path(name) / "service")) as service:
         environ = {
             "HOME": name,
             "PATH": os.environ["PATH"],

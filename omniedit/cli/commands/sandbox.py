@@ -49,19 +49,19 @@ def serve(
     """Serve the sandbox until Ctrl-C; the first line on stdout is its base URL."""
     context: Context = ctx.obj
     with sandbox_required("serve"):
+        from omniedit.sandbox.exchange import Service
         from omniedit.sandbox.server import serve as start
 
         make_private_folder(context.settings.sandbox_journal_folder)
-        running = start(
+        service = Service(
             context.settings.sandbox_folder,
-            port=port,
             link_ttl_s=link_ttl,
             time_scale=time_scale,
             rate_limit_per_min=rate_limit,
-            allow_local_callbacks=allow_local_callbacks,
             log=None if context.printer.quiet else context.printer.message,
             record=Path(record) if record else None,
         )
+        running = start(service, port=port, allow_local_callbacks=allow_local_callbacks)
     try:
         with running:
             context.printer.line(running.url)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from omniedit.sandbox.exchange import Service, Traffic
+from omniedit.sandbox.exchange import Service
 from omniedit.sandbox.server import SandboxApp
-from omniedit.sandbox.store import RequestKeys, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from omniedit.sandbox.store import Store
 
 STARTED_AT = 1_757_169_743.0
 
@@ -104,31 +105,15 @@ def make_bench(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[..., Bench
     """Build benches that share a folder and a clock, as processes do."""
     stores: list[Store] = []
 
-    def make(
-        *,
-        rate_limit_per_min: int | None = None,
-        record: Path | None = None,
-        request_keys: RequestKeys = RequestKeys.HONOURED,
-    ) -> Bench:
-        folder = tmp_path / "sandbox"
-        store = Store(folder)
-        stores.append(store)
-        lines: list[str] = []
-        service = Service(
-            store=store,
-            traffic=Traffic(log=lines.append, record=record, clock=clock),
-            clock=clock,
-            link_ttl_s=86_400,
-            time_scale=1.0,
-            edit_seconds=5.0,
-            request_keys=request_keys,
-            rate_limit_per_min=rate_limit_per_min,
-        )
+    def make(**settings: Any) -> Bench:
+        folder, lines = tmp_path / "sandbox", list[str]()
+        service = Service(folder, log=lines.append, clock=clock, **settings)
+        stores.append(service.store)
         app = SandboxApp(service)
         return Bench(
             folder=folder,
             clock=clock,
-            store=store,
+            store=service.store,
             service=service,
             app=app,
             client=Client(app),

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from omniedit.sandbox.clips import BUNDLED_CLIP
+from omniedit.sandbox.exchange import Service
 from omniedit.sandbox.server import RunningSandbox, serve
 from omniedit.sandbox.store import reset
 
@@ -34,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sandbox(folder: Path) -> Iterator[RunningSandbox]:
-    with serve(folder, edit_seconds=0) as running:
+    with serve(Service(folder, edit_seconds=0)) as running:
         yield running
 
 
@@ -86,7 +87,10 @@ def test_a_connection_is_kept_alive_after_errors(sandbox: RunningSandbox) -> Non
 
 
 def test_the_date_header_uses_the_sandboxs_clock(folder: Path) -> None:
-    with serve(folder, clock=lambda: 1_757_169_743.0) as sandbox, closing(connect(sandbox)) as sent:
+    with (
+        serve(Service(folder, clock=lambda: 1_757_169_743.0)) as sandbox,
+        closing(connect(sandbox)) as sent,
+    ):
         sent.request("GET", "/v1/credits", headers=KEY)
         dated = sent.getresponse().headers["Date"]
 
@@ -197,9 +201,9 @@ def test_an_unusual_request_gets_a_json_error(
 
 
 def test_the_next_process_keeps_the_port_and_the_tasks(folder: Path) -> None:
-    with serve(folder, edit_seconds=0) as first, closing(connect(first)) as connection:
+    with serve(Service(folder, edit_seconds=0)) as first, closing(connect(first)) as connection:
         task = submit(connection)
-    with serve(folder) as second, closing(connect(second)) as connection:
+    with serve(Service(folder)) as second, closing(connect(second)) as connection:
         connection.request(
             "GET", path_and_query(task["results"][0]), headers={"User-Agent": "omniedit/1"}
         )
@@ -210,23 +214,23 @@ def test_the_next_process_keeps_the_port_and_the_tasks(folder: Path) -> None:
 
 
 def test_a_busy_port_is_skipped_and_used_again_once_free(folder: Path) -> None:
-    with serve(folder) as first, serve(folder) as second:
+    with serve(Service(folder)) as first, serve(Service(folder)) as second:
         assert first.port != second.port
-    with serve(folder) as third:
+    with serve(Service(folder)) as third:
         assert third.port == first.port
 
 
 def test_a_chosen_port_is_used_again_by_the_next_process(folder: Path) -> None:
-    with serve(folder):
+    with serve(Service(folder)):
         pass
     with socket.create_server(("127.0.0.1", 0)) as probe:
         free = probe.getsockname()[1]
 
-    with serve(folder, port=free) as chosen:
+    with serve(Service(folder), port=free) as chosen:
         assert chosen.port == free
         with pytest.raises(OSError, match=r"(?i)address"):
-            serve(folder, port=free)
-    with serve(folder) as after:
+            serve(Service(folder), port=free)
+    with serve(Service(folder)) as after:
         assert after.port == free
 
 
@@ -236,8 +240,8 @@ def test_another_process_on_the_folder_shares_its_tasks(
     # given a second process on the same folder, which submits through its own server
     program = (
         "import sys, pathlib, json, urllib.request as u\n"
-        "from omniedit.sandbox.server import serve\n"
-        "with serve(pathlib.Path(sys.argv[1]), edit_seconds=0) as s:\n"
+        "from omniedit.sandbox.server import Service, serve\n"
+        "with serve(Service(pathlib.Path(sys.argv[1]), edit_seconds=0)) as s:\n"
         "    b = {'model': 'gemini-omni-flash-video-edit', 'prompt': 'x',\n"
         "         'video_urls': ['https://example.com/a.mp4']}\n"
         "    h = {'Authorization': 'Bearer sk-sandbox', 'Content-Type': 'application/json'}\n"
@@ -295,7 +299,7 @@ def test_without_werkzeug_only_serving_fails(folder: Path, statement: str, stdou
 
 def test_a_record_that_cannot_be_written_fails_at_once(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="missing"):
-        serve(folder, record=tmp_path / "missing" / "record.ndjson")
+        Service(folder, record=tmp_path / "missing" / "record.ndjson")
 
 
 def test_local_callbacks_are_delivered_if_allowed(folder: Path) -> None:
@@ -309,7 +313,7 @@ def test_local_callbacks_are_delivered_if_allowed(folder: Path) -> None:
 
     # The callback goes to the sandbox itself, which answers 401, because it carries no key.
     with (
-        serve(folder, edit_seconds=0, allow_local_callbacks=True, log=log) as running,
+        serve(Service(folder, edit_seconds=0, log=log), allow_local_callbacks=True) as running,
         closing(connect(running)) as connection,
     ):
         body = {
@@ -351,7 +355,7 @@ def test_a_damaged_database_is_moved_aside(folder: Path) -> None:
     folder.mkdir()
     (folder / "sandbox.sqlite3").write_bytes(b"no database, " * 1000)
 
-    with serve(folder) as running, closing(connect(running)) as connection:
+    with serve(Service(folder)) as running, closing(connect(running)) as connection:
         assert submit(connection)["id"]
 
     assert (folder / "sandbox.damaged").exists()
@@ -360,7 +364,7 @@ def test_a_damaged_database_is_moved_aside(folder: Path) -> None:
 def test_closing_is_quick_and_silent_and_frees_the_port(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    running = serve(folder)
+    running = serve(Service(folder))
     with closing(connect(running)) as idle:
         submit(idle)
         started = time.perf_counter()
