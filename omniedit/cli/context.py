@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from omniedit.cli.signals import Signals
 from omniedit.errors import (
+    Hint,
     LocalError,
     MissingExtraError,
     OmniEditError,
@@ -179,6 +180,38 @@ class Context:
         if len(command) > _LONGEST_COMMAND:
             command = "the same command" + (" without `--again`" if "--again" in self.argv else "")
         return command + (" with the same input" if "-" in self.argv else "")
+
+    def note_nothing(self, words: str) -> None:
+        """Note that nothing was found, or why: no edit is known here, but the sandbox knows some."""
+        hint = None if self.params.get("remote") else self.sandbox_hint()
+        self.printer.note(hint or words)
+
+    def sandbox_hint(self) -> Hint | None:
+        """Return the same command with `--sandbox`, if edits are known there and none here."""
+        from omniedit.journal import JOURNAL_FILE
+
+        settings = self.readable_settings
+        if settings is None or settings.is_sandbox:
+            return None
+        has_sandbox = os.path.lexists(settings.sandbox_journal_folder / JOURNAL_FILE)
+        if not has_sandbox or self.newest_edits(limit=1) != []:
+            return None
+        command = quoted("--sandbox", *self.argv)
+        return Hint("no edit is known here; {} asks the sandbox", command)
+
+    def newest_edits(self, *, limit: int | None = None) -> "list[Record] | None":
+        """Return the newest edits in the journal; None if it cannot be read at once."""
+        from omniedit.journal import JOURNAL_FILE, Journal
+
+        folder, enclosing = self.settings.journal_folder, self.settings.enclosing_folder
+        if not os.path.lexists(folder / JOURNAL_FILE):
+            return []
+        try:
+            # Nobody waits for a note.
+            with Journal(folder, enclosing=enclosing, timeout_s=0.1) as journal:
+                return journal.recent(limit=limit, skips_unsent=True)
+        except OmniEditError:
+            return None
 
     def require_free_stdout(self, option: str) -> None:
         """Refuse an option that writes a file to standard output if it cannot.

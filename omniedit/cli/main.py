@@ -26,13 +26,12 @@ from omniedit.cli.exit_codes import (
 from omniedit.cli.parser import ROOT, SUBMITTING
 from omniedit.errors import Hint, Interrupted, LocalError, NotFinishedError, OmniEditError
 from omniedit.policy import DEFAULT, Policy
-from omniedit.sanitize import masked, quoted
+from omniedit.sanitize import masked
 from omniedit.system import SYSTEM_CLOCK, Clock, error_reason
 from omniedit.terminal.printer import OutputMode
 
 if TYPE_CHECKING:
     from omniedit.models import Record
-    from omniedit.settings import Settings
 
 
 ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
@@ -40,8 +39,8 @@ _REMIND_WITHIN_S: Final = 3 * 3600
 
 _NOT_REMINDING: Final = frozenset({"", "config", "help", "journal", "list", "sandbox"})
 """`list` shows what expires, and the others do without the tasks."""
-_FINDING_EDITS: Final = frozenset({"compare", "download", "list", "status", "usage", "wait"})
-"""The commands that look for known edits."""
+_FINDING_EDITS: Final = frozenset({"compare", "download", "status", "wait"})
+"""The commands that look for known edits, and fail if there are none."""
 _SHOWN_TASKS: Final = 5
 _SERVER: Final = "sandbox serve"
 """The command that normally ends by a signal."""
@@ -269,26 +268,14 @@ def _recovery_hint(context: Context, record: "Record") -> str:
 
 
 def _note_sandbox(context: Context, error: OmniEditError | None) -> None:
-    """Name the same command with `--sandbox`, if it found nothing because no edit is known here."""
-    if (
-        context.command not in _FINDING_EDITS
-        or not context.is_parsed
-        or (error and error.code == "usage")
-    ):
+    """Name the same command with `--sandbox`, if it failed because no edit is known here."""
+    if error is None or error.code == "usage" or context.command not in _FINDING_EDITS:
         return
-    params, settings = context.params, context.readable_settings
-    is_list = context.command == "list"
-    if is_list and any(params.get(name) for name in ("remote", "everything", "forget")):
+    is_about_files = len(context.params.get("videos") or ()) > 1  # those of `compare`
+    if not context.is_parsed or is_about_files or context.board.records:
         return
-    is_about_files = len(params.get("videos") or ()) > 1  # those of `compare`
-    if is_about_files or settings is None or settings.is_sandbox:
-        return
-    from omniedit.journal import JOURNAL_FILE
-
-    has_sandbox = os.path.lexists(settings.sandbox_journal_folder / JOURNAL_FILE)
-    if has_sandbox and not context.board.records and _newest_edits(settings, limit=1) == []:
-        command = quoted("--sandbox", *context.argv)
-        context.printer.note(Hint("no edit is known here; {} asks the sandbox", command))
+    if hint := context.sandbox_hint():
+        context.printer.note(hint)
 
 
 def remind(context: Context) -> None:
@@ -305,7 +292,7 @@ def remind(context: Context) -> None:
     shown = {record.task_id for record in context.board.records}
     ends = [
         end
-        for record in _newest_edits(context.settings) or ()
+        for record in context.newest_edits() or ()
         # `download --all` passes over results of other origins.
         if record.origin == context.settings.origin
         and is_unsaved(record)
@@ -318,21 +305,6 @@ def remind(context: Context) -> None:
         what = f"{render_count(len(ends), 'unsaved result')} {verb}"
         left = render_duration(min(ends) - now)
         context.printer.note(Hint(f"{what} in {left}: {{}}", "download --all"))
-
-
-def _newest_edits(settings: "Settings", *, limit: int | None = None) -> "list[Record] | None":
-    """Return the newest edits in the journal; None if it cannot be read at once."""
-    from omniedit.journal import JOURNAL_FILE, Journal
-
-    folder = settings.journal_folder
-    if not os.path.lexists(folder / JOURNAL_FILE):
-        return []
-    try:
-        # Nobody waits for a note.
-        with Journal(folder, enclosing=settings.enclosing_folder, timeout_s=0.1) as journal:
-            return journal.recent(limit=limit, skips_unsent=True)
-    except OmniEditError:
-        return None
 
 
 def _print_documents(

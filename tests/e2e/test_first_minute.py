@@ -116,6 +116,18 @@ def test_an_empty_list_mentions_the_sandboxs_list(omniedit: CommandLine) -> None
     assert "`omniedit --sandbox list`" in ended.stderr
 
 
+def test_a_link_of_the_embedded_sandbox_is_said_to_end_with_it(omniedit: CommandLine) -> None:
+    argv = ["https://example.com/clip.mp4", "x [sandbox:seconds=0]"]
+    task_id = omniedit("--sandbox", "submit", *argv).stdout.strip()
+
+    waited = omniedit("--sandbox", "wait")
+
+    assert waited.status == 0, waited
+    save = f"save it: `omniedit --sandbox download {task_id}`"
+    while_it_runs = "the link works while `omniedit sandbox serve` runs"
+    assert waited.stderr.splitlines()[-1] == f"note: {while_it_runs}; {save}"
+
+
 def test_a_saved_result_gets_no_download_hint(omniedit: CommandLine) -> None:
     omniedit("--sandbox", "edit", "https://example.com/clip.mp4", "x [sandbox:seconds=0]")
 

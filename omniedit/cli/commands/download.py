@@ -89,8 +89,8 @@ def _note_rest(
 
     rest = describe_rest(session)
     if not has_found and expiring_s is not None:
-        context.printer.note("no unsaved result expires that soon")
+        context.note_nothing("no unsaved result expires that soon")
     elif not has_found:
-        context.printer.note(f"nothing is left to save{rest and f' ({rest})'}")
+        context.note_nothing(f"nothing is left to save{rest and f' ({rest})'}")
     elif rest:
         context.printer.note(f"not saved: {rest}")

@@ -121,7 +121,7 @@ def _show(
 
     if not found.records:
         rest = listing.describe_rest(session) if shows_unsaved else ""
-        printer.note(f"nothing to list{rest and f' ({rest})'}")
+        context.note_nothing(f"nothing to list{rest and f' ({rest})'}")
         return
     width, now = printer.stdout_width, session.now()
     known_ids = session.journal.names() if width is not None else ()

@@ -89,7 +89,7 @@ def _print(context: Context, by: str, rows: "Mapping[str | None, Bill]", total: 
     from omniedit.terminal.tables import render_columns
 
     if not rows:
-        context.printer.note("no edits yet")
+        context.note_nothing("no edits yet")
         return
     cells = [(by.upper(), "TASKS", "CHARGED", "RESERVED", "UNKNOWN")]
     cells += [_cells(name or "-", bill) for name, bill in rows.items()]

@@ -81,8 +81,12 @@ def _print_links(context: Context, record: Record) -> None:
     if has_every_file(record) and file is not None:
         context.printer.note(f"saved as {file.path}")
         return
-    end = record.link_valid_until
-    until = f"the link works until {render_moment(end)} at least; " if end else ""
+    end, until = record.link_valid_until, ""
     if end is not None and end <= context.clock.now():
         until = f"the link may have expired at {render_moment(end)}; "
+    elif context.settings.is_embedded:
+        # The sandbox of this command ends with it.
+        until = "the link works while `omniedit sandbox serve` runs; "
+    elif end is not None:
+        until = f"the link works until {render_moment(end)} at least; "
     context.printer.note(Hint(f"{until}save it: {{}}", f"download {record.task_id}"))

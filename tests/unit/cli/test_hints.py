@@ -116,9 +116,10 @@ def test_a_forgotten_sandbox_option_is_noted(
 ) -> None:
     record_finished(tmp_path / "sandbox", ago_s=HOUR_S, origin="sandbox")
 
-    noted = stderr_of(line, tmp_path, capsys)[-1]
+    *others, noted = stderr_of(line, tmp_path, capsys)
 
     assert noted == f"note: no edit is known here; `omniedit --sandbox {line}` asks the sandbox"
+    assert not [other for other in others if other.startswith("note:")]
 
 
 @pytest.mark.parametrize("line", [*FORGOTTEN, "list --state failed", "wait --no-such-option"])
