@@ -4,16 +4,16 @@ All redirects follow the same rules: never with a key, and never from https to h
 are read through range requests, within narrow limits.
 """
 
-import io
+import os
 import re
 import threading
 from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
-from omniedit.errors import InvalidInputError, OmniEditError, UnreadableReplyError
+from omniedit.errors import InvalidInputError, OmniEditError, UnreadableReplyError, refuse
 from omniedit.http.urls import check_clip_url, parse_web_url, shown_host
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ T = TypeVar("T")
 MAX_REDIRECTS: Final = 5
 MAX_BYTES: Final = 2 * 1024 * 1024
 
+_UNSAFE: Final = "unsafe_link"
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _BLOCK_BYTES: Final = 128 * 1024
 _SMALL_BYTES: Final = 4 * _BLOCK_BYTES
@@ -66,42 +67,38 @@ class Link(NamedTuple):
             InvalidInputError: If the link or one of its redirects must not be followed.
             NetworkError: If a host does not answer.
         """
-        url = self.url
+        url, was_https, what = self.url, False, f"{self.what} link"
         for _ in range(MAX_REDIRECTS + 1):
-            parse_web_url(url, what=f"{self.what} link")
+            is_https = parse_web_url(url, what=what).scheme == "https"
+            if was_https and not is_https:
+                refuse(
+                    f"the {what} redirects from https to http, which is not followed", code=_UNSAFE
+                )
+            was_https = is_https
             with ExitStack() as stack:
+                request = self.http.stream(
+                    "GET",
+                    url,
+                    headers=headers,
+                    deadline=self.deadline,
+                    allow_internal=self.allow_internal,
+                )
                 try:
-                    reply = stack.enter_context(self._request(url, headers))
+                    reply = stack.enter_context(request)
                 except UnreadableReplyError as error:
                     # No body was read yet, so the URL itself is at fault.
-                    raise _unsafe_link(error.message) from error
+                    raise InvalidInputError(error.message, code=_UNSAFE) from error
                 if reply.status not in _REDIRECTS:
                     yield reply
                     return
-                url = self._redirected(url, reply.headers.get("location", ""))
-        msg = f"the {self.what} link redirects more than {MAX_REDIRECTS} times"
-        raise _unsafe_link(msg)
-
-    def _request(
-        self, url: str, headers: Mapping[str, str]
-    ) -> AbstractContextManager["StreamedReply"]:
-        return self.http.stream(
-            "GET", url, headers=headers, deadline=self.deadline, allow_internal=self.allow_internal
-        )
-
-    def _redirected(self, url: str, location: str) -> str:
-        try:
-            target = urljoin(url, location) if location else ""
-            is_downgrade = urlsplit(url).scheme == "https" and urlsplit(target).scheme == "http"
-        except ValueError:
-            target, is_downgrade = "", False
-        if not target:
-            msg = f"the {self.what} link redirects to nowhere"
-            raise _unsafe_link(msg)
-        if is_downgrade:
-            msg = f"the {self.what} link redirects from https to http, which is not followed"
-            raise _unsafe_link(msg)
-        return target
+                location = reply.headers.get("location", "")
+            if not location:
+                refuse(f"the {what} redirects to nowhere", code=_UNSAFE)
+            # What cannot be joined is not a valid URL either, and refused as such.
+            with suppress(ValueError):
+                location = urljoin(url, location)
+            url = location
+        refuse(f"the {what} redirects more than {MAX_REDIRECTS} times", code=_UNSAFE)
 
 
 def read_from_url(
@@ -147,7 +144,7 @@ def read_from_url(
     raise errors[0]
 
 
-class RangeReader(io.RawIOBase):
+class RangeReader:
     """A seekable file over range requests; it ends where reading fails.
 
     Nothing is raised, because FFmpeg, which reads it, defers errors: `failure` holds the reason,
@@ -155,7 +152,6 @@ class RangeReader(io.RawIOBase):
     """
 
     def __init__(self, link: Link) -> None:
-        super().__init__()
         self._link = link
         self._blocks: dict[int, bytes] = {}
         self._position = 0
@@ -170,27 +166,22 @@ class RangeReader(io.RawIOBase):
         self._block(0)
         return self.size_bytes is not None and self.size_bytes <= _SMALL_BYTES
 
-    def readable(self) -> bool:
-        """Return True."""
-        return True
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
 
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move the position; sends a request only if the size is needed and unknown."""
-        if whence == io.SEEK_END:
+        if whence == os.SEEK_END:
             self._block(0)
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size_bytes or 0}
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size_bytes or 0}
         self._position = max(0, base[whence] + offset)
         return self._position
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int) -> bytes:
         """Return bytes from the position: fewer at the end of a block, none at the end of file."""
         index, offset = divmod(self._position, _BLOCK_BYTES)
-        block = self._block(index)
-        taken = block[offset:] if size < 0 else block[offset : offset + size]
+        taken = self._block(index)[offset : offset + size]
         self._position += len(taken)
         return taken
 
@@ -253,7 +244,3 @@ class RangeReader(io.RawIOBase):
             hint = "fetch the video first, e.g. with yt-dlp, and give the file"
             self.refusal = InvalidInputError(msg, code="web_page", hint=hint)
             raise self.refusal
-
-
-def _unsafe_link(message: str) -> InvalidInputError:
-    return InvalidInputError(message, code="unsafe_link")

@@ -95,8 +95,6 @@ def test_a_range_reader_behaves_like_a_file() -> None:
     assert read_all(file) == CONTENT
     assert file.failure is None
     assert file.size_bytes == len(CONTENT)
-    assert file.readable()
-    assert file.seekable()
 
 
 def test_each_block_is_requested_once() -> None:
