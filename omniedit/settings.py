@@ -15,6 +15,7 @@ from omniedit.errors import (
     InvalidKeyError,
     LocalError,
     MissingKeyError,
+    refuse,
 )
 from omniedit.http.urls import is_loopback_url, origin_of, parse_web_url
 from omniedit.models import DEFAULT_MODEL
@@ -365,11 +366,10 @@ def _url(found: Setting[str] | None, default: str) -> Setting[str]:
     try:
         parts = parse_web_url(url, what=f"URL in {where}")
         if parts.query or parts.fragment:
-            msg = f"the URL in {where} has a query or a fragment"
-            raise InvalidInputError(msg, code="invalid_url")  # noqa: TRY301 - all get the same hint
+            refuse(f"the URL in {where} has a query or a fragment", code="invalid_url")
         if parts.scheme != "https" and not is_loopback_url(url):
-            msg = f"the URL in {where} must begin with https:// (http is for loopback only)"
-            raise InvalidInputError(msg, code="invalid_url")  # noqa: TRY301
+            fault = "must begin with https:// (http is for loopback only)"
+            refuse(f"the URL in {where} {fault}", code="invalid_url")
     except InvalidInputError as error:
         error.hint = f"correct {where}, or remove it to use {default}"
         raise
@@ -442,6 +442,5 @@ def _text(environ: Mapping[str, str], name: str) -> str:
     """Return a variable without surrounding white space; refuse one that is not valid UTF-8."""
     text = environ.get(name, "").strip()
     if not is_valid_unicode(text):
-        msg = f"{name} is not valid UTF-8"
-        raise InvalidInputError(msg, code="invalid_variable")
+        refuse(f"{name} is not valid UTF-8", code="invalid_variable")
     return text

@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Final
 
@@ -45,13 +46,26 @@ def windows(
     move: Callable[[Path, Path], object] | None = None,
 ) -> Windows:
     """Return a Windows system, on which open files can be neither renamed nor removed."""
-    system = Windows()
+    system = _Windows()
     system.ending_signals = (signal.SIGINT, signal.SIGTERM)
     system.user_id, system.lock = (lambda: "Jane"), _lock
     system.enable_escapes = lambda _: enables_escapes
     system.has_long_paths = lambda: has_long_paths
-    system.move, system.unlink, system.sleep = move or _move, _unlink, sleep
+    system.move, system.sleep = move or _move, sleep
     return system
+
+
+def with_link(system: System, link: Callable[[Path, Path], object]) -> System:
+    """Return a copy of a system that creates hard links in another way."""
+    system = copy(system)
+    system.link = link
+    return system
+
+
+class _Windows(Windows):
+    def remove(self, path: Path) -> None:
+        _refuse_open(path)
+        super().remove(path)
 
 
 def _lock(descriptor: int) -> None:
@@ -63,11 +77,6 @@ def _move(source: Path, target: Path) -> None:
     _refuse_open(source)
     _refuse_open(target)
     source.replace(target)
-
-
-def _unlink(path: Path) -> None:
-    _refuse_open(path)
-    path.unlink()
 
 
 def _refuse_open(path: Path) -> None:

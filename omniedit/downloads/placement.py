@@ -16,7 +16,7 @@ from omniedit.errors import LocalError, TargetBusyError, TargetExistsError
 from omniedit.models import SavedFile
 from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM, System, error_reason
-from omniedit.system.files import absolute_path, is_file, stable_path
+from omniedit.system.files import absolute_path, is_file, stable_path, unreadable
 from omniedit.system.locks import hold
 
 BUSY_PAUSE_S: Final = 0.1
@@ -71,8 +71,7 @@ def saved_file(path: Path) -> SavedFile:
                 path=str(absolute_path(path)), size_bytes=file.tell(), sha256=digest.hexdigest()
             )
     except OSError as error:
-        msg = f"cannot read {path}: {error_reason(error)}"
-        raise LocalError(msg) from error
+        raise unreadable(path, error) from error
 
 
 def make_folder(folder: Path, *, system: System = THIS_SYSTEM) -> None:
@@ -177,29 +176,15 @@ class Placement:
                     while block := file.read(_BLOCK_BYTES):
                         part.append(block)
             except OSError as error:
-                msg = f"cannot read {source.path}: {error_reason(error)}"
-                raise LocalError(msg) from error
+                raise unreadable(source.path, error) from error
             if part.sha256 != source.sha256:
                 msg = f"{source.path} changed while it was copied"
                 raise LocalError(msg)
 
         return self.write(target, source.sha256, fill, overwrite=overwrite, on_verified=on_verified)
 
-    def place(
-        self,
-        part: PartFile,
-        target: Path,
-        *,
-        overwrite: bool,
-        link: Callable[[Path, Path], None] = os.link,
-    ) -> None:
-        """Give a part file its final name in one step.
-
-        Args:
-            part: The part file, complete and synced.
-            target: The final path, in the same folder.
-            overwrite: Replace an existing file.
-            link: Creates a hard link.
+    def place(self, part: PartFile, target: Path, *, overwrite: bool) -> None:
+        """Give a complete and synced part file its final name, in the same folder, in one step.
 
         Raises:
             TargetExistsError: If another file has that name; the part file is removed.
@@ -211,7 +196,7 @@ class Placement:
             if overwrite:
                 part.move_to(target)
             else:
-                self._link_or_rename(part, target, link=link)
+                self._link_or_rename(part, target)
         except FileExistsError as error:
             part.drop()
             if not is_file(target) or saved_file(target).sha256 != part.sha256:
@@ -297,16 +282,14 @@ class Placement:
             waited_s += BUSY_PAUSE_S
         return waited_s > 0
 
-    def _link_or_rename(
-        self, part: PartFile, target: Path, *, link: Callable[[Path, Path], None]
-    ) -> None:
+    def _link_or_rename(self, part: PartFile, target: Path) -> None:
         """Place a file under a name that must be free.
 
         Raises:
             FileExistsError: If the name is taken.
         """
         try:
-            link(part.path, target)
+            self.system.link(part.path, target)
         except FileExistsError:
             # NFS reports this as well if it retried a request whose reply was lost.
             if not part.has_name(target):

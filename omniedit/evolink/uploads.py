@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from omniedit.errors import (
-    InvalidInputError,
     LocalError,
     OmniEditError,
     RequestRefusedError,
     WrongBaseURLError,
     install_command,
+    refuse,
 )
 from omniedit.evolink.replies import (
     MISSING_ENDPOINT,
@@ -27,8 +27,7 @@ from omniedit.evolink.replies import (
     value_of,
 )
 from omniedit.models import MAX_UPLOAD_BYTES, UploadedClip
-from omniedit.system import error_reason
-from omniedit.system.files import open_file
+from omniedit.system.files import open_file, unreadable
 
 if TYPE_CHECKING:
     from omniedit.http.client import HttpClient, Reply
@@ -71,15 +70,14 @@ def digest_clip(path: Path, *, check: bool = True) -> ClipDigest:
     with open_file(path) as file:
         size_bytes = os.fstat(file.fileno()).st_size
         if size_bytes == 0:
-            msg = f"{path} is empty"
-            raise InvalidInputError(msg, code="invalid_clip", hint="copy or export it again")
+            refuse(f"{path} is empty", code="invalid_clip", hint="copy or export it again")
         try:
             if check:
                 _check_clip(path, file.read(12), size_bytes)
                 file.seek(0)
             digest = hashlib.file_digest(file, "sha256")
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         return ClipDigest(sha256=digest.hexdigest(), size_bytes=file.tell())
 
 
@@ -95,11 +93,8 @@ def check_upload_size(size_bytes: int, *, name: str, hint: str = HOST_IT_HINT) -
         InvalidInputError: If it is too large.
     """
     if size_bytes > MAX_UPLOAD_BYTES:
-        msg = (
-            f"{name} is larger than {MAX_UPLOAD_BYTES // 1024**2} MiB,"
-            " the most that the file service accepts"
-        )
-        raise InvalidInputError(msg, code="clip_too_large", hint=hint)
+        most = f"{MAX_UPLOAD_BYTES // 1024**2} MiB, the most that the file service accepts"
+        refuse(f"{name} is larger than {most}", code="clip_too_large", hint=hint)
 
 
 def clip_changed_error(path: Path | str) -> LocalError:
@@ -210,14 +205,8 @@ def _check_clip(path: Path, head: bytes, size_bytes: int) -> None:
     check_upload_size(size_bytes, name=str(path))
     found = _OTHER_BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else "not an MP4"
     if found:
-        msg = f"{path} is {found}"
         hint = f"`{install_command('media')}` adds conversion; `--no-check` sends it as it is"
-        raise InvalidInputError(msg, code="not_an_mp4", hint=hint)
-
-
-def _unreadable(path: Path, error: OSError) -> LocalError:
-    """Return the error for a disk that fails while a clip is read."""
-    return LocalError(f"cannot read {path}: {error_reason(error)}")
+        refuse(f"{path} is {found}", code="not_an_mp4", hint=hint)
 
 
 def _form_ends(boundary: str, name: str) -> tuple[bytes, bytes]:
@@ -261,7 +250,7 @@ def _read(file: BufferedReader, path: Path) -> bytes:
     try:
         return file.read(_BLOCK_BYTES)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _safe_name(name: str) -> str:

@@ -94,6 +94,8 @@ class System:
     """Returns whether the current user is the only member of a group."""
     sync: Callable[[int], object] = staticmethod(os.fsync)
     """Flushes an open file to disk."""
+    link: Callable[[Path, Path], object] = staticmethod(os.link)
+    """Gives a file a second name; fails if there is a file of that name."""
 
     def try_lock(self, descriptor: int) -> bool:
         """Lock an open file for this process alone; return whether it was free.
@@ -219,7 +221,6 @@ class Windows(System):
     has_long_paths: Callable[[], bool]
     """Returns whether paths may be longer than 259 characters."""
     move: Callable[[Path, Path], object] = staticmethod(os.replace)
-    unlink: Callable[[Path], object] = staticmethod(os.unlink)
     sleep: Callable[[float], object] = staticmethod(time.sleep)
 
     def sync_folder(self, folder: Path) -> None:
@@ -236,11 +237,6 @@ class Windows(System):
             else:
                 return
         self.move(source, target)
-
-    def remove(self, path: Path) -> None:
-        """Remove a file, if it exists."""
-        with suppress(FileNotFoundError):
-            self.unlink(path)
 
     def path_fault(self, path: Path | str) -> str | None:
         """Return why Windows would refuse or misread this path, or None."""

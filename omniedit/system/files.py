@@ -12,9 +12,9 @@ from typing import BinaryIO, Final
 from omniedit.errors import (
     CredentialsError,
     Hint,
-    InvalidInputError,
     LocalError,
     MissingFileError,
+    refuse,
 )
 from omniedit.system import THIS_SYSTEM, System, error_reason
 
@@ -79,16 +79,20 @@ def stable_path(path: Path) -> Path:
     return real_path(path.parent) / path.name
 
 
+def unreadable(path: Path | str, error: Exception) -> LocalError:
+    """Return the error for a file that cannot be read."""
+    return LocalError(f"cannot read {path}: {error_reason(error)}")
+
+
 def open_file(path: Path) -> BufferedReader:
     """Open a clip that the user named."""
 
     def check(found: os.stat_result) -> None:
         if not stat.S_ISREG(found.st_mode):
-            msg = f"{path} is {_kind(found)}, not a clip"
             hint = "save it to a file first"
             if stat.S_ISDIR(found.st_mode):
                 hint = Hint("VIDEO is one file; {} edits many", "batch")
-            raise InvalidInputError(msg, code="invalid_clip", hint=hint)
+            refuse(f"{path} is {_kind(found)}, not a clip", code="invalid_clip", hint=hint)
 
     try:
         return _open(path, check)
@@ -125,7 +129,7 @@ def open_own_file(
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def read_own_file(
@@ -144,7 +148,7 @@ def read_own_file(
         try:
             content = file.read(max_bytes + 1)
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
     if len(content) > max_bytes:
         msg = f"{path} is longer than {max_bytes} bytes"
         raise LocalError(msg, hint=_MOVE_IT)
@@ -171,7 +175,7 @@ def check_kind(path: Path, *, is_folder: bool = False) -> os.stat_result | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     _check_kind(path, found, is_folder=is_folder)
     return found
 
@@ -208,8 +212,7 @@ def read_at_most(file: BinaryIO, *, max_bytes: int, what: str) -> bytes:
     """
     content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
-        msg = f"{what} is longer than {max_bytes} bytes"
-        raise InvalidInputError(msg, code="too_long")
+        refuse(f"{what} is longer than {max_bytes} bytes", code="too_long")
     return content
 
 
@@ -263,7 +266,3 @@ def _check_owner(
     if fault := system.write_fault(found, folder_owner=folder_owner):
         msg = f"{path} is not safe to use: {fault}"
         raise LocalError(msg, hint=f"make it yours alone: chown it, and chmod go-w '{path}'")
-
-
-def _unreadable(path: Path, error: OSError | ValueError) -> LocalError:
-    return LocalError(f"cannot read {path}: {error_reason(error)}")

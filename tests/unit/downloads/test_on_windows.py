@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,7 @@ from omniedit.downloads.part import PartFile, Version
 from omniedit.downloads.placement import Placement, check_writable, saved_file
 from omniedit.errors import LocalError, TargetExistsError
 from omniedit.system import PATIENCE_S
-from tests.systems import windows
+from tests.systems import windows, with_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,10 @@ def _complete(bench: Bench) -> PartFile:
 
 def _no_hard_links(source: Path, target: Path) -> None:
     raise PermissionError(errno.EPERM, "no links here")
+
+
+def _with_link(bench: Bench, link: Callable[[Path, Path], None]) -> Placement:
+    return replace(bench.placement, system=with_link(bench.placement.system, link))
 
 
 def test_a_result_is_saved_and_nothing_else_is_left(bench: Bench, origin: Origin) -> None:
@@ -117,7 +122,7 @@ def test_a_result_is_placed_with_or_without_hard_links(
     bench: Bench, origin: Origin, link: Callable[[Path, Path], None]
 ) -> None:
     with _complete(bench) as part:
-        bench.placement.place(part, bench.target, overwrite=False, link=link)
+        _with_link(bench, link).place(part, bench.target, overwrite=False)
 
     assert bench.target.read_bytes() == origin.content
     assert bench.names == ["out.mp4"]
@@ -131,7 +136,7 @@ def test_an_existing_target_is_not_overwritten(
     bench.target.write_bytes(b"mine")
 
     with part, pytest.raises(TargetExistsError):
-        bench.placement.place(part, bench.target, overwrite=False, link=link)
+        _with_link(bench, link).place(part, bench.target, overwrite=False)
 
     assert bench.target.read_bytes() == b"mine"
     assert bench.names == ["out.mp4"]

@@ -23,7 +23,7 @@ from omniedit.downloads.placement import Placement, check_writable, make_folder,
 from omniedit.errors import LocalError, TargetBusyError, TargetExistsError
 from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM
-from tests.systems import linux
+from tests.systems import linux, with_link
 from tests.unit.downloads.saving import save
 
 if TYPE_CHECKING:
@@ -424,9 +424,13 @@ def _no_hard_links(source: Path, target: Path) -> None:
     raise PermissionError(errno.EPERM, "no links here")
 
 
+def _with_link(bench: Bench, link: Callable[[Path, Path], None]) -> Placement:
+    return replace(bench.placement, system=with_link(bench.placement.system, link))
+
+
 def test_without_hard_links_a_result_is_renamed(bench: Bench, origin: Origin) -> None:
     with _complete_part(bench) as part:
-        bench.placement.place(part, bench.target, overwrite=False, link=_no_hard_links)
+        _with_link(bench, _no_hard_links).place(part, bench.target, overwrite=False)
 
     assert bench.target.read_bytes() == origin.content
     assert bench.names == ["out.mp4"]
@@ -437,7 +441,7 @@ def test_without_hard_links_an_existing_target_is_kept(bench: Bench) -> None:
     bench.target.write_bytes(b"mine")
 
     with part, pytest.raises(TargetExistsError):
-        bench.placement.place(part, bench.target, overwrite=False, link=_no_hard_links)
+        _with_link(bench, _no_hard_links).place(part, bench.target, overwrite=False)
 
     assert bench.target.read_bytes() == b"mine"
     assert bench.names == ["out.mp4"]
@@ -449,7 +453,7 @@ def test_a_hard_link_created_despite_an_error_is_success(bench: Bench, origin: O
         raise FileExistsError
 
     with _complete_part(bench) as part:
-        bench.placement.place(part, bench.target, overwrite=False, link=link)
+        _with_link(bench, link).place(part, bench.target, overwrite=False)
 
     assert bench.target.read_bytes() == origin.content
 
