@@ -51,7 +51,6 @@ class ComparedVideo:
     from_s: float = 0.0
     """The position in this video when the comparison starts; below 0 it starts later."""
     until_s: float | None = None
-    part: "Part | None" = None
     changes: "tuple[Change, ...]" = ()
     """How much it differs from the first video, on the common timeline."""
 
@@ -101,7 +100,7 @@ def measured(session: Session, comparison: Comparison) -> Comparison:
     first, *others = comparison.videos
     try:
         reference, *parts = [read_clip(Path(video.file.path)) for video in comparison.videos]
-        videos = [replace(first, part=reference)]
+        videos = [_with_facts(first, reference)]
         for other, part in zip(others, parts, strict=True):
             # The position in the first video at the first frame of the other.
             begin_s = first.from_s - other.from_s
@@ -111,11 +110,15 @@ def measured(session: Session, comparison: Comparison) -> Comparison:
                     change._replace(at_s=change.at_s - other.from_s)
                     for change in measure_changes(shown, part, on_progress=progress)
                 )
-            videos.append(replace(other, part=part, changes=changes))
+            videos.append(replace(_with_facts(other, part), changes=changes))
     except InvalidInputError as error:
         session.warn(f"the changes are not measured: {error.message}")
         return comparison
     return replace(comparison, videos=tuple(videos))
+
+
+def _with_facts(video: ComparedVideo, part: "Part") -> ComparedVideo:
+    return replace(video, file=video.file._replace(facts=part.facts.video_facts))
 
 
 class _Finder:

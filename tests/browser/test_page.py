@@ -1,13 +1,15 @@
 """The page of `omniedit compare` in a browser: synchronised videos, keys, mouse, hostile text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from omniedit.models import SavedFile, Task
-from omniedit.terminal.page import PageVideo, page_chunks
+from omniedit.cli.page import page_chunks
+from omniedit.edits.compare import ComparedVideo, Comparison
+from omniedit.media.comparison import Change
+from omniedit.models import SavedFile, Task, VideoFacts
 from tests.browser.__main__ import PICTURE, take_picture
 from tests.browser.chromium import PROGRAM, Tab, browser
 from tests.contract.readme import README, ROOT
@@ -52,20 +54,40 @@ def page(tab: Tab, folder: Path) -> Path:
     make_clip(folder / "warm.mp4", seconds=11, fps=24, size=(180, 320), sound=Sound())
     make_clip(folder / "cold.mp4", seconds=11.5, fps=25, size=(256, 144))
     videos = [
-        PageVideo(
-            file=FILE, address=f"{name}.mp4", clip_address=clip, frame_rate=rate, changes=changes
+        ComparedVideo(
+            file=FILE._replace(path=f"/clips/{name}.mp4", facts=facts(rate)),
+            clip_address=clip,
+            changes=changes,
         )
         for name, rate, clip, changes in (
             ("clip", 30, "clip.mp4", ()),
-            ("warm", 24, None, ((0.0, 0.1), (6.0, 0.6), (11.0, 0.2))),
-            ("cold", 25, None, ((0.0, 0.2), (11.5, 0.1))),
+            ("warm", 24, None, changes_of((0.0, 0.1), (6.0, 0.6), (11.0, 0.2))),
+            ("cold", 25, None, changes_of((0.0, 0.2), (11.5, 0.1))),
         )
     ]
-    return open_page(tab, folder / "page.html", videos, moments=[(6.0, 0.6)])
+    names = [Path(video.file.path).name for video in videos]
+    return open_page(tab, folder / "page.html", videos, names, moments=[(6.0, 0.6)])
 
 
-def open_page(tab: Tab, path: Path, videos: list[PageVideo], **others: object) -> Path:
-    path.write_bytes(b"".join(page_chunks(videos, **others)))  # type: ignore[arg-type]  # passed through
+def facts(frame_rate: float) -> VideoFacts:
+    return VideoFacts(320, 180, frame_rate, 11.0, "h264")
+
+
+def changes_of(*changes: tuple[float, float]) -> tuple[Change, ...]:
+    return tuple(Change(*each) for each in changes)
+
+
+def open_page(
+    tab: Tab,
+    path: Path,
+    videos: list[ComparedVideo],
+    addresses: list[str],
+    *,
+    missing: tuple[str, ...] = (),
+    moments: Sequence[tuple[float, float]] = (),
+) -> Path:
+    comparison = Comparison(videos=tuple(videos), missing=missing)
+    path.write_bytes(b"".join(page_chunks(comparison, addresses, moments=moments)))
     tab.show_as(width=1280, height=900)
     tab.open(path)
     return path
@@ -188,18 +210,15 @@ def test_a_phone_needs_no_horizontal_scrolling(tab: Tab, page: Path, scheme: str
 def test_text_from_outside_runs_no_script_and_loads_nothing(tab: Tab, folder: Path) -> None:
     name = "\"><script>document.title='run'</script>'&.mp4".replace("/", "")
     make_clip(folder / "clip.mp4", seconds=1)
-    videos = [PageVideo(file=FILE, address="clip.mp4", clip_address=text) for text in HOSTILE]
+    videos = [ComparedVideo(file=FILE, clip_address=text) for text in HOSTILE]
     for text in HOSTILE:
         task = Task(task_id="t", status="completed", model=text)
         record = record_of(task, prompt=text)
         file = SavedFile(path=f"/clips/{name}", size_bytes=1, sha256="b" * 64)
-        videos.append(
-            PageVideo(
-                file=file, address="clip.mp4", record=record, parents=(text,), shown_format=text
-            )
-        )
+        videos.append(ComparedVideo(file=file, record=record, parents=(text,)))
+    addresses = ["clip.mp4"] * len(videos)
 
-    path = open_page(tab, folder / "page.html", videos, missing=HOSTILE)
+    path = open_page(tab, folder / "page.html", videos, addresses, missing=HOSTILE)
 
     assert {*tab.requests} == {path.as_uri(), (folder / "clip.mp4").as_uri()}
     assert tab.exceptions == []
@@ -226,12 +245,9 @@ def test_readmes_picture_has_the_size_of_a_current_page(tab: Tab, folder: Path) 
 
 def test_an_unplayable_video_is_reported(tab: Tab, folder: Path) -> None:
     make_clip(folder / "clip.mp4", seconds=1)
-    videos = [
-        PageVideo(file=FILE, address=name, clip_address="clip.mp4")
-        for name in ("clip.mp4", "none.mp4")
-    ]
+    videos = [ComparedVideo(file=FILE, clip_address="clip.mp4")] * 2
 
-    open_page(tab, folder / "page.html", videos)
+    open_page(tab, folder / "page.html", videos, ["clip.mp4", "none.mp4"])
 
     assert "cannot be played here" in tab.evaluate("document.querySelector('.broken').textContent")
     tab.press("ArrowRight")

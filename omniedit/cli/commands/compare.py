@@ -18,11 +18,10 @@ from omniedit.system.files import absolute_path
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from omniedit.edits.compare import ComparedVideo, Comparison
+    from omniedit.edits.compare import Comparison
     from omniedit.media.comparison import Change
     from omniedit.models import SavedFile
     from omniedit.terminal.documents import Document
-    from omniedit.terminal.page import PageVideo
 
 EXAMPLES: Final = """
 omniedit compare --open
@@ -103,7 +102,7 @@ def _require_screen(context: Context) -> None:
 
 
 def _show(context: Context, sheet: bytes) -> None:
-    from omniedit.terminal.page import print_picture
+    from omniedit.cli.page import print_picture
 
     if not print_picture(sheet):
         context.printer.warn(
@@ -143,14 +142,13 @@ def _check_size(comparison: "Comparison", *, embeds: bool) -> None:
 
 
 def _page(comparison: "Comparison", target: Path, *, embeds: bool) -> "Iterator[bytes]":
-    from omniedit.terminal.page import page_chunks
+    from omniedit.cli.page import page_chunks
 
     folder = absolute_path(target).parent
-    videos = [
-        _page_video(video, None if embeds else _address(video.file.path, folder))
-        for video in comparison.videos
+    addresses = [
+        None if embeds else _address(video.file.path, folder) for video in comparison.videos
     ]
-    return page_chunks(videos, missing=comparison.missing, moments=_moments(comparison))
+    return page_chunks(comparison, addresses, moments=_moments(comparison))
 
 
 def _sheet(comparison: "Comparison") -> bytes:
@@ -180,30 +178,6 @@ def _address(path: str, folder: Path) -> str:
         # On another drive of Windows there is no relative path.
         return Path(path).as_uri()
     return quote(os.fsencode(relative.replace(os.sep, "/")))
-
-
-def _page_video(video: "ComparedVideo", address: str | None) -> "PageVideo":
-    from omniedit.http.urls import without_secrets
-    from omniedit.media.facts import rate_name
-    from omniedit.terminal.page import PageVideo
-
-    shown_format, facts = None, video.part.facts if video.part else None
-    if facts is not None:
-        rate = "" if facts.frame_rate is None else f", {rate_name(facts.frame_rate)} fps"
-        length = "" if facts.duration_s is None else f", {facts.duration_s:.2f} s"
-        shown_format = f"{facts.shown_width}x{facts.shown_height}{rate}{length}"
-    return PageVideo(
-        file=video.file,
-        address=address,
-        record=video.record,
-        parents=video.parents,
-        clip_address=None if video.clip_address is None else without_secrets(video.clip_address),
-        shown_format=shown_format,
-        frame_rate=facts.frame_rate if facts else None,
-        from_s=video.from_s,
-        until_s=video.until_s,
-        changes=video.changes,
-    )
 
 
 def _moments(comparison: "Comparison") -> "tuple[Change, ...]":

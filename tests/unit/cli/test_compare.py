@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from omniedit.cli.page import page_chunks
+from omniedit.edits.compare import ComparedVideo, Comparison
 from omniedit.models import SavedFile, Task
 from omniedit.sandbox.clips import BUNDLED_CLIP
-from omniedit.terminal.page import PageVideo, page_chunks
 from tests.commandline import CommandLine, Ended
 from tests.e2e.equipment import web_server
 from tests.journals import record_of
@@ -266,25 +267,26 @@ def test_a_hostile_prompt_adds_no_metadata_to_a_picture(edited: CommandLine) -> 
         assert (sheet.format, sheet.info) == ("PNG", {})
 
 
-def pair(prompt: str = "make it night") -> list[PageVideo]:
+def page(prompt: str, *, missing: tuple[str, ...] = ()) -> bytes:
     file = SavedFile(path="/clips/a.mp4", size_bytes=1_000_000, sha256="a" * 64)
     record = record_of(Task(task_id="t", status="completed"), prompt=prompt)
-    return [
-        PageVideo(file=file, address="a.mp4", clip_address="https://example.com/a.mp4"),
-        PageVideo(file=file, address="b.mp4", record=record, parents=("t-1", "t-2")),
-    ]
+    videos = (
+        ComparedVideo(file=file, clip_address="https://example.com/a.mp4"),
+        ComparedVideo(file=file, record=record, parents=("t-1", "t-2")),
+    )
+    return b"".join(page_chunks(Comparison(videos=videos, missing=missing), ["a.mp4", "b.mp4"]))
 
 
 @pytest.mark.parametrize("prompt", ["make it night " * 20, "夜" * 5000, "<&>" * 5000])
 def test_a_page_for_two_videos_is_small(prompt: str) -> None:
-    assert len(b"".join(page_chunks(pair(prompt)))) < 15_000
+    assert len(page(prompt)) < 15_000
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_escaped_in_the_page(text: str) -> None:
-    plain = b"".join(page_chunks(pair("a prompt"), missing=["a reason"])).decode()
+    plain = page("a prompt", missing=("a reason",)).decode()
 
-    page = b"".join(page_chunks(pair(text), missing=[text])).decode()
+    hostile = page(text, missing=(text,)).decode()
 
-    assert page.count("<") == plain.count("<")
-    assert not re.search("[\x1b\u2028\u2029\u202e\u2066]", page)
+    assert hostile.count("<") == plain.count("<")
+    assert not re.search("[\x1b\u2028\u2029\u202e\u2066]", hostile)

@@ -13,14 +13,18 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from omniedit.models import Record, SavedFile
+from omniedit.http.urls import without_secrets
+from omniedit.media.facts import rate_name
+from omniedit.models import VideoFacts
 from omniedit.sanitize import sanitize
 from omniedit.terminal.human import render_charge, render_size
+
+if TYPE_CHECKING:
+    from omniedit.edits.compare import ComparedVideo, Comparison
 
 _TEMPLATE: Final = "page.html"
 _PLACEHOLDER: Final = re.compile(r"\{\{(\w+)\}\}")
@@ -33,55 +37,32 @@ _LINE_STYLES: Final = ("solid", "dashed", "dotted")
 """How the page draws the curves, in turn."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageVideo:
-    """A video on the page."""
-
-    file: SavedFile
-    address: str | None
-    """The video's address relative to the page; None embeds the video."""
-    record: Record | None = None
-    parents: tuple[str, ...] = ()
-    clip_address: str | None = None
-    """The URL or path of a clip; None for a result."""
-    shown_format: str | None = None
-    """Dimensions, frame rate and length, if known."""
-    frame_rate: float | None = None
-    from_s: float = 0.0
-    until_s: float | None = None
-    changes: Sequence[tuple[float, float]] = ()
-
-    @property
-    def name(self) -> str:
-        """The name shown to people."""
-        return sanitize(Path(self.file.path).name)
-
-
 def page_chunks(
-    videos: Sequence[PageVideo],
+    comparison: "Comparison",
+    addresses: Sequence[str | None],
     *,
-    missing: Sequence[str] = (),
     moments: Sequence[tuple[float, float]] = (),
 ) -> Iterator[bytes]:
     """Yield the page in chunks: an embedded video may have hundreds of megabytes.
 
     Args:
-        videos: The videos; the others are compared with the first.
-        missing: Which clips cannot be shown, and why.
+        comparison: The videos; the others are compared with the first.
+        addresses: The address of each video relative to the page; None embeds it.
         moments: The times of the largest changes, and their amounts.
     """
+    videos = comparison.videos
     plot, legend = _plot(videos, moments)
     template = Path(__file__).with_name(_TEMPLATE).read_text("utf-8")
     texts: dict[str, Iterable[str]] = {
         "style_digest": [_digest_of(template, "style")],
         "script_digest": [_digest_of(template, "script")],
-        "title": [escape(" · ".join(video.name for video in videos))],
-        "videos": (text for video in videos for text in _figure(video)),
+        "title": [escape(" · ".join(map(_name_of, videos)))],
+        "videos": itertools.chain.from_iterable(map(_figure, videos, addresses)),
         "plot": [plot],
         "changes": [legend],
         "details": [
             *map(_details, videos),
-            *(f"<p>Not shown: {_shown(reason)}</p>\n" for reason in missing),
+            *(f"<p>Not shown: {_shown(reason)}</p>\n" for reason in comparison.missing),
         ],
     }
     end = 0
@@ -104,8 +85,8 @@ def print_picture(png: bytes) -> bool:
         return False
     # The library warns if a terminal does not report its cell size, and assumes the usual one.
     logging.getLogger("textual_image").setLevel(logging.ERROR)
-    from rich.console import Console  # noqa: PLC0415 - only pictures need it
-    from textual_image.renderable import Image, SixelImage, TGPImage  # noqa: PLC0415 - as above
+    from rich.console import Console
+    from textual_image.renderable import Image, SixelImage, TGPImage
 
     if Image not in {SixelImage, TGPImage}:
         return False
@@ -120,20 +101,25 @@ def _digest_of(template: str, element: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def _figure(video: PageVideo) -> Iterator[str]:
+def _name_of(video: "ComparedVideo") -> str:
+    return sanitize(Path(video.file.path).name)
+
+
+def _figure(video: "ComparedVideo", address: str | None) -> Iterator[str]:
     yield '<figure><video src="'
-    if video.address is None:
+    if address is None:
         yield "data:video/mp4;base64,"
         with Path(video.file.path).open("rb") as file:
             while block := file.read(_BLOCK_BYTES):
                 yield base64.b64encode(block).decode()
     else:
-        yield escape(video.address)
-    marks = {"from": video.from_s or None, "until": video.until_s, "fps": video.frame_rate}
+        yield escape(address)
+    rate = video.file.facts.frame_rate if video.file.facts else None
+    marks = {"from": video.from_s or None, "until": video.until_s, "fps": rate}
     given = "".join(
         f' data-{name}="{value:.6g}"' for name, value in marks.items() if value is not None
     )
-    label = escape(video.name)
+    label = escape(_name_of(video))
     yield f'"{given} muted playsinline preload="auto" aria-label="{label}"></video>'
     caption = video.record.prompt if video.record else "the clip" if video.clip_address else None
     caption = sanitize(caption or "")[:_CAPTION_CHARACTERS]
@@ -141,7 +127,9 @@ def _figure(video: PageVideo) -> Iterator[str]:
     yield f"<figcaption>{label}{about}</figcaption></figure>\n"
 
 
-def _plot(videos: Sequence[PageVideo], moments: Sequence[tuple[float, float]]) -> tuple[str, str]:
+def _plot(
+    videos: "Sequence[ComparedVideo]", moments: Sequence[tuple[float, float]]
+) -> tuple[str, str]:
     """Return a plot of the change over time, and its legend; empty if no change was measured.
 
     The plot is scaled to the maximum, and the script sets its width. The legend has buttons that
@@ -152,7 +140,7 @@ def _plot(videos: Sequence[PageVideo], moments: Sequence[tuple[float, float]]) -
         return "", ""
     highest = max(amount for video in plotted for _, amount in video.changes)
     scale = f"{highest:.{_DIGITS}f} (1 - SSIM)"
-    shapes, names, buttons = "", [escape(video.name) for video in plotted], ""
+    shapes, names, buttons = "", [escape(_name_of(video)) for video in plotted], ""
     for video in plotted:
         points = (f"{at_s:.3f},{1 - amount / (highest or 1):.3f}" for at_s, amount in video.changes)
         shapes += f'<polyline points="{" ".join(points)}"/>'
@@ -162,23 +150,23 @@ def _plot(videos: Sequence[PageVideo], moments: Sequence[tuple[float, float]]) -
     if len(names) > 1:
         styles = itertools.cycle(_LINE_STYLES)
         names = [f"{name} ({style})" for name, style in zip(names, styles, strict=False)]
-    legend = f"Change from {escape(videos[0].name)} to {', '.join(names)}: at most {scale}"
+    legend = f"Change from {escape(_name_of(videos[0]))} to {', '.join(names)}: at most {scale}"
     largest = f"; largest at {buttons}" if moments else ""
     label = f"Change over time, from 0 to {scale}"
     attributes = f'role="img" aria-label="{label}" viewBox="0 0 1 1" preserveAspectRatio="none"'
     return f"<svg {attributes}>{shapes}</svg>", f'<p class="row">{legend}{largest}</p>'
 
 
-def _details(video: PageVideo) -> str:
+def _details(video: "ComparedVideo") -> str:
     rows = "".join(
         f"<dt>{term}</dt><dd>{_shown(text)}</dd>" for term, text in _facts_of(video) if text
     )
-    return f"<section><h2>{escape(video.name)}</h2><dl>{rows}</dl></section>\n"
+    return f"<section><h2>{escape(_name_of(video))}</h2><dl>{rows}</dl></section>\n"
 
 
-def _facts_of(video: PageVideo) -> Iterator[tuple[str, str]]:
+def _facts_of(video: "ComparedVideo") -> Iterator[tuple[str, str]]:
     record = video.record
-    yield "Clip", video.clip_address or ""
+    yield "Clip", without_secrets(video.clip_address or "")
     if record is not None:
         yield "Prompt", record.prompt or ""
         yield "Model", record.shown_model or ""
@@ -186,9 +174,18 @@ def _facts_of(video: PageVideo) -> Iterator[tuple[str, str]]:
         yield "Credits", render_charge(record.task)
         yield "Task", record.task_id or ""
     yield "Made from", " ← ".join(video.parents)
-    yield "Video", video.shown_format or ""
+    yield "Video", _format_of(video.file.facts)
     yield "Size", render_size(video.file.size_bytes)
     yield "SHA-256", video.file.sha256
+
+
+def _format_of(facts: VideoFacts | None) -> str:
+    """Return dimensions, frame rate and length, as far as they are known."""
+    if facts is None:
+        return ""
+    rate = "" if facts.frame_rate is None else f", {rate_name(facts.frame_rate)} fps"
+    length = "" if facts.duration_s is None else f", {facts.duration_s:.2f} s"
+    return f"{facts.width}x{facts.height}{rate}{length}"
 
 
 def _shown(text: str) -> str:
