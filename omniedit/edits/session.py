@@ -113,8 +113,8 @@ class Session:
         # a caller can take them over by `pop_all`.
         self.fetched: dict[str, Path] = {}
         self.fetched_files = ExitStack()
-        # Callbacks that give up a submission awaiting its reply, by request ID.
-        self.outstanding: dict[str, Callable[[], tuple[Record, OmniEditError]]] = {}
+        # Callbacks that give up a submission that has no task yet, by request ID.
+        self.outstanding: dict[str, Callable[[], tuple[Record, OmniEditError] | None]] = {}
         self._reporting, self._stopping = threading.Lock(), threading.Event()
 
     @_Once
@@ -193,11 +193,12 @@ class Session:
         self.drain()
 
     def give_up_outstanding(self) -> list[tuple[Record, OmniEditError]]:
-        """Record the submissions whose reply has not arrived, and return them with their errors.
+        """Record the submissions whose outcome is unknown, and return them with their errors.
 
-        The threads that wait for these replies end with the process.
+        The threads that wait for a reply, or to ask again, end with the process.
         """
-        return [give_up() for give_up in [*self.outstanding.values()]]
+        given_up = [give_up() for give_up in [*self.outstanding.values()]]
+        return [unknown for unknown in given_up if unknown is not None]
 
     def jitter(self) -> float:
         """Return a random number in [0, 1), so that many clients do not act in step."""

@@ -187,6 +187,7 @@ class Sending:
         self._recovery_command = attempt.resume_command
         # Since when the service may have accepted it without our knowing; None if it cannot have.
         self._in_doubt_since = session.now() if edit is None else None
+        self._ended_by: OmniEditError | None = None  # why its outcome is unknown
         self._is_recorded = self._is_settled = False
         self._replays_left = 1
 
@@ -201,6 +202,7 @@ class Sending:
             OutcomeUnknownError: If it may or may not have been accepted.
         """
         session = self._session
+        session.outstanding[self._request_id] = self._give_up
         try:
             budget_s = session.policy.submit_budget_s
             latest = session.monotonic() + budget_s
@@ -219,6 +221,9 @@ class Sending:
         except Interrupted as interrupted:
             self._record_interruption(interrupted)
             raise
+        finally:
+            if self._in_doubt_since is None:
+                session.outstanding.pop(self._request_id, None)
 
     def _post(self, deadline: float) -> Record:
         """Send the submission once; a new task is recorded and reported before this returns."""
@@ -232,7 +237,6 @@ class Sending:
                 self._is_recorded = True
             if in_doubt_since is None:
                 self._in_doubt_since = session.now()
-            session.outstanding[self._request_id] = self._give_up
             # A submission that was sent may have been paid for: allow some time for its reply,
             # even past the deadline.
             grace = session.monotonic() + session.policy.grace_s
@@ -246,8 +250,6 @@ class Sending:
                 if is_certainly_not_accepted(error):
                     self._in_doubt_since = in_doubt_since
                 raise
-            finally:
-                session.outstanding.pop(self._request_id, None)
             session.rate_limiter.speed_up()
             record = self._record_accepted(task, is_replay=is_replay)
         if in_doubt_since is not None and not is_replay:
@@ -285,7 +287,7 @@ class Sending:
         except JournalError as error:
             # Do not hide the service's reply behind it.
             failure = error
-        self._is_settled = True
+        self._is_settled, self._in_doubt_since = True, None
         record = self._attempt.with_task(task)._replace(body=None)
         estimate = None if edit is None else edit.plan.estimated_credits
         session.report(Submitted(record=record, is_replay=is_replay, estimated_credits=estimate))
@@ -356,6 +358,7 @@ class Sending:
                         deadline=session.monotonic() + session.policy.last_reply_s
                     )
             self._record_unknown(TaskError.of(ended))
+            self._ended_by = ended
             return ended
         self._record_refused(TaskError.of(error))
         if isinstance(error, ModelRefusedError) and self._edit is not None:
@@ -391,18 +394,27 @@ class Sending:
     def _record_interruption(self, interrupted: Interrupted) -> None:
         if self._is_settled:
             return
-        if self._in_doubt_since is None:
+        given_up = self._give_up()
+        if given_up is None:
             self._record_refused(_INTERRUPTED)
             interrupted.hint = NOTHING_SUBMITTED
             return
-        _, interrupted.unknown_outcome = self._give_up()
-        words = f"submission {self._request_id} may have been accepted: {{}} settles it"
-        self._session.warn(Hint(words, self._recovery_command))
+        _, interrupted.unknown_outcome = given_up
+        if not self._session.is_batch:  # whose report names it
+            words = f"submission {self._request_id} may have been accepted: {{}} settles it"
+            self._session.warn(Hint(words, self._recovery_command))
 
-    def _give_up(self) -> tuple[Record, OmniEditError]:
-        """Record that the reply did not arrive, perhaps for a thread that still waits for it."""
-        self._record_unknown(_NO_REPLY)
-        return self._attempt, self._unsettled_error(OmniEditError(_NO_REPLY.message))
+    def _give_up(self) -> tuple[Record, OmniEditError] | None:
+        """Return the attempt, and why its outcome is unknown; None if it was certainly not accepted.
+
+        Unless it has ended, record that the reply did not arrive: a thread may still wait for it.
+        """
+        if self._in_doubt_since is None:
+            return None
+        if self._ended_by is None:
+            self._record_unknown(_NO_REPLY)
+            self._ended_by = self._unsettled_error(OmniEditError(_NO_REPLY.message))
+        return self._attempt, self._ended_by
 
     def _record_refused(self, reason: TaskError) -> None:
         # A failing journal must not hide what the service said.
@@ -426,13 +438,11 @@ class Sending:
 def _whole_command(request: EditRequest, attempt: Record) -> str:
     """Return the recovery command for a submission without a journal: the complete `submit`."""
     options = ["--request-id", str(attempt.request_id)]
-    if request.model_source != "default":
-        options = ["--model", request.model, *options]
     if request.callback_url:
         options = ["--callback-url", request.callback_url, *options]
     # Take the URL from the body: it may be an upload, which the request does not know.
     [clip_url] = json.loads(attempt.body or b"")["video_urls"]
-    return command_line("submit", clip_url, request.prompt, *options)
+    return command_line("submit", request._replace(video=clip_url, parent=None), *options)
 
 
 def _other_model_hint(request: EditRequest, *, suggestion: str | None) -> str:

@@ -1,6 +1,7 @@
 """A batch that is killed or interrupted, and then run again."""
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.equipment import Bench, digest
+from tests.policies import HURRIED
 
 pytestmark = pytest.mark.e2e
 
@@ -103,3 +105,28 @@ def test_a_closed_stdout_does_not_stop_saving(bench: Bench, folder: Path) -> Non
 
     assert process.returncode in {0, 141}, stderr
     assert len(list((folder / "out").iterdir())) == 8
+
+
+@pytest.mark.parametrize("argv", [[], ["--no-journal"]], ids=["journal", "no-journal"])
+def test_an_interrupted_batch_names_a_submission_that_rests_after_a_lost_reply(
+    bench: Bench, folder: Path, argv: list[str]
+) -> None:
+    (folder / "m.jsonl").write_text(json.dumps({"video": URL, "prompt": "x [sandbox:lost-reply]"}))
+    patient = HURRIED._replace(first_backoff_s=60.0, longest_backoff_s=60.0, submit_budget_s=120.0)
+
+    def interrupt(text: str) -> None:
+        if "retry" in text:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    ended = bench.with_policy(patient).run("batch", "m.jsonl", "--json", *argv, on_stderr=interrupt)
+
+    (request_id,) = bench.keys.values()
+    (task,) = ended.document["tasks"]
+    assert ended.status == 130, ended
+    assert (task["status"], task["request_id"]) == ("unknown", request_id)
+    assert "1 with unknown outcome" in ended.stderr
+    assert "not started" not in ended.stderr
+    (recovery_command,) = [
+        command for command in ended.stderr.split("`")[1::2] if request_id in command
+    ]
+    assert recovery_command.startswith("omniedit submit ")
