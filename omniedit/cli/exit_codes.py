@@ -101,6 +101,7 @@ def hint_for(  # noqa: C901, PLR0912 - one line per case
     command: str,
     destination: str | None = None,
     record: "Record | None" = None,
+    model: str | None = None,
 ) -> str | None:
     """Return what to do about an error; None if there is no advice.
 
@@ -109,6 +110,7 @@ def hint_for(  # noqa: C901, PLR0912 - one line per case
         command: The command that failed.
         destination: Where results go, as typed.
         record: What is known about the edit that the error is about.
+        model: The model in force, which a command need not name.
     """
     if error.hint:
         return error.hint
@@ -142,7 +144,7 @@ def hint_for(  # noqa: C901, PLR0912 - one line per case
         case errors.UnavailableError():
             return _later_hint(error, command)
         case errors.TaskFailedError() if error.code == "request_cancelled":
-            return _again_hint("if you still want it, {} submits it again", command, record)
+            return _again_hint("if you still want it, {} submits it again", command, record, model)
         case errors.TaskFailedError():
             from omniedit.models import TaskError
             from omniedit.terminal.human import advice_on
@@ -154,7 +156,7 @@ def hint_for(  # noqa: C901, PLR0912 - one line per case
         case errors.NotFinishedError() | errors.TargetBusyError():
             return "wait for the other process to end, then run the same command again"
         case errors.ResultGoneError():
-            return _again_hint("{} makes it again, and is charged again", command, record)
+            return _again_hint("{} makes it again, and is charged again", command, record, model)
         case errors.TargetExistsError():
             option = {"edit": "--output", "download": "--output", "wait": "--download"}.get(command)
             name = f"another name with `{option}`" if option else "another name"
@@ -185,14 +187,14 @@ def quoted_destination(destination: str | None) -> str:
     return next(name for name in names if not os.path.lexists(name))
 
 
-def _again_hint(text: str, command: str, record: "Record | None") -> str:
+def _again_hint(text: str, command: str, record: "Record | None", model: str | None) -> str:
     """Return a hint with the command that makes an edit again; `{}` in the text stands for it."""
     if command in {"edit", "batch"}:
         which = " with this edit alone and" if command == "batch" else " with"
         return text.format(f"the same command{which} `--again`")
     from omniedit.edits.requests import known_command
 
-    known = known_command(record) if record else None
+    known = known_command(record, model=model) if record else None
     return Hint(text, known or "edit VIDEO PROMPT --again")
 
 

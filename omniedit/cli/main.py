@@ -351,8 +351,13 @@ def _hint(context: Context, error: OmniEditError) -> str | None:
         return f"{context.same_command()} continues it"
     records = context.board.records if error.task_id else ()
     record = next((record for record in records if record.task_id == error.task_id), None)
-    destination = _destination_of(context, record)
-    hint = hint_for(error, command=context.command, destination=destination, record=record)
+    hint = hint_for(
+        error,
+        command=context.command,
+        destination=_destination_of(context, record),
+        record=record,
+        model=context.settings.model.value if record else None,
+    )
     return context.render_hint(hint)
 
 

@@ -216,14 +216,11 @@ def digest_of(parts: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def edit_command(video: str, prompt: str, model: str, *options: str) -> str:
-    """Return an `edit` command that pays again, quoted for a shell."""
-    chosen = [] if model == DEFAULT_MODEL else ["--model", model]
-    return command_line("edit", video, prompt, *chosen, *options, "--again")
-
-
-def command_line(command: str, video: str, prompt: str, *options: str) -> str:
-    """Return a command for VIDEO and PROMPT, quoted for a shell, without `omniedit`."""
+def command_line(command: str, request: EditRequest, *options: str) -> str:
+    """Return a command for this VIDEO, PROMPT and model, quoted for a shell, without `omniedit`."""
+    video, prompt = request.shown_video, request.prompt
+    if request.model_source != "default":
+        options = ("--model", request.model, *options)
     if prompt.startswith("-"):
         return quoted(command, *options, "--", video, prompt)
     return quoted(command, video, prompt, *options)
@@ -239,21 +236,26 @@ def _is_clip_at(path: Path, sha256: str | None) -> bool:
         return False
 
 
-def known_command(record: Record) -> str | None:
+def known_command(record: Record, *, model: str | None) -> str | None:
     """Return the command that makes the same edit again; None if it is not known, or too long.
 
     The journal drops the query of a URL, and keeps the path of a clip as it was typed.
+
+    Args:
+        record: The record of the edit.
+        model: The model that the command uses unless it names one.
     """
-    video, model = record.shown_video or "", record.model or DEFAULT_MODEL
+    video, own_model = record.shown_video or "", record.model or DEFAULT_MODEL
     is_url, is_result = not is_local(video), record.parent is not None
     clip_id = video if is_url else f"{_SHA256}{record.clip_sha256}"
-    request = EditRequest(video=video, prompt=record.prompt or "", model=model)
+    source = "default" if own_model == model else "journal"
+    request = EditRequest(video, record.prompt or "", model=own_model, model_source=source)
     # Another identity means that the edit was cut, was a take, or that the query is missing.
     if record.identity != _identity_of(request, clip_id, ClipPlan()):
         return None
     if not (is_url or is_result or _is_clip_at(Path(video), record.clip_sha256)):
         return None
-    command = edit_command(video, request.prompt, model)
+    command = command_line("edit", request, "--again")
     return command if len(command) <= _LONGEST_COMMAND else None
 
 

@@ -29,6 +29,24 @@ def submitted_model(served: CommandLine, *options: str, variable: str = "") -> s
     return model
 
 
+@pytest.mark.parametrize(
+    ("submitted_with", "variable", "named"),
+    [
+        pytest.param("", OTHER_MODEL, f"--model {DEFAULT_MODEL} ", id="default"),
+        pytest.param(OTHER_MODEL, "", f"--model {OTHER_MODEL} ", id="other"),
+        pytest.param(OTHER_MODEL, OTHER_MODEL, "", id="in-force"),
+    ],
+)
+def test_the_command_that_makes_an_edit_again_names_a_model_that_is_not_in_force(
+    served: CommandLine, submitted_with: str, variable: str, named: str
+) -> None:
+    served("submit", CLIP, "x [sandbox:cancel]", OMNIEDIT_MODEL=submitted_with)
+
+    ended = served("wait", OMNIEDIT_MODEL=variable)
+
+    assert f"`omniedit edit {CLIP} 'x [sandbox:cancel]' {named}--again`" in ended.stderr
+
+
 def write_manifest(served: CommandLine, *lines: dict[str, Any]) -> None:
     text = "".join(json.dumps({"video": CLIP} | line) + "\n" for line in lines)
     (served.folder / "edits.jsonl").write_text(text)

@@ -11,7 +11,7 @@ from omniedit.cli.options import read_request, require_consent
 from omniedit.edits.batch import EditOutcome
 from omniedit.edits.edit import EditOptions
 from omniedit.edits.planner import PlannedEdit
-from omniedit.edits.requests import edit_command
+from omniedit.edits.requests import command_line
 from omniedit.edits.session import Session
 from omniedit.edits.split import SplitPlan, edit_pieces, join_pieces, planned_split
 from omniedit.edits.submit import refusal_recorded
@@ -187,7 +187,7 @@ def _hint_for(error: OmniEditError, edit: PlannedEdit) -> str | None:
         case _ if usual and "--again" in usual and request.is_cut:
             typed = {"--start": request.start, "--end": request.end}
             words = [word for name, mark in typed.items() if mark for word in (name, mark)]
-            command = edit_command(request.shown_video, request.prompt, request.model, *words)
+            command = command_line("edit", request, *words, "--again")
             return Hint("{} makes this piece again, and only this piece is charged", command)
         case _:
             return usual

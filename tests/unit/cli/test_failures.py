@@ -236,7 +236,8 @@ def test_the_hint_for_a_lost_result_names_the_edit_that_made_it(
     monkeypatch.chdir(tmp_path)
 
     gone, cancelled = (
-        hint_for(error, command=command, record=record) for error in (GONE, CANCELLED)
+        hint_for(error, command=command, record=record, model=DEFAULT_MODEL)
+        for error in (GONE, CANCELLED)
     )
 
     assert gone == f"`omniedit {edit} --again` makes it again, and is charged again"
