@@ -134,20 +134,19 @@ def read_all(session: Session, records: Sequence[Record]) -> Iterator[TaskOutcom
                 deadline = session.monotonic() + policy.read_budget_s
 
 
-def read_open_tasks(
-    session: Session, *, most: int = BATCH_SIZE
+def read_once(
+    session: Session, task_ids: Sequence[str]
 ) -> tuple[dict[str, Task], OmniEditError | None]:
-    """Return this origin's newest open tasks as the service now reports them, by ID, and any error.
+    """Return tasks as the service now reports them, by ID, and why some could not be read, if so.
 
-    They are read once, with a short deadline and no retries: a listing can do without them.
+    There is a short deadline and no retry: a listing can do without them.
     """
     found: dict[str, Task] = {}
     failure: OmniEditError | None = None
-    task_ids = session.journal.open_task_ids(origin=session.origin, limit=most)
     try:
         for start in range(0, len(task_ids), BATCH_SIZE):
             chunk = task_ids[start : start + BATCH_SIZE]
-            for task in _read_once(session, chunk):
+            for task in _read_chunk(session, chunk):
                 if task.task_id in chunk:
                     found[task.task_id] = task
     except OmniEditError as error:
@@ -192,7 +191,7 @@ def _a_moment_from_now(session: Session) -> float:
     return session.monotonic() + session.policy.last_reply_s
 
 
-def _read_once(session: Session, task_ids: Sequence[str]) -> Iterator[Task]:
+def _read_chunk(session: Session, task_ids: Sequence[str]) -> Iterator[Task]:
     service = session.service
     deadline = session.monotonic() + session.policy.listing_budget_s
     if len(task_ids) > 1:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from omniedit.edits.reads import TaskOutcome, account_tasks, read_all, read_open_tasks, record_seen
+from omniedit.edits.reads import TaskOutcome, account_tasks, read_all, read_once, record_seen
 from omniedit.edits.session import Session
 from omniedit.errors import (
     Hint,
@@ -25,6 +25,7 @@ from omniedit.errors import (
 )
 from omniedit.journal.reading import is_present
 from omniedit.models import (
+    BATCH_SIZE,
     LAST,
     MODELS,
     AttemptState,
@@ -33,6 +34,7 @@ from omniedit.models import (
     TaskStatus,
     is_task_id,
     numbered,
+    render_count,
     task_name,
 )
 
@@ -238,7 +240,7 @@ def list_records(
         is_offline: Do not contact the service.
     """
     journal, hides = session.journal, not shows_unsent
-    seen, failure = ({}, None) if is_offline else read_open_tasks(session)
+    seen, failure = ({}, None) if is_offline else _read_open_tasks(session, BATCH_SIZE)
     most = limit if filters.is_empty else None
     records = [
         # The journal does not record progress.
@@ -253,6 +255,10 @@ def list_records(
     elif limit and total == limit:
         total = journal.count(skips_unsent=hides)
     return Listing(records, total, failure)
+
+
+def _read_open_tasks(session: Session, most: int) -> tuple[dict[str, Task], OmniEditError | None]:
+    return read_once(session, session.journal.open_task_ids(origin=session.origin, limit=most))
 
 
 def _check_state(state: str | None, records: Iterable[Record]) -> None:
@@ -457,26 +463,37 @@ def bills(expenses: Iterable[Expense]) -> tuple[Mapping[str | None, Bill], Bill]
     return dict(sorted(rows.items(), key=lambda row: row[0] or "")), total
 
 
-def known_expenses(
-    session: Session, by: str, *, since: float
-) -> tuple[list[Expense], OmniEditError | None]:
-    """Update open tasks; return the journal's expenses, and why an update failed, if one did."""
-    _, failure = read_open_tasks(session, most=_MOST_OPEN)
-    rows = session.journal.expenses(by, since=since)
-    return [*map(Expense._make, rows)], failure
+def known_expenses(session: Session, by: str, *, since: float) -> list[Expense]:
+    """Return the expenses in the journal, after updating open tasks."""
+    _, failure = _read_open_tasks(session, _MOST_OPEN)
+    if failure is not None:
+        session.warn(f"open edits are as last recorded: {failure.message}")
+    if unsettled := session.journal.count_unsettled(since=since):
+        what = f"{render_count(unsettled, 'submission')} that may or may not have been accepted"
+        session.note(Hint(f"counted as unknown: {what} ({{}})", "list --state unknown"))
+    return [*map(Expense._make, session.journal.expenses(by, since=since))]
 
 
 def account_expenses(
     session: Session, by: str, *, since: float
 ) -> tuple[list[Expense], float | None]:
     """Return the expenses in the account's list, and the Unix time of the oldest task."""
-    expenses: list[Expense] = []
+    listed: list[Task] = []
     oldest: float | None = None
     for task in account_tasks(session, MODELS):
         if task.created_at is not None and task.created_at < since:
             break
         oldest = task.created_at or oldest
-        cost = task.status, task.credits_reserved, task.credits_used
+        listed.append(task)
+    # The list does not say what open tasks reserve.
+    open_ids = [task.task_id for task in listed if not task.is_terminal][:_MOST_OPEN]
+    seen, failure = read_once(session, open_ids)
+    if failure is not None:
+        session.warn(f"what open edits reserve cannot be read: {failure.message}")
+    expenses: list[Expense] = []
+    for task in listed:
+        newest = seen.get(task.task_id, task)
+        cost = newest.status, newest.credits_reserved, newest.credits_used
         expenses.append(Expense(_group_of(task, by), *cost))
     return expenses, oldest
 

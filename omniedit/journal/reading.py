@@ -60,6 +60,7 @@ _ADOPTED: Final = f"""
 """  # noqa: S608 - constants only
 _RECORDS: Final = f"select * from ({_ATTEMPTED} union all {_ADOPTED})"  # noqa: S608 - constants only
 _UNSENT: Final = "task_id is null and state = 'refused' and identity is null"
+_UNSETTLED: Final = "a.task_id is null and a.state <> 'refused'"
 UNPARSABLE: Final = (LookupError, TypeError, ValueError, RecursionError)
 """The errors that parsers raise for damaged columns."""
 
@@ -194,6 +195,8 @@ class Reader:
     def expenses(self, by: str, *, since: float) -> list[tuple[Any, ...]]:
         """Return the number of tasks by group, status, credits reserved and credits used.
 
+        Submissions that may have become tasks are counted as tasks of which nothing is known.
+
         Args:
             by: The group: `month` or `day` of the submission, `clip` or `model`.
             since: The Unix time of the oldest submission to count.
@@ -205,19 +208,32 @@ class Reader:
             "clip": "a.video",
             "model": "coalesce(t.model, a.model)",
         }
-        rows = self._rows(
-            f"select {keys[by]}, t.status, t.credits_reserved, t.credits_used, count(*)"  # noqa: S608 - constants only
-            " from tasks t left join attempts a on a.rowid ="
-            " (select min(rowid) from attempts where task_id = t.task_id)"
-            f" where {begun_at} >= ? group by 1, 2, 3, 4",
+        first_attempt = "select min(rowid) from attempts where task_id = t.task_id"
+        sources = (
+            f"tasks t left join attempts a on a.rowid = ({first_attempt}) where true",
+            f"attempts a left join tasks t on false where {_UNSETTLED}",
+        )
+        return [
+            tuple(row.values())
+            for source in sources
+            for row in self._rows(
+                f"select {keys[by]}, t.status, t.credits_reserved, t.credits_used, count(*)"  # noqa: S608 - constants only
+                f" from {source} and {begun_at} >= ? group by 1, 2, 3, 4",
+                since,
+            )
+        ]
+
+    def count_unsettled(self, *, since: float = -math.inf) -> int:
+        """Return the number of submissions that may have been accepted but have no task here.
+
+        Args:
+            since: The Unix time of the oldest submission to count.
+        """
+        rows = self._database.rows(
+            f"select count(*) from attempts a where {_UNSETTLED} and created_at >= ?",  # noqa: S608 - constants only
             since,
         )
-        return [tuple(row.values()) for row in rows]
-
-    def count_unsettled(self) -> int:
-        """Return the number of submissions that may have been accepted but have no task here."""
-        sql = "select count(*) from attempts where task_id is null and state <> 'refused'"
-        return int(self._database.rows(sql)[0][0])
+        return int(rows[0][0])
 
     def last_call(self, context: str) -> Call | None:
         """Return the newest call in a context."""

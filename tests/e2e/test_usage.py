@@ -11,6 +11,7 @@ import pytest
 
 from tests.commandline import Ended
 from tests.e2e.equipment import CLIP_URL, Bench
+from tests.e2e.faulty import Endpoint, reset_after, reset_before
 from tests.ledger import ledger
 
 pytestmark = pytest.mark.e2e
@@ -97,6 +98,50 @@ def test_remote_usage_includes_tasks_unknown_to_the_journal(bench: Bench) -> Non
 
     assert ended.document["total"]["credits_charged"] == ledger_total(bench)
     assert "the account's list goes back to 20" in ended.stderr
+
+
+def test_a_submission_of_unknown_outcome_counts_as_unknown(bench: Bench) -> None:
+    bench.faulty.script(Endpoint.SUBMIT, reset_after, reset_after)
+    lost = bench.run("submit", CLIP_URL, "a [sandbox:seconds=0]")
+    bench.run("submit", CLIP_URL, "b [sandbox:seconds=0]")
+
+    ended = bench.run("usage", "--by", "clip")
+    document = read_usage(bench, "--by", "clip")
+    older = read_usage(bench, "--since", "2099-01-01")
+    bench.run("submit", "--resume", lost.stderr.partition("submit --resume ")[2].split("`")[0])
+    settled = read_usage(bench)
+
+    assert lost.status == 9, lost
+    [row] = document["rows"]
+    assert (row["key"], row["tasks"], row["tasks_unknown"]) == (CLIP_URL, 2, 1)
+    assert document["total"] == row | {"key": None}
+    assert ended.stdout.split()[-1] == "1"
+    assert "counted as unknown: 1 submission that may or may not have been accepted" in ended.stderr
+    assert older["total"]["tasks_unknown"] == 0
+    assert (settled["total"]["tasks"], settled["total"]["tasks_unknown"]) == (2, 0)
+    assert settled["total"]["credits_charged"] == ledger_total(bench)
+
+
+def test_remote_usage_counts_a_running_edit_as_reserved(bench: Bench) -> None:
+    bench.run("submit", CLIP_URL, "a [sandbox:stall]", OMNIEDIT_STATE_DIR="elsewhere")
+    there = bench.run("usage", "--json", OMNIEDIT_STATE_DIR="elsewhere").document
+
+    total = read_usage(bench, "--remote")["total"]
+
+    assert total == there["total"]
+    assert total["credits_reserved"] > 0
+    assert total["tasks_unknown"] == 0
+
+
+def test_remote_usage_warns_if_it_cannot_tell_what_is_reserved(bench: Bench) -> None:
+    bench.run("submit", CLIP_URL, "a [sandbox:stall]")
+    bench.faulty.script(Endpoint.POLL, reset_before)
+
+    ended = bench.run("usage", "--remote", "--json")
+
+    assert ended.status == 0, ended
+    assert "what open edits reserve cannot be read" in ended.stderr
+    assert ended.document["total"]["tasks_unknown"] == 1
 
 
 def merge_shards(bench: Bench) -> Ended:

@@ -9,7 +9,6 @@ import typer
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Remote, Since, parse_since
 from omniedit.cli.parser import option, parse_choice
-from omniedit.errors import Hint
 from omniedit.journal import JournalUse
 
 if TYPE_CHECKING:
@@ -67,7 +66,6 @@ def _expenses(
     context: Context, session: "Session", by: str, *, since: float, remote: bool
 ) -> "list[Expense]":
     from omniedit.edits.records import account_expenses, known_expenses
-    from omniedit.models import render_count
     from omniedit.terminal.human import render_moment
 
     if remote:
@@ -75,14 +73,7 @@ def _expenses(
         if oldest is not None:
             context.printer.note(f"the account's list goes back to {render_moment(oldest)}")
         return found
-    known, failure = known_expenses(session, by, since=since)
-    if failure is not None:
-        context.printer.warn(f"open edits are as last recorded: {failure.message}")
-    if unknown_outcomes := session.journal.count_unsettled():
-        what = render_count(unknown_outcomes, "submission")
-        words = f"not counted: {what} that may or may not have been accepted ({{}})"
-        context.printer.note(Hint(words, "list --state unknown"))
-    return known
+    return known_expenses(session, by, since=since)
 
 
 def _print(context: Context, by: str, rows: "Mapping[str | None, Bill]", total: "Bill") -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from omniedit.edits.reads import account_tasks, read_all, read_open_tasks, refresh
+from omniedit.edits.reads import account_tasks, read_all, read_once, refresh
 from omniedit.errors import ServerError, UnavailableError
 from omniedit.models import BATCH_SIZE, DEFAULT_MODEL, Record
 from omniedit.policy import DEFAULT
@@ -97,7 +97,8 @@ def test_a_listing_waits_for_the_service_only_briefly(session: BenchSession, cou
     add_running(dead.session, count)
     began = dead.session.time.now
 
-    found, failure = read_open_tasks(dead.session)
+    task_ids = dead.session.journal.open_task_ids(origin=dead.session.origin, limit=count)
+    found, failure = read_once(dead.session, task_ids)
 
     assert found == {}
     assert isinstance(failure, UnavailableError)
