@@ -138,6 +138,13 @@ def prepare(
     return PreparedEdit(request=request, clip_id=clip_id, plan=plan, identity=identity)
 
 
+def unseen_edit(request: EditRequest, start_s: float | None, end_s: float | None) -> PreparedEdit:
+    """Return the edit of a URL's clip, or of a part of it, without looking at the clip."""
+    plan = ClipPlan(start_s=start_s or None, end_s=end_s, is_reencoded=request.is_cut)
+    identity = _identity_of(request, request.video, plan)
+    return PreparedEdit(request=request, clip_id=request.video, plan=plan, identity=identity)
+
+
 def _identity_of(request: EditRequest, clip_id: str, plan: ClipPlan) -> str:
     # `--start 0` is the same as no `--start`.
     marks = [repr(mark) if mark else None for mark in (plan.start_s, plan.end_s)]

@@ -21,7 +21,13 @@ from omniedit.edits.clips import (
 )
 from omniedit.edits.edit import EditOptions, known_edit
 from omniedit.edits.planner import PlannedEdit
-from omniedit.edits.requests import PreparedEdit, digest_of, prepare, with_parent_result
+from omniedit.edits.requests import (
+    PreparedEdit,
+    digest_of,
+    prepare,
+    unseen_edit,
+    with_parent_result,
+)
 from omniedit.edits.save import copy_recorded
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Target, check_sidecar, default_name, find_file_at, refuse_clip
@@ -71,7 +77,6 @@ class SplitPlan:
     """The pieces of a clip, with the edits to make of them and those known already."""
 
     source: Path
-    has_sound: bool
     pieces: "tuple[Piece, ...]"
     edits: tuple[PlannedEdit, ...]
     known: tuple[Record | None, ...]
@@ -133,13 +138,29 @@ def planned_split(
     if request.check is not False and not is_local(request.video):
         check_no_video_page(request.video)
     prepare(session, request._replace(start=None, end=None, check=False, max_credits=None))
+    if (joined_before := _joined_before(session, request, options)) is not None:
+        yield joined_before
+        return
     with (
         session.fetched_files.pop_all(),
         local_clip(session, request, deadline=deadline, hint=_NO_COPY) as source,
         private_folder(session.private_folder) as temporary,
     ):
         fetched = request._replace(clip_path=str(source))
-        yield _plan(session, fetched, options, temporary_folder=str(temporary))
+        # Do not check whether the whole clip fits the model: only its pieces have to.
+        whole = prepare(session, fetched._replace(check=False, max_credits=None))
+        whole = whole._replace(request=fetched)
+        pieces = _pieces_of(source, whole)
+        prepared = [_prepared(session, each) for each in _piece_requests(fetched, pieces)]
+        plan = _plan(session, whole, pieces, prepared, options, temporary_folder=str(temporary))
+        check_price(
+            render_count(plan.due_count, "piece"),
+            plan.due_credits,
+            max_credits=plan.max_credits,
+            hint=RAISE_OR_CUT,
+        )
+        _check_target(session, whole, plan)
+        yield plan
 
 
 def edit_pieces(session: Session, plan: SplitPlan, options: EditOptions) -> Iterator[EditOutcome]:
@@ -192,7 +213,8 @@ def join_pieces(
         file = saved_file(path)._replace(facts=facts, sound=options.sound)
         try:
             digest = _joined_digest(records, options.sound)
-            return copy_recorded(session, file, plan.target, digest)
+            deadline = session.monotonic() + options.timeout_s
+            return copy_recorded(session, file, plan.target, digest, deadline)
         except TargetExistsError:
             # Another process may have joined the same pieces in the meantime.
             existing = _find_joined(session, plan.target, records, options.sound)
@@ -201,72 +223,103 @@ def join_pieces(
             return existing
 
 
+def _joined_before(
+    session: Session, request: EditRequest, options: EditOptions
+) -> SplitPlan | None:
+    """Return the plan for a URL if the results of its pieces are joined already; else None.
+
+    The pieces are those of the attempts in the journal, so that the clip, which may be gone, is not
+    fetched.
+    """
+    from omniedit.media.writing import Piece  # noqa: PLC0415 - brings PyAV
+
+    if options.destination.is_stdout or is_local(request.video):
+        return None
+    start_s, end_s = parse_cut(request)
+    whole = unseen_edit(request, start_s, end_s)
+    newest: dict[float, Record] = {}
+    for record in session.journal.recent():
+        if record.identity == unseen_edit(request, record.start_s, record.end_s).identity:
+            newest.setdefault(record.start_s or 0.0, record)
+    attempts = [newest[start_s] for start_s in sorted(newest)]
+    begins = [record.start_s for record in attempts]
+    if [*begins, end_s] != [whole.plan.start_s, *(record.end_s for record in attempts)]:
+        return None
+    pieces = tuple(
+        Piece(
+            start_s=(record.start_s or 0.0) - (start_s or 0.0),
+            duration_s=(record.clip_facts and record.clip_facts.duration_s) or 0.0,
+            cut_start_s=record.start_s,
+            cut_end_s=record.end_s,
+        )
+        for record in attempts
+    )
+    prepared = [
+        unseen_edit(each, piece.cut_start_s, piece.cut_end_s)
+        for each, piece in zip(_piece_requests(request, pieces), pieces, strict=True)
+    ]
+    plan = _plan(session, whole, pieces, prepared, options)
+    if plan.joined is None:
+        return None
+    _check_target(session, whole, plan)
+    return plan
+
+
 def _plan(
-    session: Session, request: EditRequest, options: EditOptions, *, temporary_folder: str
+    session: Session,
+    whole: PreparedEdit,
+    pieces: "tuple[Piece, ...]",
+    prepared: Sequence[PreparedEdit],
+    options: EditOptions,
+    *,
+    temporary_folder: str = "",
 ) -> SplitPlan:
     """Return the plan; `temporary_folder` is for the results if the joined clip goes to stdout."""
-    from omniedit.media.writing import plan_split  # noqa: PLC0415 - brings PyAV
-
-    # Do not check whether the whole clip fits the model: only its pieces have to.
-    whole = prepare(session, request._replace(check=False, max_credits=None))
-    source = Path(request.clip_path or request.video)
-    model = find_model(request.model)
-    limits = model if model.is_known else MODELS[DEFAULT_MODEL]
-    pieces = plan_split(
-        source, longest_s=limits.longest_clip_s, start_s=whole.plan.start_s, end_s=whole.plan.end_s
-    )
     target = None if options.destination.is_stdout else _target(whole, options)
     folder = temporary_folder if target is None else _pieces_folder(whole, target)
     in_folder = options._replace(
         destination=options.destination._replace(text=f"{folder}/"), sound=Sound.NEW
     )
     digits = max(2, len(str(len(pieces))))
-    edits: list[PlannedEdit] = []
-    known: list[Record | None] = []
-    for number, piece in enumerate(pieces, start=1):
-        name = f"piece {number} of {len(pieces)}"
-        own = _piece_request(request, piece, name)
-        try:
-            prepared = prepare(session, own)
-        except InvalidInputError as error:
-            error.message = f"{name}: {error.message}"
-            raise
-        record = known_edit(session, prepared, in_folder)
-        path = Path(folder) / f"{number:0{digits}}.mp4"
-        edits.append(
-            PlannedEdit(
-                number=number,
-                label=name,
-                request=own,
-                identity=prepared.identity,
-                output=_free_path(session, record, path),
-                is_due=record is None,
-                estimated_credits=model.estimated_credits(piece.duration_s),
-            )
+    model = find_model(whole.request.model)
+    known = tuple(known_edit(session, edit, in_folder) for edit in prepared)
+    edits = tuple(
+        PlannedEdit(
+            number=number,
+            label=edit.request.piece,
+            request=edit.request,
+            identity=edit.identity,
+            output=_free_path(session, record, Path(folder) / f"{number:0{digits}}.mp4"),
+            is_due=record is None,
+            estimated_credits=model.estimated_credits(piece.duration_s),
         )
-        known.append(record)
+        for number, piece, edit, record in zip(
+            itertools.count(1), pieces, prepared, known, strict=False
+        )
+    )
     joined = None if target is None else _find_joined(session, target, known, options.sound)
     if joined is not None:
         # A run that was killed right after it placed the clip leaves its part file.
         remove_leftover_part(Path(joined.path), joined.sha256)
-    plan = SplitPlan(
-        source=source,
-        has_sound=file_facts(session, source, name=request.video).has_audio,
+    return SplitPlan(
+        source=Path(whole.request.clip_path or whole.request.video),
         pieces=pieces,
-        edits=tuple(edits),
-        known=tuple(known),
+        edits=edits,
+        known=known,
         target=target,
-        max_credits=request.max_credits,
+        max_credits=whole.request.max_credits,
         joined=joined,
     )
-    check_price(
-        render_count(plan.due_count, "piece"),
-        plan.due_credits,
-        max_credits=plan.max_credits,
-        hint=RAISE_OR_CUT,
+
+
+def _pieces_of(source: Path, whole: PreparedEdit) -> "tuple[Piece, ...]":
+    from omniedit.media.writing import plan_split  # noqa: PLC0415 - brings PyAV
+
+    model = find_model(whole.request.model)
+    limits = model if model.is_known else MODELS[DEFAULT_MODEL]
+    return plan_split(
+        source, longest_s=limits.longest_clip_s, start_s=whole.plan.start_s, end_s=whole.plan.end_s
     )
-    _check_target(session, whole, plan)
-    return plan
 
 
 def _target(whole: PreparedEdit, options: EditOptions) -> Target:
@@ -287,12 +340,22 @@ def _default_name(whole: PreparedEdit, identity: str, *, sound: Sound = Sound.NE
     return default_name(whole.request.shown_video, whole.request.prompt, identity, sound=sound)
 
 
-def _piece_request(request: EditRequest, piece: "Piece", name: str) -> EditRequest:
-    start, end = (
-        None if mark_s is None else f"{mark_s:.{_MARK_DIGITS}f}".rstrip("0").rstrip(".")
-        for mark_s in (piece.cut_start_s, piece.cut_end_s)
-    )
-    return request._replace(start=start, end=end, max_credits=None, piece=name)
+def _piece_requests(request: EditRequest, pieces: "Sequence[Piece]") -> Iterator[EditRequest]:
+    for number, piece in enumerate(pieces, start=1):
+        start, end = (
+            None if mark_s is None else f"{mark_s:.{_MARK_DIGITS}f}".rstrip("0").rstrip(".")
+            for mark_s in (piece.cut_start_s, piece.cut_end_s)
+        )
+        name = f"piece {number} of {len(pieces)}"
+        yield request._replace(start=start, end=end, max_credits=None, piece=name)
+
+
+def _prepared(session: Session, request: EditRequest) -> PreparedEdit:
+    try:
+        return prepare(session, request)
+    except InvalidInputError as error:
+        error.message = f"{request.piece}: {error.message}"
+        raise
 
 
 def _free_path(session: Session, known: Record | None, path: Path) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import av
 import pytest
 
+from omniedit.downloads.placement import Placement
 from tests.e2e.equipment import Bench, digest, web_server
 from tests.e2e.faulty import Endpoint, Exchange, answered, held, marked, pass_through
 from tests.unit.media.clips import Seen, Sound, audio_frames, make_clip, see
@@ -492,6 +493,20 @@ def test_a_leftover_part_file_of_the_joined_clip_is_removed(bench: Bench, folder
     assert [path.name for path in folder.glob(".*")] == []
 
 
+def test_the_join_waits_no_longer_than_the_time_limit(bench: Bench, folder: Path) -> None:
+    bench.run(*split_argv("--yes", "-o", "out.mp4"))
+    out = folder / "out.mp4"
+    part = Placement(sleep=time.sleep).open_part(out, digest(out.read_bytes()), overwrite=True)
+    assert part is not None
+    out.unlink()
+
+    with part:
+        ended = bench.run(*split_argv("-o", "out.mp4", "--timeout", "1s"))
+
+    assert ended.status == 10, ended
+    assert "another omniedit is downloading" in ended.stderr
+
+
 def test_two_concurrent_splits_pay_for_each_piece_once(bench: Bench, folder: Path) -> None:
     argv = split_argv("--yes", "-o", "out.mp4")
 
@@ -511,14 +526,57 @@ def test_a_remote_clip_is_fetched_once_for_all_pieces(
     with web_server(tmp_path / "web") as (url, requested):
         argv = ("edit", f"{url}/long.mp4", "make it night", "--split", "-o", "out.mp4")
         ended = bench.run(*argv, "--yes")
-        count = len(requested)
-        again = bench.run(*argv)
 
-    assert (ended.status, again.status) == (0, 0), ended
-    assert (count, bench.posts) == (1, 3)
+    assert ended.status == 0, ended
+    assert (len(requested), bench.posts) == (1, 3)
     check_joined(folder / "out.mp4")
     assert leftover_files(home) == []
     assert json.loads(bench.run("list", "--json").stdout)["tasks"][0]["video"] == f"{url}/long.mp4"
+
+
+@pytest.mark.parametrize("marks", [(), ("--start", "2", "--end", "0:20")], ids=["whole", "part"])
+def test_a_joined_remote_clip_is_known_when_its_host_is_gone(
+    bench: Bench, tmp_path: Path, folder: Path, marks: tuple[str, ...]
+) -> None:
+    (tmp_path / "web").mkdir()
+    (folder / "long.mp4").rename(tmp_path / "web" / "long.mp4")
+    with web_server(tmp_path / "web") as (url, _):
+        video = f"{url}/long.mp4?key=secret"
+        argv = ("edit", video, "make it night", "--split", *marks, "--json", "--sidecar")
+        first = bench.run(*argv, "--yes")
+    (sidecar,) = folder.glob("*.mp4.json")
+    sidecar.unlink()
+
+    again = bench.run(*argv)
+
+    assert (first.status, again.status) == (0, 0), again
+    assert "the results are already joined" in again.stderr
+    assert again.document["joined"] == first.document["joined"]
+    keys = ("task_id", "piece", "start_seconds", "end_seconds", "saved")
+    first_pieces, pieces = (
+        [[task[key] for key in keys] for task in ended.document["tasks"]]
+        for ended in (first, again)
+    )
+    assert pieces == first_pieces
+    assert sidecar.exists()
+
+
+def test_a_remote_clip_is_fetched_to_join_a_newer_result(
+    bench: Bench, tmp_path: Path, folder: Path
+) -> None:
+    (tmp_path / "web").mkdir()
+    (folder / "long.mp4").rename(tmp_path / "web" / "long.mp4")
+    with web_server(tmp_path / "web") as (url, requested):
+        argv = ("edit", f"{url}/long.mp4", "make it night")
+        bench.run(*argv, "--split", "--yes", "-o", "out.mp4")
+        redone = bench.run(*argv, "--start", "8.3", "--end", "16.7", "--again", "-o", "redone.mp4")
+        requested.clear()
+
+        again = bench.run(*argv, "--split", "--force", "-o", "out.mp4")
+
+    assert (redone.status, again.status) == (0, 0), again
+    assert "joining the results" in again.stderr
+    assert len(requested) == 1
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import hint_for
 from omniedit.cli.options import read_request, require_consent
 from omniedit.edits.batch import EditOutcome
+from omniedit.edits.clips import file_facts
 from omniedit.edits.edit import EditOptions
 from omniedit.edits.planner import PlannedEdit
 from omniedit.edits.requests import command_line
@@ -70,7 +71,7 @@ def edit_in_pieces(
             )
             with refusal_recorded(session, request):
                 plan = held.enter_context(planned_split(session, request, options))
-                _note_plan(context, plan, options.sound)
+                _note_plan(context, session, plan, options.sound)
                 if plan.due_count:
                     session.require_service()
                 if plan.due_count and not has_consent:
@@ -141,7 +142,7 @@ def _edit(
     return [records[number] for number in sorted(records)]
 
 
-def _note_plan(context: Context, plan: SplitPlan, sound: Sound) -> None:
+def _note_plan(context: Context, session: Session, plan: SplitPlan, sound: Sound) -> None:
     """Note what is sent, what it costs, and how splitting affects picture and sound."""
     note = context.printer.note
     count, due, cost = len(plan.pieces), plan.due_count, render_estimate(plan.due_credits)
@@ -159,7 +160,7 @@ def _note_plan(context: Context, plan: SplitPlan, sound: Sound) -> None:
         note("the sound it generates for each piece is kept, faded from one to the next")
     elif sound is Sound.NONE:
         note("the result has no sound")
-    elif plan.has_sound:
+    elif file_facts(session, plan.source, name=plan.edits[0].request.video).has_audio:
         note("the clip's own sound is laid over the result; `--sound new` keeps the new one")
     else:
         note("the clip has no sound, so the result has none; `--sound new` keeps the new one")
