@@ -27,7 +27,7 @@ def _dispatch(argv: list[str]) -> int:
     if argv in (["--version"], ["-V"]) and _print_version():
         return 0
     if argv[:1] == ["__complete"]:
-        from omniedit.cli.completion.tasks import main as complete  # noqa: PLC0415
+        from omniedit.cli.completion import main as complete  # noqa: PLC0415
 
         return complete(argv[1:], os.environ)
     # Imports allocate a lot and free nothing: keep the collector out of it.

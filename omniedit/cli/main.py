@@ -14,16 +14,14 @@ import typer
 from omniedit import errors
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import (
-    MISSING_COMMAND,
     ExitStatus,
     exit_status,
     exit_status_of_signal,
     hint_for,
     quoted_destination,
-    usage_error,
     worst,
 )
-from omniedit.cli.parser import ROOT, SUBMITTING
+from omniedit.cli.parser import MISSING_COMMAND, ROOT, SUBMITTING
 from omniedit.errors import Hint, Interrupted, LocalError, NotFinishedError, OmniEditError
 from omniedit.policy import DEFAULT, Policy
 from omniedit.sanitize import masked
@@ -108,6 +106,8 @@ def _outcome_of(context: Context) -> Outcome:
         if not context.is_parsed:
             _read_output_options(context)
         if isinstance(error, _UsageError):
+            from omniedit.cli.usage_errors import usage_error
+
             ended_by = usage_error(error, context.argv, command=context.command)
         elif isinstance(error, OSError) and not context.is_parsed:
             # Before that, only help and the version are written.

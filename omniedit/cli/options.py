@@ -275,7 +275,7 @@ def _missing_prompt_hint(context: "Context") -> str:
     """Return what probably became of the prompt, or an example of one."""
     # Such as `-oil painting`, or `-onight.mp4` without any prompt.
     if word := next((word for word in context.argv if re.match("-o.", word)), None):
-        from omniedit.cli.exit_codes import prompt_hint
+        from omniedit.cli.usage_errors import prompt_hint
 
         hint = prompt_hint("edit")
         # At the end, because what was typed may contain `{}`.

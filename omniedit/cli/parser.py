@@ -31,6 +31,8 @@ COMMANDS_WITH_PROMPT: Final = frozenset({"edit", "submit"})
 """Those with a PROMPT argument."""
 SUBMITTING: Final = COMMANDS_WITH_PROMPT | {"batch"}
 """Those that may pay."""
+MISSING_COMMAND: Final = "command_missing"
+"""The code of the error whose message is a group's help."""
 _COMMANDS_WITH_EVENTS: Final = frozenset({"edit", "wait", "batch"})
 _PATHS: Final = frozenset({"DIR", "FILE", "PATH"})
 """The metavars of options that name a file or a folder."""
@@ -229,7 +231,7 @@ class Command(TyperCommand):
         for word in words_without_values(self.params, args):
             is_prompt = re.match(r"-[^-]", word) and re.search(r"\s", word)
             if is_prompt and word[:2] not in valued_options(self.params):
-                from omniedit.cli.exit_codes import prompt_hint
+                from omniedit.cli.usage_errors import prompt_hint
 
                 refuse(f"no such option: {word}", hint=prompt_hint(self.name))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from omniedit.cli.completion import PROMPT_WIDTH, journal_folder
 from omniedit.cli.completion.scripts import (
     FILES,
     FOLDERS,
@@ -15,7 +16,6 @@ from omniedit.cli.completion.scripts import (
     command_model,
     scripts,
 )
-from omniedit.cli.completion.tasks import PROMPT_WIDTH, journal_folder
 from omniedit.journal import Journal
 from omniedit.models import TaskError
 from omniedit.settings import load_settings

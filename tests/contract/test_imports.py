@@ -81,7 +81,6 @@ def test_completion_loads_no_command_line_parser(
     assert _own(modules) - {"omniedit.sanitize"} == {
         "omniedit.cli",
         "omniedit.cli.completion",
-        "omniedit.cli.completion.tasks",
     }
     assert _roots(modules).isdisjoint({*_SLOW, "datetime", "json", "pathlib", "sqlite3", "typer"})
 

@@ -1,7 +1,7 @@
 """The completion scripts of bash, zsh, fish and PowerShell: templates filled with the commands.
 
 The scripts complete commands, options, files and choices without starting a process. For tasks in
-the journal they call `omniedit __complete` (`tasks.py`).
+the journal they call `omniedit __complete`.
 
 `python -m omniedit.cli.completion.scripts completions` writes them to the folder `completions`.
 """
