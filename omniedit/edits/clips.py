@@ -76,6 +76,11 @@ class Findings(NamedTuple):
         return None if self.facts.duration_s is None else True
 
     @property
+    def estimated_credits(self) -> float | None:
+        """About what an edit costs; None if the clip's length or the model's prices are unknown."""
+        return self.model.estimated_credits(self.facts.duration_s)
+
+    @property
     def error(self) -> InvalidInputError | None:
         """An error that says why the clip cannot be edited; None if no known problem prevents it."""
         if not self.refusals:

@@ -74,7 +74,8 @@ def probe(
                 task = video.removeprefix(TASK_PREFIX)
                 clip = str(find_result(session, task, command="probe task:TASK")[0])
             found = clips.probe(session, clip, find_model(context.model(model).value))
-            fields |= _print_findings(context, video, found)
+            show_findings(context.printer, found)
+            fields |= findings_document(video, found)
             if save_prepared is not None and found.error is None:
                 fields["prepared"] = _save_prepared(
                     session, clip, save_prepared, model_id=found.model.model_id
@@ -82,14 +83,6 @@ def probe(
     except (Interrupted, OmniEditError) as error:
         return Outcome(fields=fields, ended_by=error)
     return Outcome(fields=fields, errors=[found.error] if found.error else [])
-
-
-def _print_findings(context: Context, video: str, found: "Findings") -> "Document":
-    """Print the findings about a clip, and return them as fields of the document."""
-    facts, problems = found.facts, found.problems
-    cost = found.model.estimated_credits(facts.duration_s)
-    show_facts(context.printer, facts, problems, model=found.model, cost=cost)
-    return clip_fields(video, facts, problems, model=found.model, fits=found.fits, cost=cost)
 
 
 def _check_target(video: str, file: str) -> None:
@@ -121,29 +114,13 @@ def _save_prepared(session: "Session", video: str, file: str, *, model_id: str) 
     return {**content_document(saved), "done": done}
 
 
-def clip_fields(
-    video: str,
-    facts: ClipFacts,
-    problems: Sequence[Problem],
-    *,
-    model: Model,
-    fits: bool | None,
-    cost: float | None,
-) -> dict[str, object]:
-    """Return the fields of a clip's document.
-
-    Args:
-        video: VIDEO as typed.
-        facts: The facts about the clip.
-        problems: Why the service does not accept the clip unchanged.
-        model: The model that would edit it.
-        fits: Whether it can be edited; None if unknown.
-        cost: The estimated credits of an edit.
-    """
-    fields: dict[str, object] = {
+def findings_document(video: str, found: "Findings") -> "Document":
+    """Return the document about a clip; `video` is VIDEO as typed."""
+    facts, cost = found.facts, found.estimated_credits
+    fields: Document = {
         "video": video,
-        "model": model.model_id,
-        "fits": fits,
+        "model": found.model.model_id,
+        "fits": found.fits,
         "problems": [
             {
                 "code": problem.code,
@@ -151,7 +128,7 @@ def clip_fields(
                 "fix": problem.fix,
                 "automatic": problem.is_automatic,
             }
-            for problem in problems
+            for problem in found.problems
         ],
         "audio_tracks": [
             {
@@ -172,28 +149,14 @@ def clip_fields(
     return fields | {key: _value(getattr(facts, _OTHER_NAMES.get(key, key))) for key in others}
 
 
-def show_facts(
-    printer: "Printer",
-    facts: ClipFacts,
-    problems: Sequence[Problem],
-    *,
-    model: Model,
-    cost: float | None,
-) -> None:
-    """Print a line for each fact about a clip, and the verdict last.
-
-    Args:
-        printer: The printer.
-        facts: The facts about the clip.
-        problems: Why the service does not accept the clip unchanged.
-        model: The model that would edit it.
-        cost: The estimated credits of an edit.
-    """
+def show_findings(printer: "Printer", found: "Findings") -> None:
+    """Print a line for each fact about a clip, and the verdict last."""
+    facts, cost = found.facts, found.estimated_credits
     rows = (
         *_facts(facts),
-        ("model", _model(model)),
+        ("model", _model(found.model)),
         ("estimate", "unknown" if cost is None else render_estimate(cost)),
-        *_verdict(facts, problems),
+        *_verdict(facts, found.problems),
     )
     for label, text in rows:
         printer.line(text, label=f"{label:<{_LABEL_WIDTH}}")

@@ -7,21 +7,21 @@ from fractions import Fraction
 
 import pytest
 
-from omniedit.cli.commands.probe import clip_fields, show_facts
+from omniedit.cli.commands.probe import findings_document, show_findings
+from omniedit.edits.clips import Findings
 from omniedit.media.facts import C2PA, AudioTrack, ClipFacts, find_problems
 from omniedit.models import DEFAULT_MODEL, find_model
 from omniedit.schemas import unknown_values
 from omniedit.terminal.printer import Printer
 from omniedit.terminal.streams import Colour, cell_width
+from tests.unit.media.test_facts import GOOD
 
-FACTS = ClipFacts(
-    name="clip.mov",
-    is_local=True,
+FACTS = replace(
+    GOOD,
     size_bytes=2_100_000,
     container="mov",
-    is_fragmented=False,
     duration_s=9.8,
-    is_measured=True,
+    container_s=9.85,
     frames=294,
     frame_rate=30.0,
     is_variable_rate=True,
@@ -29,15 +29,6 @@ FACTS = ClipFacts(
     width=1920,
     height=1080,
     rotation=90,
-    pixel_format="yuv420p",
-    color_range=None,
-    color_primaries=None,
-    color_transfer=None,
-    color_space=None,
-    audio_codec="aac",
-    audio_rate=44100,
-    audio_channels=2,
-    container_s=9.85,
     bit_depth=8,
     chroma="4:2:0",
     audio_tracks=(AudioTrack(codec="aac", rate=44100, channels=2, language=None, is_used=True),),
@@ -46,6 +37,10 @@ MODEL = find_model(DEFAULT_MODEL)
 MODEL_LINE = f"model      {DEFAULT_MODEL}: clips of 10 s at most, results of 1280x720 or 720x1280"
 NO_COLOUR = {"NO_COLOR": "1"}
 UNKNOWN = replace(FACTS, duration_s=None, frames=None, frame_rate=None, is_variable_rate=False)
+
+
+def findings(facts: ClipFacts) -> Findings:
+    return Findings(facts, find_problems(facts, longest_s=10), MODEL)
 
 
 class Terminal(io.StringIO):
@@ -57,12 +52,11 @@ def rendered(
     facts: ClipFacts,
     *,
     width: int | None = None,
-    cost: float | None = 62.3,
     environ: Mapping[str, str] = NO_COLOUR,
 ) -> list[str]:
     stdout = io.StringIO() if width is None else Terminal()
     printer = Printer(stdout=stdout, stderr=None, environ={"COLUMNS": str(width), **environ})
-    show_facts(printer, facts, find_problems(facts, longest_s=10), model=MODEL, cost=cost)
+    show_findings(printer, findings(facts))
     return stdout.getvalue().splitlines()
 
 
@@ -115,7 +109,7 @@ def test_unknown_facts_are_shown_as_unknown() -> None:
     )
     silent = replace(silent, audio_codec=None, size_bytes=None)
 
-    lines = rendered(replace(silent, is_fragmented=True), cost=None)
+    lines = rendered(replace(silent, is_fragmented=True))
 
     assert lines == [
         "length     unknown: not in the header",
@@ -176,9 +170,7 @@ def test_names_from_a_file_are_sanitized() -> None:
 
 
 def test_a_document_has_all_fields_of_a_clip() -> None:
-    full = clip_fields(
-        "clip.mov", FACTS, find_problems(FACTS, longest_s=10), model=MODEL, fits=True, cost=62.34
-    )
+    full = findings_document("clip.mov", findings(FACTS))
 
     assert {*full, "prepared"} == unknown_values("probe").keys()
     assert (full["pixel_aspect"], full["display_aspect"]) == ("1:1", "9:16")
