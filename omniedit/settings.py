@@ -137,10 +137,8 @@ class CredentialsFile:
         saved = self._load_all().get(origin)
         if saved is None:
             return None
-        if saved["files_origin"] != files_origin:
-            msg = (
-                f"the saved key is for the file service {saved['files_origin']}, not {files_origin}"
-            )
+        if (bound := saved["files_origin"]) != files_origin:
+            msg = f"the saved key is for the file service {bound}, not {files_origin}"
             hint = Hint("{} saves a key for both addresses", "config set-key")
             raise CredentialsError(msg, hint=hint)
         return saved["key"]
@@ -174,10 +172,8 @@ class CredentialsFile:
             self._replace({name: key for name, key in keys.items() if key is not None})
 
     def _load_all(self) -> dict[str, Mapping[str, str]]:
-        max_bytes = DEFAULT.max_settings_bytes
-        content = read_own_file(
-            self._path, max_bytes=max_bytes, is_secret=True, system=self._system
-        )
+        limit = DEFAULT.max_settings_bytes
+        content = read_own_file(self._path, max_bytes=limit, is_secret=True, system=self._system)
         if content is None:
             return {}
         import json  # noqa: PLC0415 - only needed if there is a file
@@ -410,20 +406,19 @@ def _load_config_file(path: Path) -> Mapping[str, Setting[Any]]:
         msg = f"{path} is not valid TOML: {error}"
         hint = "correct the file, or move it away"
         raise InvalidInputError(msg, code="invalid_config", hint=hint) from None
-    for name, value in table.items():
-        if not isinstance(value, _FILE_SETTINGS.get(name, ())) or "\0" in str(value):
-            known = ", ".join(_FILE_SETTINGS)
+    stored: dict[str, Setting[Any]] = {}
+    for name, found in table.items():
+        if not isinstance(found, _FILE_SETTINGS.get(name, ())) or "\0" in str(found):
             kind = "true or false" if name == "sidecar" else "a text value"
             msg = f"`{name}` in {path} is not a setting with {kind}"
-            raise InvalidInputError(msg, code="invalid_config", hint=f"known settings: {known}")
-    values = {
-        name: value.strip() if isinstance(value, str) else value for name, value in table.items()
-    }
-    folder = values.get("state_dir")
-    if folder and not folder.startswith("~"):
-        # Relative to this file, whatever the working folder is.
-        values["state_dir"] = str(path.parent / folder)
-    return {name: Setting(value, f"file: {path}") for name, value in values.items() if value != ""}
+            refuse(msg, code="invalid_config", hint=f"known settings: {', '.join(_FILE_SETTINGS)}")
+        value: Any = found.strip() if isinstance(found, str) else found
+        if name == "state_dir" and value and not value.startswith("~"):
+            # Relative to this file, whatever the working folder is.
+            value = str(path.parent / value)
+        if value != "":
+            stored[name] = Setting(value, f"file: {path}")
+    return stored
 
 
 def _context(environ: Mapping[str, str]) -> Setting[str]:

@@ -289,7 +289,7 @@ def has_unreadable_results(task: Task) -> bool:
 def as_object(value: object, *keys: str) -> JSONObject:
     """Return the JSON object at these keys, or an empty one if there is none."""
     for key in keys:
-        value = as_object(value).get(key)
+        value = cast("JSONObject", value).get(key) if isinstance(value, dict) else None
     return cast("JSONObject", value) if isinstance(value, dict) else {}
 
 

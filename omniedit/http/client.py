@@ -37,16 +37,13 @@ _REDACTED: Final = "***"
 _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 _EARLIEST_DATE: Final = 1_000_000_000.0  # 2001
 _LATEST_DATE: Final = 4_102_444_800.0  # 2100
-_LENGTH: Final = re.compile(r"[0-9]{1,18}")
-_CONTENT_RANGE: Final = re.compile(
-    r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})", re.IGNORECASE
-)
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+# These patterns are compiled on first use: few commands need them.
+_LENGTH: Final = r"[0-9]{1,18}"
+_CONTENT_RANGE: Final = rf"(?i)bytes (?:({_LENGTH})-({_LENGTH})|\*)/({_LENGTH})"
+_SURROGATE: Final = "[\ud800-\udfff]"
 # Matches Cloudflare's HTML pages, plain text and JSON. No two alternatives begin alike and all
 # repetition is bounded, so a hostile body cannot make the search backtrack for long.
-_BLOCKED: Final = re.compile(
-    rb"error(?:[\s_\"':>-]|code|<[^<>]{0,100}>){0,40}1010\b", re.IGNORECASE
-)
+_BLOCKED: Final = rb"(?i)error(?:[\s_\"':>-]|code|<[^<>]{0,100}>){0,40}1010\b"
 
 
 class ContentRange(NamedTuple):
@@ -91,7 +88,7 @@ class ReplyHead:
     @property
     def content_range(self) -> ContentRange | None:
         """`Content-Range`; None if it is missing, invalid or does not state the total."""
-        found = _CONTENT_RANGE.fullmatch(self.headers.get("content-range", ""))
+        found = re.fullmatch(_CONTENT_RANGE, self.headers.get("content-range", ""))
         if found is None:
             return None
         total_bytes = int(found[3])
@@ -104,7 +101,7 @@ class ReplyHead:
         """`Content-Length`, unless the body is framed otherwise."""
         if "transfer-encoding" in self.headers:
             return None
-        found = _LENGTH.fullmatch(self.headers.get("content-length", "").strip())
+        found = re.fullmatch(_LENGTH, self.headers.get("content-length", "").strip())
         return int(found[0]) if found else None
 
     @property
@@ -417,7 +414,7 @@ class HttpClient:
 
     def _cleaned(self, text: str) -> str:
         # A lone surrogate cannot be written to a file.
-        return self._redact(_SURROGATE.sub("\ufffd", text))
+        return self._redact(re.sub(_SURROGATE, "\ufffd", text))
 
     def _trace_line(self, line: str, began: float | None = None) -> None:
         if self._trace is not None:
@@ -450,7 +447,8 @@ def _unix_time(date: str) -> float | None:
 
 
 def _blocks_client(status: int, body: bytes) -> bool:
-    return status in range(400, 500) and _BLOCKED.search(body, 0, _MAX_ERROR_BYTES) is not None
+    is_refusal = status in range(400, 500)
+    return is_refusal and re.search(_BLOCKED, body[:_MAX_ERROR_BYTES]) is not None
 
 
 def _parse_json(body: bytes) -> object:

@@ -8,9 +8,9 @@ from functools import cache
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from omniedit.errors import InvalidInputError
+from omniedit.errors import InvalidInputError, refuse
 from omniedit.models import is_video_name, without_query
-from omniedit.sanitize import quoted
+from omniedit.sanitize import is_valid_unicode, quoted
 
 INTERNAL_NAME_CODE: Final = "leads_inside"
 """The error code for a public name that resolves to an address of this machine or its network."""
@@ -70,8 +70,7 @@ def parse_web_url(text: str, *, what: str) -> SplitResult:
     Raises:
         InvalidInputError: If the text is not such a URL.
     """
-    if re.search(r"[\x00-\x20\x7f-\x9f\\\ud800-\udfff]", text):
-        # Bytes that are not UTF-8 arrive as surrogates (PEP 383).
+    if re.search(r"[\x00-\x20\x7f-\x9f\\]", text) or not is_valid_unicode(text):
         raise _invalid(what, "contains a space, backslash or control character, or is not UTF-8")
     try:
         parts = urlsplit(text)
@@ -120,12 +119,11 @@ def check_no_video_page(url: str) -> None:
     host = (parts.hostname or "").rstrip(".")
     is_of_site = f".{host}".endswith(_VIDEO_SITES)
     if is_of_site and not is_video_name(parts.path):
-        msg = f"this is a page of {host}, not a video file"
         hint = (
             f"fetch the video first: `yt-dlp -f mp4 -o clip.mp4 {quoted(url)}`, then give"
             " clip.mp4; `--no-check` sends the URL as it is"
         )
-        raise InvalidInputError(msg, code="web_page", hint=hint)
+        refuse(f"this is a page of {host}, not a video file", code="web_page", hint=hint)
 
 
 def check_callback_url(text: str, *, allow_loopback: bool) -> None:
