@@ -1,6 +1,6 @@
 """`omniedit probe`: what a clip is, whether the service takes it, and what it would cost."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -12,7 +12,7 @@ from omniedit.cli.options import ModelID, Video
 from omniedit.cli.parser import OUTPUT, option
 from omniedit.errors import Interrupted, OmniEditError, TargetExistsError, refuse
 from omniedit.journal import JournalUse
-from omniedit.media.facts import C2PA, AudioTrack, ClipFacts, Problem, codec_name, container_name
+from omniedit.media.facts import C2PA, AudioTrack, ClipFacts, codec_name, container_name
 from omniedit.models import CREDITS_PER_DOLLAR, TASK_PREFIX, Model, find_model, is_local
 from omniedit.schemas import unknown_values
 from omniedit.terminal.human import render_estimate, render_size
@@ -37,8 +37,12 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
     "interlaced": "is_interlaced",
     "audio_seconds": "audio_end_s",
     "bytes": "size_bytes",
+    "automatic": "is_automatic",
+    "used": "is_used",
 }
 """The facts whose key in the document is not their name."""
+_OF_PROBLEMS: Final = ("code", "message", "fix", "automatic")
+_OF_TRACKS: Final = ("codec", "rate", "channels", "language", "used")
 _LABEL_WIDTH: Final = 11
 
 
@@ -121,32 +125,15 @@ def findings_document(video: str, found: "Findings") -> "Document":
         "video": video,
         "model": found.model.model_id,
         "fits": found.fits,
-        "problems": [
-            {
-                "code": problem.code,
-                "message": problem.message,
-                "fix": problem.fix,
-                "automatic": problem.is_automatic,
-            }
-            for problem in found.problems
-        ],
-        "audio_tracks": [
-            {
-                "codec": track.codec,
-                "rate": track.rate,
-                "channels": track.channels,
-                "language": track.language,
-                "used": track.is_used,
-            }
-            for track in facts.audio_tracks
-        ],
+        "problems": [_values_of(problem, _OF_PROBLEMS) for problem in found.problems],
+        "audio_tracks": [_values_of(track, _OF_TRACKS) for track in facts.audio_tracks],
         "marks": list(facts.marks),
         "estimated_credits": None if cost is None else round(cost, 1),
         "estimated_usd": None if cost is None else round(cost / CREDITS_PER_DOLLAR, 2),
     }
     # The schema says which facts the document holds; `prepared` is added by the command.
-    others = [key for key in unknown_values("probe") if key not in {*fields, "prepared"}]
-    return fields | {key: _value(getattr(facts, _OTHER_NAMES.get(key, key))) for key in others}
+    others = unknown_values("probe").keys() - {*fields, "prepared"}
+    return fields | _values_of(facts, others)
 
 
 def show_findings(printer: "Printer", found: "Findings") -> None:
@@ -156,7 +143,7 @@ def show_findings(printer: "Printer", found: "Findings") -> None:
         *_facts(facts),
         ("model", _model(found.model)),
         ("estimate", "unknown" if cost is None else render_estimate(cost)),
-        *_verdict(facts, found.problems),
+        *_verdict(found),
     )
     for label, text in rows:
         printer.line(text, label=f"{label:<{_LABEL_WIDTH}}")
@@ -179,17 +166,19 @@ def _facts(facts: ClipFacts) -> Iterator[tuple[str, str]]:
         yield "marks", "C2PA manifest (Content Credentials)"
 
 
-def _verdict(facts: ClipFacts, problems: Sequence[Problem]) -> Iterator[tuple[str, Line]]:
-    for problem in problems:
+def _verdict(found: "Findings") -> Iterator[tuple[str, Line]]:
+    for problem in found.problems:
         if problem.is_automatic:
             yield "verdict", [Span(f"{problem.message}: {problem.fix}", Colour.YELLOW)]
         else:
             # What to do about it is in the error's hint.
             yield "verdict", [Span(f"does not fit: {problem.message}", Colour.RED)]
-    if not problems:
-        is_known = facts.duration_s is not None
-        text, colour = ("fits", Colour.GREEN) if is_known else ("no problems found", Colour.YELLOW)
-        yield "verdict", [Span(text, colour)]
+    if found.problems:
+        return
+    if found.fits:
+        yield "verdict", [Span("fits", Colour.GREEN)]
+    else:
+        yield "verdict", [Span("no problems found", Colour.YELLOW)]
 
 
 def _model(model: Model) -> str:
@@ -237,5 +226,10 @@ def _ratio(ratio: Fraction) -> str:
     return f"{ratio.numerator}:{ratio.denominator}"
 
 
-def _value(value: object) -> object:
-    return _ratio(value) if isinstance(value, Fraction) else value
+def _values_of(source: object, keys: Iterable[str]) -> "Document":
+    """Return facts by their key in the document."""
+    values = {key: getattr(source, _OTHER_NAMES.get(key, key)) for key in keys}
+    return {
+        key: _ratio(value) if isinstance(value, Fraction) else value
+        for key, value in values.items()
+    }
