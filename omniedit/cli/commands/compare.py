@@ -10,7 +10,7 @@ import typer
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Force, can_ask
 from omniedit.cli.parser import OUTPUT, option
-from omniedit.errors import InvalidInputError, TargetExistsError, refuse
+from omniedit.errors import refuse
 from omniedit.journal import JournalUse
 from omniedit.settings import KEY_VARIABLES
 from omniedit.system.files import absolute_path
@@ -65,6 +65,7 @@ def compare(
     The page is one file beside its videos, and needs no network. A clip behind a URL, or an unsaved
     result, is fetched once to make it.
     """
+    from omniedit.cli.page import print_picture
     from omniedit.edits.compare import find_videos, measured
 
     context: Context = ctx.obj
@@ -72,8 +73,8 @@ def compare(
     is_sheet = target is not None and target.suffix.lower() == _SHEET
     if is_sheet and embed:
         refuse("--embed puts videos into a page, not into a picture")
-    if shows:
-        _require_screen(context)
+    if shows and not (can_ask(context) and context.printer.stdout_width):
+        refuse("--show requires a terminal to draw on", hint="`-o SHEET.png` writes the picture")
     with context.session(JournalUse.OPTIONAL) as session:
         folder = None if target is None else absolute_path(target).parent
         comparison = find_videos(session, videos or [], folder=folder)
@@ -89,25 +90,12 @@ def compare(
             chunks = _page(comparison, target, embeds=embed)
         written = session.placement().write_content(target, "compare", chunks, overwrite=force)
     context.printer.path(output or str(target))
-    if shows:
-        _show(context, sheet)
+    if shows and not print_picture(sheet):
+        advice = "`-o SHEET.png` writes one to a file"
+        context.printer.warn(f"this terminal cannot show pictures: {advice}")
     if opens:
         _open(context, written)
     return Outcome(fields=_fields(comparison, written))
-
-
-def _require_screen(context: Context) -> None:
-    if not (can_ask(context) and context.printer.stdout_width):
-        refuse("--show requires a terminal to draw on", hint="`-o SHEET.png` writes the picture")
-
-
-def _show(context: Context, sheet: bytes) -> None:
-    from omniedit.cli.page import print_picture
-
-    if not print_picture(sheet):
-        context.printer.warn(
-            "this terminal cannot show pictures: `-o SHEET.png` writes one to a file"
-        )
 
 
 def _checked(output: str, *, overwrite: bool) -> Path:
@@ -119,11 +107,7 @@ def _checked(output: str, *, overwrite: bool) -> Path:
             f"{output} is neither a page nor a picture",
             hint="a page ends in .html, a picture in .png",
         )
-    try:
-        check_writable(Path(output), overwrite=overwrite)
-    except TargetExistsError as error:
-        error.hint = "`--force` replaces it, `-o` names another"
-        raise
+    check_writable(Path(output), overwrite=overwrite)
     return Path(output)
 
 
@@ -137,8 +121,8 @@ def _default_target(comparison: "Comparison") -> Path:
 def _check_size(comparison: "Comparison", *, embeds: bool) -> None:
     total = sum(video.file.size_bytes for video in comparison.videos)
     if embeds and total > _MOST_EMBEDDED_BYTES:
-        msg = f"the videos have {total} bytes, and a page holds at most {_MOST_EMBEDDED_BYTES}"
-        raise InvalidInputError(msg, code="too_large", hint="leave `--embed` out")
+        message = f"the videos have {total} bytes, and a page holds at most {_MOST_EMBEDDED_BYTES}"
+        refuse(message, code="too_large", hint="leave `--embed` out")
 
 
 def _page(comparison: "Comparison", target: Path, *, embeds: bool) -> "Iterator[bytes]":

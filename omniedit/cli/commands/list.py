@@ -14,7 +14,6 @@ from omniedit.models import MODELS
 if TYPE_CHECKING:
     from omniedit.edits.records import Listing
     from omniedit.edits.session import Session
-    from omniedit.terminal.documents import Document
 
 EXAMPLES: Final = """
 omniedit list --unsaved
@@ -70,7 +69,6 @@ def list_(
     from omniedit.schemas import instant
 
     context: Context = ctx.obj
-    printer = context.printer
     filters = listing.Filters(
         unsaved=unsaved,
         expiring_s=expiring,
@@ -86,15 +84,12 @@ def list_(
     with context.session(use, shows_progress=remote) as session:
         if forget is not None:
             found = listing.Listing([listing.forget(session, forget)])
-            printer.line(f"forgot {found.records[0].task_id or found.records[0].request_id}")
+            name = found.records[0].task_id or found.records[0].request_id
+            context.printer.line(f"forgot {name}")
         elif remote:
-            found = listing.list_account(
-                session,
-                # The model in use counts too, even if it is not a known one.
-                dict.fromkeys([*MODELS, context.settings.model.value]),
-                limit=limit,
-                adopt=adopt,
-            )
+            # The model in use counts too, even if it is not a known one.
+            models = dict.fromkeys([*MODELS, context.settings.model.value])
+            found = listing.list_account(session, models, limit=limit, adopt=adopt)
         else:
             found = listing.list_records(
                 session, filters, limit=limit, shows_unsent=everything, is_offline=offline
@@ -102,19 +97,15 @@ def list_(
         if forget is None:
             _show(context, session, found, is_tree=tree, shows_unsaved=unsaved)
 
-    def documents() -> "list[Document]":
-        from omniedit.terminal.documents import task_document
-
-        return [task_document(record) for record in found.records]
-
-    return Outcome(fields={"total": found.total, "as_of": instant(found.as_of)}, tasks=documents)
+    for record in found.records:
+        context.board.add(record)
+    return Outcome(fields={"total": found.total, "as_of": instant(found.as_of)})
 
 
 def _show(
     context: Context, session: "Session", found: "Listing", *, is_tree: bool, shows_unsaved: bool
 ) -> None:
     """Print the rows, and note how many there are and how old they are."""
-    printer = context.printer
     from omniedit.edits import records as listing
     from omniedit.terminal.human import render_age
     from omniedit.terminal.tables import render_table
@@ -123,7 +114,8 @@ def _show(
         rest = listing.describe_rest(session) if shows_unsaved else ""
         context.note_nothing(f"nothing to list{rest and f' ({rest})'}")
         return
-    width, now = printer.stdout_width, session.now()
+    printer, now = context.printer, session.now()
+    width = printer.stdout_width
     known_ids = session.journal.names() if width is not None else ()
     lost = listing.lost_files(found.records)
     printer.lines(
