@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
@@ -81,44 +82,45 @@ def option(declaration: str, description: str, section: str = "Options", **attrs
         section: The section of the help page.
         attrs: Further arguments of `typer.Option`.
     """
-    names, metavar = _names_and_metavar(declaration)
+    names = declaration.split()
+    metavar = None if names[-1].startswith("-") else names.pop()
     return typer.Option(*names, metavar=metavar, help=description, rich_help_panel=section, **attrs)
 
 
-def _built_option(declaration: str, description: str, section: str, **attrs: Any) -> TyperOption:
-    """Return an option that several commands take, declared as in `option`."""
-    names, metavar = _names_and_metavar(declaration)
-    if metavar is None:
-        attrs |= {"is_flag": True, "default": False}
-    return TyperOption(
-        param_decls=names, metavar=metavar, help=description, rich_help_panel=section, **attrs
-    )
-
-
-def _names_and_metavar(declaration: str) -> tuple[list[str], str | None]:
-    words = declaration.split()
-    metavar = None if words[-1].startswith("-") else words.pop()
-    return words, metavar
-
-
+_flag: Final = partial(TyperOption, is_flag=True, default=False)
+_global_flag: Final = partial(_flag, rich_help_panel=EVERYWHERE)
 _GLOBAL_OPTIONS: Final = (
-    _built_option("--json", "Print one JSON document.", EVERYWHERE),
-    _built_option("--quiet -q", "No progress and no hints; errors are still shown.", EVERYWHERE),
-    _built_option(
-        "--verbose -v", "Trace HTTP, keys masked, and where errors come from.", EVERYWHERE
+    _global_flag(param_decls=["--json"], help="Print one JSON document."),
+    _global_flag(
+        param_decls=["--quiet", "-q"], help="No progress and no hints; errors are still shown."
     ),
-    _built_option("--sandbox", "Use the local stand-in: no key, no cost, no edit.", EVERYWHERE),
-    _built_option(
-        "--progress auto|plain|none",
-        "How progress is shown on stderr.",
-        EVERYWHERE,
+    _global_flag(
+        param_decls=["--verbose", "-v"], help="Trace HTTP, keys masked, and where errors come from."
+    ),
+    _global_flag(
+        param_decls=["--sandbox"], help="Use the local stand-in: no key, no cost, no edit."
+    ),
+    TyperOption(
+        param_decls=["--progress"],
+        metavar="auto|plain|none",
+        help="How progress is shown on stderr.",
+        rich_help_panel=EVERYWHERE,
         callback=_parse_progress,
     ),
 )
 """The options that every command takes, before or after its name."""
 _EVENT_OPTIONS: Final = (
-    _built_option("--events", "Print events as they happen, one JSON object per line.", SCRIPTS),
-    _built_option("--summary FILE", "Append a Markdown table of the edits to FILE.", SCRIPTS),
+    _flag(
+        param_decls=["--events"],
+        help="Print events as they happen, one JSON object per line.",
+        rich_help_panel=SCRIPTS,
+    ),
+    TyperOption(
+        param_decls=["--summary"],
+        metavar="FILE",
+        help="Append a Markdown table of the edits to FILE.",
+        rich_help_panel=SCRIPTS,
+    ),
 )
 
 
@@ -141,8 +143,12 @@ def words_without_values(params: Iterable[Any], argv: Iterable[str]) -> Iterator
 
 def valued_options(params: Iterable[Any]) -> set[str]:
     """Return the names of the options that take a value."""
-    options = (each for each in params if each.param_type_name == "option" and not each.is_flag)
-    return {name for option in options for name in option.opts}
+    return {
+        name
+        for each in params
+        if each.param_type_name == "option" and not each.is_flag
+        for name in each.opts
+    }
 
 
 def _pop_options(ctx: Any) -> None:
@@ -305,17 +311,15 @@ ROOT: Final = Root(
         'omniedit edit clip.mp4 "make it night" -o night.mp4'
     ),
     params=[
-        _built_option(
-            "--version -V",
-            "Show the version and exit.",
-            "Options",
+        _flag(
+            param_decls=["--version", "-V"],
+            help="Show the version and exit.",
             is_eager=True,
             callback=_show_version,
         ),
-        _built_option(
-            "--install-completion",
-            "Install completion for your shell (bash, zsh, fish, PowerShell) and exit.",
-            "Options",
+        _flag(
+            param_decls=["--install-completion"],
+            help="Install completion for your shell (bash, zsh, fish, PowerShell) and exit.",
             is_eager=True,
             callback=_install_completion,
         ),
