@@ -1,11 +1,9 @@
 """The state that every progress view reads: the newest record and the progress of each edit."""
 
 import math
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from omniedit.errors import OmniEditError
@@ -109,26 +107,25 @@ class Pause(NamedTuple):
     until: float
 
 
-@dataclass(eq=False, repr=False, slots=True, kw_only=True)
 class EditState:
     """The state of one edit, interpolated between polls so that its display moves evenly."""
 
-    updated_at: float
-    task_id: str | None = None
-    label: str = ""
-    """The name shown to people: its clip or manifest line."""
-    state: str = "starting"
-    progress: int | None = None
-    has_ended: bool = False
-    """Whether its task has ended, or is no longer followed; the result may still be downloading."""
-    has_been_followed: bool = False
-    """Whether it was ever seen unfinished, so that its duration is known."""
-    work: Work | None = None
-    pause: Pause | None = None
-    unchanged_since: float | None = None
-    _shown: _Shown = field(default_factory=_Shown)
-    _elapsed_s: float = 0.0
-    _remaining_s: float | None = None
+    def __init__(self, updated_at: float, task_id: str | None = None) -> None:
+        self.updated_at, self.task_id = updated_at, task_id
+        self.label = ""
+        """The name shown to people: its clip or manifest line."""
+        self.state = "starting"
+        self.progress: int | None = None
+        self.has_ended = False
+        """Whether its task has ended, or is no longer followed; the result may still be downloading."""
+        self.has_been_followed = False
+        """Whether it was ever seen unfinished, so that its duration is known."""
+        self.work: Work | None = None
+        self.pause: Pause | None = None
+        self.unchanged_since: float | None = None
+        self._shown = _Shown()
+        self._elapsed_s = 0.0
+        self._remaining_s: float | None = None
 
     @property
     def is_over(self) -> bool:
@@ -179,22 +176,17 @@ class EditState:
         if progress is not None and progress > (self.progress or 0):
             self.unchanged_since = None
         self.progress = progress
-        self.has_ended = False
-        self.has_been_followed |= task is not None and not task.is_terminal
-        self.updated_at = now
-        self._elapsed_s, self._remaining_s = event.elapsed_s, event.remaining_s
+        self.has_been_followed |= event.record.is_open
+        self.update_times(now, event.elapsed_s, event.remaining_s)
 
-    def update_from_submission(self, event: Submitted, now: float) -> None:
-        """Record that the task has just started."""
-        task = event.record.task
+    def update_times(self, now: float, elapsed_s: float, remaining_s: float | None) -> None:
+        """Record for how long the task has been in progress, and will probably still be."""
+        self.updated_at, self._elapsed_s, self._remaining_s = now, elapsed_s, remaining_s
         self.has_ended = False
-        self.updated_at, self._elapsed_s = now, 0.0
-        self._remaining_s = task.estimated_s if task and not task.is_terminal else None
 
     def end(self, now: float) -> None:
         """Record that the task has ended."""
-        self._elapsed_s = self.elapsed_s(now)
-        self.updated_at, self._remaining_s = now, None
+        self.update_times(now, self.elapsed_s(now), None)
         self.has_ended = True
         self.progress = int(_FULL) if self.state == "completed" else None
 
@@ -231,7 +223,6 @@ class Board:
         self._records: dict[str, Record] = {}
         self._durations_s: list[float] = []
         self._task_ids: set[str] = set()
-        self._lock = threading.Lock()
         self.expect(1)
 
     @property
@@ -263,7 +254,7 @@ class Board:
     def latest(self) -> EditState:
         """The edit to show if there is only one."""
         edits = list(self._edits.values())
-        return edits[-1] if edits else EditState(updated_at=self.started_at)
+        return edits[-1] if edits else EditState(self.started_at)
 
     @property
     def done(self) -> int:
@@ -309,17 +300,16 @@ class Board:
             labels: What bars call the edit of each identity; by default the clip's name.
             names: What errors call it; by default the task ID.
         """
-        with self._lock:
-            self.total, self.started_at = total, self.clock()
-            self._labels, self._names = labels or {}, names or {}
-            self._edits: dict[str, EditState] = {}
-            self._shown, self._most_running = _Shown(), 1
+        self.total, self.started_at = total, self.clock()
+        self._labels, self._names = labels or {}, names or {}
+        self._edits: dict[str, EditState] = {}
+        self._shown, self._most_running = _Shown(), 1
 
     def state_of(self, event: Event) -> EditState:
         """Return the state of an event's edit; a fresh one if the edit is unknown."""
         task_id = event.task_id if isinstance(event, Saved) else None
         known = self._edits.get(_edit_key(event))
-        return known or EditState(updated_at=self.clock(), task_id=task_id)
+        return known or EditState(self.clock(), task_id)
 
     def remaining_s(self) -> float | None:
         """Return the estimated remaining seconds for all edits; None if unknown.
@@ -372,31 +362,30 @@ class Board:
             self.add_error(record, error)
 
     def update(self, event: Event) -> None:
-        """Update the board with an event."""
+        """Update the board with an event; to be called by one thread at a time."""
         now = self.clock()
-        with self._lock:
-            match event:
-                case Submitted() | Progressed() | Completed() | Failed():
-                    self._update_task(event, now)
-                case Known(record=record):
-                    self.known.add(str(record.task_id))
-                    self.add(record)
-                case Stalled():
-                    self._edit(event, now).unchanged_since = now - event.since_s
-                case Retrying():
-                    self._update_pause(event, now)
-                case Working():
-                    self._update_work(event, now)
-                # A clip joined from pieces has no task, and the pieces are counted already.
-                case Saved(task_id=str(task_id)):
-                    self._update_saved(event, task_id)
-                case LineFailed():
-                    self._update_failed_line(event)
-                case _:
-                    pass
+        match event:
+            case Submitted() | Progressed() | Completed() | Failed():
+                self._update_task(event, now)
+            case Known(record=record):
+                self.known.add(str(record.task_id))
+                self.add(record)
+            case Stalled():
+                self._edit(event, now).unchanged_since = now - event.since_s
+            case Retrying():
+                self._update_pause(event, now)
+            case Working():
+                self._update_work(event, now)
+            # A clip joined from pieces has no task, and the pieces are counted already.
+            case Saved(task_id=str(task_id)):
+                self._update_saved(event, task_id)
+            case LineFailed():
+                self._update_failed_line(event)
+            case _:
+                pass
 
     def _edit(self, event: Event, now: float) -> EditState:
-        return self._edits.setdefault(_edit_key(event), EditState(updated_at=now))
+        return self._edits.setdefault(_edit_key(event), EditState(now))
 
     def _update_task(self, event: TaskEvent, now: float) -> None:
         record, task_id = event.record, str(event.record.task_id)
@@ -416,7 +405,8 @@ class Board:
         edit.state = status
         if isinstance(event, Submitted):
             self.submitted.add(task_id)
-            edit.update_from_submission(event, now)
+            task = record.task if record.is_open else None
+            edit.update_times(now, 0.0, task and task.estimated_s)
         elif isinstance(event, Progressed):
             edit.update_from_poll(event, now)
         else:

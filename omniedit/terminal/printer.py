@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -9,15 +10,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from omniedit.errors import Hint, render_hint
-from omniedit.sanitize import sanitize
 from omniedit.system import THIS_SYSTEM, System
-from omniedit.terminal.streams import Colour, Line, OutputStream, Span, plain_text, wrapped
+from omniedit.terminal.streams import Colour, Line, OutputStream, Span, wrapped
 
 if TYPE_CHECKING:
     from omniedit.terminal.bars import Bars
 
-_WORKFLOW_COMMANDS: Final = (("::", ": :"), ("##[", "# #["))
-"""Workflow commands that GitHub Actions obeys in a log, and their harmless spelling."""
+# What GitHub Actions obeys in a log: `::` after blanks and colours, and `##[` anywhere.
+_COMMAND: Final = r"^((\s|\x1b\[[0-9;]*m)*):(?=:)"
+_GROUP, _SHOWN_GROUP = "##[", "# #["
 
 _LOCK_TIMEOUT_S: Final = 1.0
 """How long to wait for another thread to finish writing."""
@@ -216,18 +217,9 @@ class Printer:
         self.message([Span(f"{kind}:", colour), Span(" "), Span(text)])
 
     def _print_message(self, lines: Iterable[Line]) -> None:
-        text = ""
-        for line in lines:
-            shown = self.stderr.render(line)
-            text += f"{self._without_commands(line, shown) if self._is_workflow else shown}\n"
-        self._write(self.stderr, text)
-
-    def _without_commands(self, line: Line, text: str) -> str:
-        """Return a rendered line with its workflow commands defused."""
-        (start, shown_start), (group, shown_group) = _WORKFLOW_COMMANDS
-        if sanitize(plain_text(line)).lstrip().startswith(start):
-            text = text.replace(start, shown_start, 1)
-        return text.replace(group, shown_group)
+        rendered = map(self.stderr.render, lines)
+        shown = map(_without_commands, rendered) if self._is_workflow else rendered
+        self._write(self.stderr, "".join(f"{line}\n" for line in shown))
 
     def _print_json(self, document: Mapping[str, Any], *, indent: int | None = None) -> None:
         from omniedit.terminal.documents import json_text  # noqa: PLC0415 - text does not need it
@@ -253,12 +245,16 @@ def _wrapped_on(stream: OutputStream, line: Line, label: Line = "") -> Sequence[
     return wrapped(shown, stream.size.columns, label=start)
 
 
+def _without_commands(text: str) -> str:
+    """Return a rendered line without workflow commands."""
+    return re.sub(_COMMAND, r"\1: ", text).replace(_GROUP, _SHOWN_GROUP)
+
+
 def _error_command(stream: OutputStream, message: str) -> str:
     """Return the workflow command that marks an error in a GitHub Actions log."""
     for character, escaped in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A")):
         message = message.replace(character, escaped)
-    _, (group, shown_group) = _WORKFLOW_COMMANDS
-    return f"::error::{stream.render(message).replace(group, shown_group)}\n"
+    return f"::error::{stream.render(message).replace(_GROUP, _SHOWN_GROUP)}\n"
 
 
 def _file_name_bytes(path: str) -> bytes:

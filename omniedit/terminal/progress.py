@@ -5,7 +5,6 @@ import math
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from omniedit.errors import Interrupted
@@ -203,6 +202,13 @@ def _saved(event: Saved, edit: EditState, board: Board, stream: OutputStream) ->
         yield [Span(f"  {facts}", Colour.DIM)]
 
 
+class _LastShown:
+    """What the last line about an edit, or about all of them, showed, and when it was printed."""
+
+    def __init__(self, at: float) -> None:
+        self.at, self.state, self.step = at, "", 0
+
+
 class PlainLines:
     """Prints progress as lines for a log: one per edit, or a common one for many edits."""
 
@@ -210,13 +216,14 @@ class PlainLines:
         self._printer = printer
         self._board = board
         self._last_lines: dict[str, _LastShown] = {}
-        self._last_shown_of_all = _LastShown(at=board.clock())
+        self._last_shown_of_all = _LastShown(board.clock())
         self._last_retries_at: dict[str | None, float] = {}  # by task ID; None for all edits
 
     def show(self, event: Event) -> None:
         """Print a line for an event, if it is worth one."""
         edit = self._board.state_of(event)
-        if (not self._is_many or _is_shown_among_many(event)) and (line := self._line(event, edit)):
+        is_shown = not self._is_many or isinstance(event, Failed | LineFailed | Retrying)
+        if is_shown and (line := self._line(event, edit)):
             self._print(edit, line)
         if self._is_many and isinstance(event, Saved | Completed | Failed | LineFailed):
             self._print_new_counts()
@@ -255,9 +262,9 @@ class PlainLines:
         name = f"{name} ({edit.task_id})" if name else edit.task_id
         self._printer.message(f"{name}: {text}" if name else text)
 
-    def _last_shown(self, edit: EditState) -> "_LastShown":
+    def _last_shown(self, edit: EditState) -> _LastShown:
         key = edit.task_id or f"clip {edit.label}"
-        return self._last_lines.setdefault(key, _LastShown(at=self._board.clock()))
+        return self._last_lines.setdefault(key, _LastShown(self._board.clock()))
 
     def _line(self, event: Event, edit: EditState) -> str | None:
         board = self._board
@@ -274,17 +281,22 @@ class PlainLines:
             case Completed():
                 outcome, charge = _ended("completed", edit, board)
                 return outcome if board.saves else f"{outcome}, {charge}"
-            case Failed(record=record) if board.is_single:
-                return ", ".join(_ended(record.shown_status, edit, board))
+            case Failed() | LineFailed():
+                return _failure(event, edit, board)
             case Saved():
                 facts = ", ".join(_saved_facts(event, edit, board))
                 return f"{_verb(event)} {event.shown_path} ({facts})"
             case _:
-                return _failure(event)
+                return None
 
     def _retrying(self, event: Retrying) -> str | None:
-        """Return a line for a call's first failure, unless there are many, then only now and then."""
+        """Return a line for a call's first failure, then now and then.
+
+        Among many edits, only for what holds all of them back, and for no first failure.
+        """
         now, is_new = self._board.clock(), event.attempt == 1 and not self._is_many
+        if self._is_many and event.task_id is not None:
+            return None
         if not is_new and now - self._last_retries_at.get(event.task_id, -math.inf) < EVERY_S:
             return None
         self._last_retries_at[event.task_id] = now
@@ -305,15 +317,6 @@ class PlainLines:
         is_further = may_step and _step_of(edit) > last.step
         is_due = is_further or edit.state != last.state or silent_s >= EVERY_S
         return _progress_text(edit, now) if is_due else None
-
-
-@dataclass(slots=True)
-class _LastShown:
-    """What the last line about an edit showed, and when it was printed."""
-
-    at: float
-    state: str = ""
-    step: int = 0
 
 
 def _reserved(event: Submitted) -> str:
@@ -372,16 +375,9 @@ def _progress_text(edit: EditState, now: float) -> str:
     return ", ".join(parts)
 
 
-def _is_shown_among_many(event: Event) -> bool:
-    """Return whether a line is due even among many: for a failure, or what holds all edits back."""
-    match event:
-        case Failed() | LineFailed() | Retrying(task_id=None):
-            return True
-        case _:
-            return False
-
-
-def _failure(event: Event) -> str | None:
+def _failure(event: Failed | LineFailed, edit: EditState, board: Board) -> str:
     if isinstance(event, LineFailed):
         return f"{event.name}: {event.message}"
-    return render_failure(failure_of(event.record)) if isinstance(event, Failed) else None
+    if board.is_single:
+        return ", ".join(_ended(event.record.shown_status, edit, board))
+    return render_failure(failure_of(event.record))

@@ -292,11 +292,6 @@ class OutputStream:
             os.close(nowhere)
 
 
-def plain_text(line: Line) -> str:
-    """Return a line's text without colours and links."""
-    return line if isinstance(line, str) else "".join(span.text for span in line)
-
-
 def cell_width(text: str) -> int:
     """Return how many terminal cells `text` takes: a Chinese character takes two."""
     if text.isascii():

@@ -1,4 +1,4 @@
-"""Events are passed to a board and displayed, as by a session's observers."""
+"""Events passed to a board and displayed, as by a session's observers, and lines as plain text."""
 
 import contextlib
 from collections.abc import Generator
@@ -7,6 +7,7 @@ from omniedit.events import Event, Noted, Observer, Warned
 from omniedit.terminal.board import Board
 from omniedit.terminal.printer import Printer
 from omniedit.terminal.progress import watch
+from omniedit.terminal.streams import Line
 
 
 @contextlib.contextmanager
@@ -30,3 +31,8 @@ def watched(
                 observe(event)
 
         yield report
+
+
+def plain_text(line: Line) -> str:
+    """Return a line's text without colours and links."""
+    return line if isinstance(line, str) else "".join(span.text for span in line)

@@ -20,7 +20,7 @@ from omniedit.terminal.human import (
     render_when,
     submitted_at,
 )
-from omniedit.terminal.streams import plain_text
+from tests.unit.terminal.observing import plain_text
 
 NOW = 1_757_169_743.0
 TASK_ID = "task-unified-1757156493-a1b2c3d4"

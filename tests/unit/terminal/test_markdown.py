@@ -3,7 +3,8 @@
 import pytest
 
 from omniedit.terminal.markdown import render_markdown
-from omniedit.terminal.streams import Colour, Line, Span, cell_width, plain_text
+from omniedit.terminal.streams import Colour, Line, Span, cell_width
+from tests.unit.terminal.observing import plain_text
 
 PAGE = """# Batch
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -846,7 +847,7 @@ def test_concurrent_reports_leave_every_line_intact(
     make_printer: MakePrinter, terminal: Written, make_screen: MakeScreen
 ) -> None:
     printer = make_printer(out=terminal, err=terminal)
-    board = Board(printer.clock)
+    board, lock = Board(printer.clock), threading.Lock()
     board.expect(40)
 
     def work(worker: int, observe: Observer) -> None:
@@ -854,7 +855,8 @@ def test_concurrent_reports_leave_every_line_intact(
             task_id = f"t-{worker}-{number}"
             event: Event
             for event in (_submitted(task_id), Saved(file=FILE, shown_path="o", task_id=task_id)):
-                board.update(event)
+                with lock:
+                    board.update(event)
                 observe(event)
             printer.line(f"line {worker}-{number}")
 

@@ -14,11 +14,11 @@ from omniedit.terminal.streams import (
     OutputStream,
     Span,
     cell_width,
-    plain_text,
     truncate,
     wrapped,
 )
 from tests.systems import linux
+from tests.unit.terminal.observing import plain_text
 
 
 class MakeStream(Protocol):

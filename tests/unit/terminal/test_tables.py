@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from omniedit.models import DEFAULT_MODEL, Record, Task
-from omniedit.terminal.streams import Colour, Span, cell_width, plain_text
+from omniedit.terminal.streams import Colour, Span, cell_width
 from omniedit.terminal.tables import render_columns, render_table
+from tests.unit.terminal.observing import plain_text
 
 NOW = 1_757_169_743.0
 TASK_ID = "task-unified-1757156493-a1b2c3d4"
