@@ -13,7 +13,7 @@ from functools import cache
 from itertools import islice, product
 from typing import Any, Final, NamedTuple
 
-from omniedit.errors import InvalidInputError, OmniEditError
+from omniedit.errors import InvalidInputError, OmniEditError, refuse
 from omniedit.media.timeline import parse_time
 from omniedit.models import EditRequest, clip_name, compared_prompt, is_local, render_count
 from omniedit.sanitize import is_valid_unicode
@@ -201,26 +201,24 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
     delimiter = next((each for each in ",;\t" if each in first), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] | None = None
-    while True:
-        number = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield number, f"is not CSV: {error}"
-            return
-        if not any(cell.strip() for cell in cells):
-            continue
-        if header is None:
-            header = [cell.strip().lower() for cell in cells]
-            if fault := _header_fault(header):
-                yield number, fault
-                return
-        elif len(cells) > len(header):
-            yield number, f"has {len(cells)} cells, the header {len(header)}"
-        else:
-            yield number, {name: cell for name, cell in zip(header, cells, strict=False) if cell}
+    next_number = 1
+    try:
+        for cells in reader:
+            number, next_number = next_number, reader.line_num + 1
+            if not any(cell.strip() for cell in cells):
+                continue
+            if header is None:
+                header = [cell.strip().lower() for cell in cells]
+                if fault := _header_fault(header):
+                    yield number, fault
+                    return
+            elif len(cells) > len(header):
+                yield number, f"has {len(cells)} cells, the header {len(header)}"
+            else:
+                row = {name: cell for name, cell in zip(header, cells, strict=False) if cell}
+                yield number, row
+    except csv.Error as error:
+        yield next_number, f"is not CSV: {error}"
 
 
 def _header_fault(header: list[str]) -> str | None:
@@ -236,12 +234,10 @@ def _parse_line(number: int, row: Mapping[str, Any], *, manifest: str, model: Se
     values = {field: _parse_field(field, row.get(field)) for field in FIELDS}
     for field in ("video", "prompt"):
         if not values[field]:
-            msg = f"`{field}` is missing"
-            raise InvalidInputError(msg)
+            refuse(f"`{field}` is missing")
     take, own_model = values["take"], values["model"]
     if take is not None and not _TAKE.fullmatch(take):
-        msg = f"`take` is not a whole number of at most 9 digits: {take[:20]}"
-        raise InvalidInputError(msg)
+        refuse(f"`take` is not a whole number of at most 9 digits: {take[:20]}")
     request = EditRequest(
         video=values["video"] or "",
         prompt=values["prompt"] or "",
@@ -267,17 +263,13 @@ def _parse_field(field: str, value: object) -> str | None:
     if value is None:
         return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(value, str) or (is_number and field in _NUMBERS):
-        text = str(value)
-        if not is_valid_unicode(text):
-            msg = f"`{field}` is not valid Unicode text"
-            raise InvalidInputError(msg)
-        if field == "output" and _UNSHOWABLE.search(text):
-            msg = "`output` has control or bidirectional characters"
-            raise InvalidInputError(msg)
-        if field == "output" or (field == "video" and is_local(text)):
-            text = file_name(text)
-        return text or None
-    kind = "text or a number" if field in _NUMBERS else "text"
-    msg = f"`{field}` is not {kind}"
-    raise InvalidInputError(msg)
+    if not (isinstance(value, str) or (is_number and field in _NUMBERS)):
+        refuse(f"`{field}` is not {'text or a number' if field in _NUMBERS else 'text'}")
+    text = str(value)
+    if not is_valid_unicode(text):
+        refuse(f"`{field}` is not valid Unicode text")
+    if field == "output" and _UNSHOWABLE.search(text):
+        refuse("`output` has control or bidirectional characters")
+    if field == "output" or (field == "video" and is_local(text)):
+        text = file_name(text)
+    return text or None

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -177,11 +178,13 @@ class Planner:
 
     def _name_outputs(self, edits: list[PlannedEdit]) -> None:
         """Name all outputs: lengthen default names that collide, and refuse clips of other lines."""
-        colliding = self._colliding_names(edits)
+        uses = Counter(self._line_of_output.keys())
+        unnamed = (edit.output for edit in edits if edit.number not in self._named)
+        uses.update(map(self._output_key, unnamed))
         for index, edit in enumerate(edits):
             output = edit.output
             if edit.number not in self._named:
-                if output in colliding:
+                if uses[self._output_key(output)] > 1:
                     output = self._default_name(edit.request, edit.identity, is_long=True)
                 self._claim_output(edit, output)
             # Replace edits in place, to save memory: there may be 100,000.
@@ -195,21 +198,9 @@ class Planner:
                     line = next((edit for edit in edits if edit.number == writer), None)
                     self.faults.append(Fault(writer, fault.format(number), line))
 
-    def _colliding_names(self, edits: Sequence[PlannedEdit]) -> set[str]:
-        """Return the default names that more than one line would use."""
-        taken = set(self._line_of_output)
-        colliding: set[str] = set()
-        for edit in edits:
-            if edit.number not in self._named:
-                key = self._output_key(edit.output)
-                if key in taken:
-                    colliding.add(edit.output)
-                taken.add(key)
-        return colliding
-
     def _output_key(self, output: str) -> int:
         # A 64-bit hash identifies the path in a third of the memory.
-        return hash(self._system.name_key(os.path.join(self._base, output)))  # noqa: PTH118 - see `_resolved`
+        return hash(self._system.name_key(os.path.join(self._base, output)))
 
     def _claim_edit(self, line: Line, identity: str) -> bool:
         """Claim an edit for a line; return whether no earlier line has claimed it."""
@@ -227,7 +218,7 @@ class Planner:
         resolved = self._resolved(output)
         if resolved is None:
             self._add_fault(line, f"`output` does not name a file: {output}")
-        elif os.path.isabs(output) or not _is_below(resolved, self._base):  # noqa: PTH117 - see `_resolved`
+        elif os.path.isabs(output) or not _is_below(resolved, self._base):
             self._add_fault(line, f"`output` leaves the folder: {output}")
         elif fault := self._system.path_fault(resolved):
             self._add_fault(line, f"`output` does not name a file: {output}: {fault}")
@@ -235,18 +226,18 @@ class Planner:
             for path in (resolved, *self._paths_beside(resolved)):
                 first = self._line_of_output.setdefault(self._output_key(path), line.number)
                 if first != line.number:
-                    name = output if path is resolved else os.path.basename(path)  # noqa: PTH119 - see `_resolved`
+                    name = output if path is resolved else os.path.basename(path)
                     self._add_fault(line, f"writes the same file as line {first}: {name}")
                     break
             self._claim_folders(line.number, resolved)
 
     def _claim_folders(self, number: int, output: str) -> None:
         """Claim the folders that an output is in, which no output of another line may be."""
-        folder = os.path.dirname(output)  # noqa: PTH120 - see `_resolved`
+        folder = os.path.dirname(output)
         while _is_below(folder, self._base):
             if self._line_of_folder.setdefault(self._output_key(folder), number) != number:
                 return  # so are those above it
-            folder = os.path.dirname(folder)  # noqa: PTH120 - see `_resolved`
+            folder = os.path.dirname(folder)
 
     def _paths_beside(self, output: str) -> Iterator[str]:
         """Yield the paths of the files that are saved with an output."""
@@ -258,7 +249,7 @@ class Planner:
     def _protect_clip(self, number: int, video: str) -> None:
         """Protect a local clip, which no output of another line may replace."""
         if self._options.destination.overwrite and is_local(video):
-            path = self._resolved(os.path.abspath(video))  # noqa: PTH100 - see `_resolved`
+            path = self._resolved(os.path.abspath(video))
             if path is not None:
                 self._line_of_clip.setdefault(self._output_key(path), number)
 
@@ -271,13 +262,13 @@ class Planner:
         This works on strings and resolves each folder once, for speed: a manifest may have 100,000
         lines.
         """
-        folder, name = os.path.split(os.path.join(self._base, output))  # noqa: PTH118 - see `_resolved`
+        folder, name = os.path.split(os.path.join(self._base, output))
         is_name = name not in {"", ".", ".."} and len(os.fsencode(name)) <= LONGEST_NAME_BYTES
         is_path = "\0" not in output and len(output) <= _LONGEST_PATH
         if output.endswith("\\") or not (is_name and is_path):
             return None
-        path = os.path.join(self._real_folder(folder), name)  # noqa: PTH118 - see `_resolved`
-        if os.path.islink(path):  # noqa: PTH114 - see `_resolved`
+        path = os.path.join(self._real_folder(folder), name)
+        if os.path.islink(path):
             path = os.path.realpath(path)
         return None if is_folder(path) else path
 
