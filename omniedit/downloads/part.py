@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 import re
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -101,7 +102,7 @@ class PartFile:
         Raises:
             LocalError: If the file cannot be read or cleared.
         """
-        try:
+        with disk_errors(self.path):
             found = os.fstat(self._file.fileno())
             folder_owner = self.path.parent.stat().st_uid
             is_safe = not self._system.write_fault(found, folder_owner=folder_owner)
@@ -111,8 +112,6 @@ class PartFile:
                 return
             self._file.seek(0)
             self._digest = hashlib.file_digest(self._file, "sha256")
-        except OSError as error:
-            raise disk_error(self.path, error) from error
         self.size_bytes, self.version = self._file.tell(), version
         if version.total_bytes is not None and self.size_bytes > version.total_bytes:
             self.clear()
@@ -134,13 +133,11 @@ class PartFile:
             LocalError: If the file cannot be written.
         """
         self.version = _NO_VERSION
-        try:
+        with disk_errors(self.path):
             # In this order, so that the note never describes other bytes.
             self._system.remove(self._note_path)
             self._file.truncate(0)
             self._file.seek(0)
-        except OSError as error:
-            raise disk_error(self.path, error) from error
         self.size_bytes = 0
         self._digest = hashlib.sha256()
 
@@ -151,14 +148,12 @@ class PartFile:
             LocalError: If the disk is full or fails.
         """
         rest = memoryview(chunk)
-        while rest:
-            try:
+        with disk_errors(self.path):
+            while rest:
                 written_bytes = self._file.write(rest)
-            except OSError as error:
-                raise disk_error(self.path, error) from error
-            self._digest.update(rest[:written_bytes])
-            self.size_bytes += written_bytes
-            rest = rest[written_bytes:]
+                self._digest.update(rest[:written_bytes])
+                self.size_bytes += written_bytes
+                rest = rest[written_bytes:]
 
     def sync(self) -> None:
         """Flush the bytes to disk.
@@ -166,12 +161,13 @@ class PartFile:
         Raises:
             LocalError: If the disk fails; all bytes are then discarded.
         """
-        try:
-            self._system.sync_file(self._file.fileno())
-        except OSError as error:
-            # The system may have dropped the data that it could not write.
-            self.clear()
-            raise disk_error(self.path, error) from error
+        with disk_errors(self.path):
+            try:
+                self._system.sync_file(self._file.fileno())
+            except OSError:
+                # The system may have dropped the data that it could not write.
+                self.clear()
+                raise
 
     def has_name(self, path: Path) -> bool:
         """Return whether `path` is this file itself, not a symbolic link to it."""
@@ -190,10 +186,8 @@ class PartFile:
         Raises:
             LocalError: If it cannot be locked.
         """
-        try:
+        with disk_errors(self.path):
             return self._system.try_lock(self._file.fileno())
-        except OSError as error:
-            raise disk_error(self.path, error) from error
 
     def move_to(self, target: Path) -> None:
         """Rename the file, replacing `target` if it exists.
@@ -220,14 +214,12 @@ class PartFile:
         if self.is_exclusive or self.version.etag is None:
             return
         note = {"schema": 1, "boot_id": self._system.boot_id(), **self.version._asdict()}
-        try:
+        with disk_errors(self._note_path):
             self._system.remove(self._note_path)
             # Exclusively, so that no planted link is followed.
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
             with os.fdopen(os.open(self._note_path, flags, 0o600), "wb") as file:
                 file.write(json.dumps(note).encode())
-        except OSError as error:
-            raise disk_error(self._note_path, error) from error
 
     def drop(self) -> None:
         """Remove the part file and its note, if they are still this writer's."""
@@ -293,9 +285,13 @@ def hidden_path(target: Path, suffix: str, *, system: System = THIS_SYSTEM) -> P
     return target.with_name(f".{name}{suffix}")
 
 
-def disk_error(path: Path, error: OSError) -> LocalError:
-    """Return the error for a failed file operation, with a hint if there is a remedy."""
-    if error.errno == errno.ENOENT:
-        return LocalError(f"cannot write {path}: its folder, or the file itself, has vanished")
-    hint = _REMEDIES.get(error.errno or 0)
-    return LocalError(f"cannot write {path}: {error_reason(error)}", hint=hint)
+@contextmanager
+def disk_errors(path: Path) -> Generator[None]:
+    """Raise an OSError from the block as a LocalError, with a hint if there is a remedy."""
+    try:
+        yield
+    except OSError as error:
+        msg = f"cannot write {path}: {error_reason(error)}"
+        if error.errno == errno.ENOENT:
+            msg = f"cannot write {path}: its folder, or the file itself, has vanished"
+        raise LocalError(msg, hint=_REMEDIES.get(error.errno or 0)) from error

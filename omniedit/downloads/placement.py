@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from omniedit.downloads.part import NOTE_SUFFIX, PartFile, disk_error, hidden_path, part_path
+from omniedit.downloads.part import NOTE_SUFFIX, PartFile, disk_errors, hidden_path, part_path
 from omniedit.errors import LocalError, TargetBusyError, TargetExistsError
 from omniedit.models import SavedFile
 from omniedit.policy import DEFAULT
@@ -80,13 +80,11 @@ def make_folder(folder: Path, *, system: System = THIS_SYSTEM) -> None:
     Raises:
         LocalError: If it cannot be created.
     """
-    try:
+    with disk_errors(folder):
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         for path in reversed(missing):
             path.mkdir(exist_ok=True)
             system.sync_folder(path.parent)
-    except OSError as error:
-        raise disk_error(folder, error) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,20 +188,19 @@ class Placement:
             TargetExistsError: If another file has that name; the part file is removed.
             LocalError: If it cannot be placed.
         """
-        try:
-            if not part.has_name(part.path):
-                raise FileNotFoundError(errno.ENOENT, "the part file has vanished")
-            if overwrite:
-                part.move_to(target)
-            else:
-                self._link_or_rename(part, target)
-        except FileExistsError as error:
-            part.drop()
-            if not is_file(target) or saved_file(target).sha256 != part.sha256:
-                msg = f"{target} appeared during the download and is another file; the download was discarded"
-                raise TargetExistsError(msg) from error
-        except OSError as error:
-            raise disk_error(target, error) from error
+        with disk_errors(target):
+            try:
+                if not part.has_name(part.path):
+                    raise FileNotFoundError(errno.ENOENT, "the part file has vanished")
+                if overwrite:
+                    part.move_to(target)
+                else:
+                    self._link_or_rename(part, target)
+            except FileExistsError as error:
+                part.drop()
+                if not is_file(target) or saved_file(target).sha256 != part.sha256:
+                    msg = f"{target} appeared during the download and is another file; the download was discarded"
+                    raise TargetExistsError(msg) from error
         # The new name must be on disk before the old one is removed.
         self.system.sync_folder(target.parent)
         part.drop()
@@ -248,12 +245,10 @@ class Placement:
     def _open_file(self, target: Path, source_id: str, *, is_exclusive: bool = False) -> PartFile:
         # How long a name may be is known only now that the folder exists.
         path = part_path(target, source_id, system=self.system)
-        try:
+        with disk_errors(path):
             # Not mode 0600: the part becomes the final file, and only the kernel can apply the
             # umask without changing it for the other threads.
             descriptor = os.open(path, _FLAGS | (os.O_EXCL if is_exclusive else 0), 0o666)
-        except OSError as error:
-            raise disk_error(path, error) from error
         found = os.fstat(descriptor)
         fault = None
         if not stat.S_ISREG(found.st_mode):

@@ -63,10 +63,6 @@ class Stopping(NamedTuple):
     """Returns whether another job owns the terminal behind this descriptor."""
 
 
-def _usual_name_limit(_: Path) -> int:
-    return LONGEST_NAME_BYTES
-
-
 class System:
     """The rules of POSIX; subclasses override what differs elsewhere, and make the system calls."""
 
@@ -88,7 +84,7 @@ class System:
     """Locks an open file for this process alone; raises `busy_error` if another process has it."""
     busy_error: type[OSError] = BlockingIOError
     uptime: Callable[[], float] = staticmethod(time.monotonic)
-    name_limit: Callable[[Path], int] = staticmethod(_usual_name_limit)
+    name_limit: Callable[[Path], int] = staticmethod(lambda _: LONGEST_NAME_BYTES)
     """Returns the longest file name in a folder, in bytes; not positive if there is no limit."""
     is_private_group: Callable[[int], bool]
     """Returns whether the current user is the only member of a group."""
@@ -286,6 +282,36 @@ def is_reserved_name(name: str) -> bool:
     return re.fullmatch(_RESERVED, name, re.IGNORECASE | re.DOTALL) is not None
 
 
+def share_heap() -> None:
+    """Make all threads of this process allocate from one heap, if the C library supports that.
+
+    glibc gives threads up to eight heaps per core, each of which keeps its peak size.
+    """
+    import ctypes  # noqa: PLC0415 - only needed with many threads
+
+    # Other C libraries have no such function, and on Windows `CDLL` requires a name.
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def exists(path: Path) -> bool:
+    """Return whether a path leads to anything; from Python 3.14 on `Path.exists` hides every error.
+
+    Raises:
+        OSError: If that cannot be told, for example because a folder may not be entered.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a null character
+        return False
+    return True
+
+
+def error_reason(error: Exception) -> str:
+    """Return the system's own words for a failed file operation."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 if sys.platform == "win32":
     import msvcrt
 
@@ -421,33 +447,3 @@ class Clock(NamedTuple):
 
 
 SYSTEM_CLOCK: Final = Clock()
-
-
-def share_heap() -> None:
-    """Make all threads of this process allocate from one heap, if the C library supports that.
-
-    glibc gives threads up to eight heaps per core, each of which keeps its peak size.
-    """
-    import ctypes  # noqa: PLC0415 - only needed with many threads
-
-    # Other C libraries have no such function, and on Windows `CDLL` requires a name.
-    with suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-
-
-def exists(path: Path) -> bool:
-    """Return whether a path leads to anything; from Python 3.14 on `Path.exists` hides every error.
-
-    Raises:
-        OSError: If that cannot be told, for example because a folder may not be entered.
-    """
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a null character
-        return False
-    return True
-
-
-def error_reason(error: Exception) -> str:
-    """Return the system's own words for a failed file operation."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

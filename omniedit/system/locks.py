@@ -9,7 +9,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -45,18 +45,15 @@ def open_locked(path: Path, *, system: System = THIS_SYSTEM) -> int | None:
     """
     try:
         while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-            is_ours = False
-            try:
+            with ExitStack() as stack:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+                stack.callback(os.close, descriptor)
                 if not system.try_lock(descriptor):
                     return None
                 with suppress(FileNotFoundError):
-                    is_ours = os.path.samestat(os.fstat(descriptor), path.stat())
-                if is_ours:
-                    return descriptor
-            finally:
-                if not is_ours:
-                    os.close(descriptor)
+                    if os.path.samestat(os.fstat(descriptor), path.stat()):
+                        stack.pop_all()
+                        return descriptor
     except OSError as error:
         msg = f"cannot lock {path}: {error_reason(error)}"
         raise LocalError(msg) from error

@@ -15,7 +15,7 @@ import pytest
 from omniedit.downloads.part import (
     PartFile,
     Version,
-    disk_error,
+    disk_errors,
     hidden_path,
     part_path,
 )
@@ -196,10 +196,11 @@ def test_a_part_name_is_as_short_as_a_folder_that_did_not_exist_requires(
     ],
 )
 def test_a_full_disk_hints_at_the_remedy(number: int, advice: str) -> None:
-    error = disk_error(Path("/v/out.mp4"), OSError(number, os.strerror(number)))
+    with pytest.raises(LocalError) as caught, disk_errors(Path("/v/out.mp4")):
+        raise OSError(number, os.strerror(number))
 
-    assert error.message.startswith("cannot write /v/out.mp4: ")
-    assert advice in str(error.hint)
+    assert caught.value.message.startswith("cannot write /v/out.mp4: ")
+    assert advice in str(caught.value.hint)
 
 
 def _act_during_download(
