@@ -152,7 +152,7 @@ def _read(
     builder = TimelineBuilder(stream, name=clip.name, has_slots="avi" in clip.formats)
     frame: VideoFrame | None = None
     attempts = 0
-    ends_s: dict[int, float] = {}
+    ends: dict[int, int] = {}
     for packet in clip.packets(stream, *clip.audio_tracks, budget_s=READING_BUDGET_S):
         if packet.stream_index == stream.index:
             builder.add(cast("av.Packet[Any]", packet))
@@ -161,8 +161,8 @@ def _read(
                 with suppress(InvalidDataError):
                     frame = cast("VideoFrame | None", next(iter(packet.decode()), None))
         elif packet.size and packet.pts is not None:
-            end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-            ends_s[packet.stream_index] = max(end_s, ends_s.get(packet.stream_index, end_s))
+            end = packet.pts + (packet.duration or 0)
+            ends[packet.stream_index] = max(end, ends.get(packet.stream_index, end))
     timeline = builder.finish()
     if timeline is None:
         raise _no_frames(clip.name, source)
@@ -173,6 +173,8 @@ def _read(
     if frame is None:
         msg = f"no frame of {clip.name} can be decoded: it is damaged or encrypted"
         raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
+    tracks = {track.index: track for track in clip.audio_tracks}
+    ends_s = {index: float(end * (tracks[index].time_base or 0)) for index, end in ends.items()}
     return timeline, frame, ends_s
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
+from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -173,6 +174,9 @@ class TimelineBuilder:
         self._is_random_access = partial(is_random_access, codec, self._extradata)
         self._has_slots = has_slots
         self._tick_s = Fraction(stream.time_base or Fraction(1, 1000))
+        # Packets are many, and fractions slow: compare whole ticks.
+        self._second = floor(1 / self._tick_s)
+        self._max_length = floor(Fraction(MAX_LENGTH_S) / self._tick_s)
         self._rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         self._name = name
         self._frames: list[CodedFrame] = []
@@ -189,7 +193,7 @@ class TimelineBuilder:
             return
         if packet.dts is not None:
             # The frames of several recordings would overlap.
-            if self._last_dts is not None and (self._last_dts - packet.dts) * self._tick_s > 1:
+            if self._last_dts is not None and self._last_dts - packet.dts > self._second:
                 msg = f"{self._name} holds several recordings: its clock starts again"
                 hint = "join them with another program first, for example `ffmpeg -i IN OUT.mp4`"
                 raise InvalidInputError(msg, code="damaged_clip", hint=hint)
@@ -200,8 +204,8 @@ class TimelineBuilder:
             return
         is_key = packet.is_keyframe and self._is_random_access(bytes(packet))
         self._frames.append(CodedFrame(time, packet.dts, packet.duration or 0, is_key))
-        reach_s = float((time - self._frames[0].pts) * self._tick_s)
-        if reach_s > MAX_LENGTH_S or len(self._frames) > _MOST_FRAMES:
+        reach = time - self._frames[0].pts
+        if reach > self._max_length or len(self._frames) > _MOST_FRAMES:
             raise too_long(self._name)
 
     def finish(self) -> Timeline | None:
