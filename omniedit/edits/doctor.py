@@ -39,8 +39,8 @@ class Check(NamedTuple):
     """The outcome of one check; `error` determines the exit status."""
 
     name: str
-    verdict: Verdict
     message: str
+    verdict: Verdict = Verdict.OK
     hint: str | None = None
     error: OmniEditError | None = None
 
@@ -58,8 +58,8 @@ def every_check(
         load_settings: Returns the settings, or raises an error if they are invalid.
         open_session: Opens a session; called only if the settings are valid.
     """
-    yield _ok("python", f"{platform.python_version()} on {platform.system()} ({sys.executable})")
-    yield _ok("omniedit", __version__)
+    yield Check("python", f"{platform.python_version()} on {platform.system()} ({sys.executable})")
+    yield Check("omniedit", __version__)
     try:
         settings = load_settings()
     except OmniEditError as error:
@@ -70,7 +70,7 @@ def every_check(
         yield _extra(extra, module)
     for name, value in sorted(environ.items()):
         if value and name.upper() in _PROXY_VARIABLES:
-            yield _ok(name, _without_userinfo(value))
+            yield Check(name, _without_userinfo(value))
         elif value and name in _CERTIFICATE_VARIABLES:
             yield _certificates(name, value)
 
@@ -128,7 +128,7 @@ def check_clock(session: "Session") -> Check:
     if abs(off_s) > session.policy.clock_skew_s:
         message = f"{abs(off_s):.0f} s {'ahead of' if off_s > 0 else 'behind'} the service's"
         return _warning("clock", message, "set the clock: the time left on links depends on it")
-    return _ok("clock", "agrees with the service's")
+    return Check("clock", "agrees with the service's")
 
 
 def _model(session: "Session", model: "Setting[str]") -> Check:
@@ -141,7 +141,7 @@ def _model(session: "Session", model: "Setting[str]") -> Check:
         found = "; only an edit can tell whether your key may use it"
         if any(task.model == model.value for task in tasks):
             found = ", which this account has used"
-    return _ok("model", f"{model.value} ({model.source}){found}")
+    return Check("model", f"{model.value} ({model.source}){found}")
 
 
 def check_folder(
@@ -171,7 +171,7 @@ def check_folder(
                 system.try_lock(file.fileno())
     except OSError as failure:
         return _failure(name, LocalError(f"{fault}: {error_reason(failure)}", hint=hint))
-    return _ok(name, str(folder))
+    return Check(name, str(folder))
 
 
 def _shown_journal(folder: Path, enclosing: Path | None) -> str:
@@ -198,12 +198,12 @@ def _extra(extra: str, module: str) -> Check:
     except ImportError as error:
         reason = f"cannot be loaded: {error}" if find_spec(module) else "not installed"
         return _warning(name, reason, install_command(extra))
-    return _ok(name, "installed")
+    return Check(name, "installed")
 
 
 def _certificates(name: str, path: str) -> Check:
     if os.access(path, os.R_OK):
-        return _ok(name, path)
+        return Check(name, path)
     hint = f"unset {name}, or set it to an existing file"
     return _warning(name, f"{path} does not exist or cannot be read", hint)
 
@@ -217,18 +217,14 @@ def _without_userinfo(text: str) -> str:
 def _check(name: str, find: Callable[[], str]) -> Check:
     """Return a check with the message that `find` returns, or with the error that it raises."""
     try:
-        return _ok(name, find())
+        return Check(name, find())
     except OmniEditError as error:
         return _failure(name, error)
 
 
-def _ok(name: str, message: str) -> Check:
-    return Check(name, Verdict.OK, message)
-
-
 def _warning(name: str, message: str, hint: str | None = None) -> Check:
-    return Check(name, Verdict.WARNING, message, hint)
+    return Check(name, message, Verdict.WARNING, hint)
 
 
 def _failure(name: str, error: OmniEditError) -> Check:
-    return Check(name, Verdict.FAILURE, error.message, error=error)
+    return Check(name, error.message, Verdict.FAILURE, error=error)

@@ -56,7 +56,10 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
         key = digest_of([edit.clip_id, *marks, edit.request.keeps_hdr])
     origin, margin_s = session.origin, session.policy.upload_margin_s
     files_origin = origin if session.is_sandbox else origin_of(session.connection.files_url)
-    with _upload_lock(session, key, deadline):
+    with ExitStack() as stack:
+        # If the lock cannot be taken in time, continue without it: uploading twice costs nothing.
+        with suppress(JournalError, WaitTimeoutError):
+            stack.enter_context(session.locked("uploading", key, deadline=deadline))
         if not plan.is_reencoded:
             _check_frames(session, edit.request)
         with suppress(JournalError):
@@ -73,7 +76,7 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
 
 def _upload(session: Session, edit: PreparedEdit, deadline: float | None) -> UploadedClip:
     """Upload the clip itself, or a prepared copy."""
-    name = _name_of(edit.request)
+    name = edit.request.piece or clip_name(edit.request.video)
     with session.uploads, ExitStack() as stack:
         session.check_not_stopping()
         path = stack.enter_context(local_clip(session, edit.request, deadline=deadline))
@@ -124,7 +127,8 @@ def _prepared_copy(
     """Yield a private copy of the clip that was cut, converted, or both; note what was changed."""
     from omniedit.media.writing import prepare_clip  # noqa: PLC0415 - brings PyAV
 
-    name, what = _name_of(request), "cutting" if request.is_cut else "converting"
+    name = request.piece or clip_name(request.video)
+    what = "cutting" if request.is_cut else "converting"
     with private_folder(session.private_folder) as private:
         # Leave room for what may be appended to the name.
         target = private / f"{source.stem[:_LONGEST_STEM]}.mp4"
@@ -228,25 +232,10 @@ def _warn_of_damage(session: Session, name: str, check: "FrameCheck") -> None:
         session.warn(f"{name}: {what}", is_once=True)
 
 
-def _name_of(request: EditRequest) -> str:
-    """Return the name of the upload for the user."""
-    return request.piece or clip_name(request.video)
-
-
 def uploader(session: Session) -> Uploader:
     """Return a client of the file service."""
     connection = session.connection
     return Uploader(session.http, files_url=connection.files_url, key=connection.key)
-
-
-@contextmanager
-def _upload_lock(session: Session, key: str, deadline: float | None) -> Generator[None]:
-    """Hold a lock that keeps other processes from uploading the same file."""
-    with ExitStack() as stack:
-        # If the lock cannot be taken in time, continue without it: uploading twice costs nothing.
-        with suppress(JournalError, WaitTimeoutError):
-            stack.enter_context(session.locked("uploading", key, deadline=deadline))
-        yield
 
 
 def check_is_same(session: Session, path: Path) -> None:

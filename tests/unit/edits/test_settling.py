@@ -18,7 +18,7 @@ from omniedit.edits.session import Connection, Session
 from omniedit.edits.settling import resume, settle_as
 from omniedit.edits.submit import submit
 from omniedit.edits.targets import Destination
-from omniedit.edits.upload import _upload_lock
+from omniedit.edits.upload import uploaded_url
 from omniedit.edits.wait import download, follow
 from omniedit.errors import (
     Hint,
@@ -39,8 +39,9 @@ from omniedit.errors import (
 )
 from omniedit.events import Noted, Retrying, Warned
 from omniedit.journal import Journal
-from omniedit.models import MODELS, EditRequest, Record, Task
+from omniedit.models import MODELS, EditRequest, Record, Task, UploadedClip
 from omniedit.policy import DEFAULT
+from omniedit.sandbox.clips import BUNDLED_CLIP
 from tests.journals import attempt
 from tests.unit.edits.bench import (
     BASE_URL,
@@ -1048,15 +1049,15 @@ def test_waiting_for_a_stopped_process_is_noted_and_ends(
 def test_a_clip_that_a_stopped_process_uploads_is_uploaded_after_a_while(tmp_path: Path) -> None:
     session = BenchSession(folder=tmp_path / "private")
     session.journal = Journal(tmp_path, clock=session.now)
+    edit = prepare(session, EditRequest(video=str(BUNDLED_CLIP), prompt="warmer"))
+    key, uploaded = str(edit.clip_sha256), UploadedClip(CLIP_URL, NOW + 72 * 3600)
+    session.journal.record_upload(key, uploaded, origin=BASE_URL, files_origin=BASE_URL)
 
-    with (
-        Journal(tmp_path) as other,
-        other.locked("uploading", "clip"),
-        _upload_lock(session, "clip", None),
-    ):
-        waited_s = session.time.now
+    with Journal(tmp_path) as other, other.locked("uploading", key):
+        url = uploaded_url(session, edit)
 
-    assert waited_s == pytest.approx(DEFAULT.busy_budget_s, abs=1)
+    assert url == CLIP_URL
+    assert session.time.now == pytest.approx(DEFAULT.busy_budget_s, abs=1)
     assert ["uploading" in event.message for event in session.reported(Noted)] == [True]
 
 
