@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from fractions import Fraction
 from functools import lru_cache
 from itertools import product
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from av.error import BlockingIOError as TryAgain
 from av.error import EOFError as EndOfFile
@@ -17,8 +17,11 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from omniedit.errors import InvalidInputError
-from omniedit.media.containers import OpenClip
-from omniedit.media.facts import HLG, PQ
+from omniedit.media.facts import PQ, UNSPECIFIED_COLOR
+from omniedit.media.timeline import Part
+
+TimedFrame: TypeAlias = tuple[VideoFrame, int]
+"""A frame and its time in ticks."""
 
 _SDR_FORMAT: Final = "yuv420p"
 _HDR_FORMAT: Final = "yuv420p10le"
@@ -75,14 +78,6 @@ class FrameSize(NamedTuple):
     height: int
 
 
-class Decoded(NamedTuple):
-    """A frame, its time in ticks, and its clip."""
-
-    frame: VideoFrame
-    pts: int
-    clip: OpenClip
-
-
 class Filtered(NamedTuple):
     """A frame for the encoder, its time in ticks, and the filter that it comes from."""
 
@@ -92,8 +87,9 @@ class Filtered(NamedTuple):
 
 
 def filtered(
-    frames: Iterable[Decoded],
-    size: FrameSize | None = None,
+    part: Part,
+    frames: Iterable[TimedFrame],
+    size: FrameSize | None,
     *,
     keeps_hdr: bool = False,
     scaling: str = _QUALITY,
@@ -101,20 +97,21 @@ def filtered(
     """Convert frames whose format may change on the way.
 
     Args:
-        frames: The frames of one clip.
+        part: Where the frames come from.
+        frames: The frames.
         size: The size of all frames; None for that of the first one once upright.
         keeps_hdr: Keep HDR colours, in 10 bits, instead of converting them to SDR.
         scaling: Flags of FFmpeg's scaler.
     """
     current: FrameFilter | None = None
-    for decoded in frames:
-        if current is not None and not current.accepts(decoded.frame):
+    for frame, pts in frames:
+        if current is not None and not current.accepts(frame):
             yield from current.flush()
             current = None
         if current is None:
-            current = FrameFilter(decoded, size, keeps_hdr=keeps_hdr, scaling=scaling)
+            current = FrameFilter(part, frame, size, keeps_hdr=keeps_hdr, scaling=scaling)
             size = current.size
-        yield from current.apply(decoded)
+        yield from current.apply(frame, pts)
     if current is not None:
         yield from current.flush()
 
@@ -127,16 +124,20 @@ class FrameFilter:
     """
 
     def __init__(
-        self, first: Decoded, size: FrameSize | None, *, keeps_hdr: bool, scaling: str
+        self,
+        part: Part,
+        frame: VideoFrame,
+        size: FrameSize | None,
+        *,
+        keeps_hdr: bool,
+        scaling: str,
     ) -> None:
-        frame, stream = first.frame, first.clip.video
+        self._facts = part.facts
         self._kind = _kind(frame)
-        self._context = stream.codec_context
-        self._aspect = stream.sample_aspect_ratio
-        self._tick_s = Fraction(frame.time_base or stream.time_base or Fraction(1, 1000))
+        self._tick_s = part.timeline.tick_s
         self.deinterlaces = frame.interlaced_frame
-        is_hdr = self._context.color_trc in {PQ, HLG}
-        self.maps_tones = is_hdr and not keeps_hdr
+        is_hdr = part.facts.hdr is not None
+        self._maps_tones = is_hdr and not keeps_hdr
         self._pixel_format = _HDR_FORMAT if is_hdr and keeps_hdr else _SDR_FORMAT
         rotation, is_mirrored = rotation_of(frame), _is_mirrored(frame)
         self._is_on_its_side = rotation in {90, 270}
@@ -144,7 +145,7 @@ class FrameFilter:
         if self._is_on_its_side:
             width, height = height, width
         if min(width, height) < _SMALLEST_SIDE:
-            msg = f"the video of {first.clip.name} is too small: {width}x{height}"
+            msg = f"the video of {part.facts.name} is too small: {width}x{height}"
             hint = "export it with another program in a larger size"
             raise InvalidInputError(msg, code="invalid_size", hint=hint)
         even = FrameSize(width & ~1, height & ~1)
@@ -180,12 +181,11 @@ class FrameFilter:
         """Return whether a frame has the format of the first one."""
         return _kind(frame) == self._kind and (self.deinterlaces or not frame.interlaced_frame)
 
-    def apply(self, decoded: Decoded) -> Iterator[Filtered]:
+    def apply(self, frame: VideoFrame, pts: int) -> Iterator[Filtered]:
         """Filter a frame and yield the frames that are ready."""
-        frame = decoded.frame
-        frame.pts, frame.time_base = decoded.pts, self._tick_s
+        frame.pts, frame.time_base = pts, self._tick_s
         if self._passes_through:
-            yield Filtered(frame, decoded.pts, self)
+            yield Filtered(frame, pts, self)
             return
         self._source.push(frame)
         yield from self._ready()
@@ -198,23 +198,26 @@ class FrameFilter:
 
     def configure(self, stream: VideoStream, filtered: VideoFrame, tick_s: Fraction) -> None:
         """Set up an encoder's stream for frames like this filtered one."""
-        target, source = stream.codec_context, self._context
+        target, facts = stream.codec_context, self._facts
         target.width, target.height = self.size
         target.pix_fmt = self._pixel_format
         target.time_base = stream.time_base = tick_s
-        aspect = self._aspect
-        if aspect and aspect != 1:
+        aspect = facts.pixel_aspect
+        if aspect != 1:
             target.sample_aspect_ratio = 1 / aspect if self._is_on_its_side else aspect
         # Leave unspecified values unspecified: players then guess as they do for the source.
         target.color_range = filtered.color_range
         target.colorspace = _BT709 if filtered.colorspace == _RGB else filtered.colorspace
-        target.color_primaries = _BT709 if self.maps_tones else source.color_primaries
-        target.color_trc = _BT709 if self.maps_tones else source.color_trc
+        primaries, transfer = facts.color_primaries, facts.color_transfer
+        if self._maps_tones:
+            primaries = transfer = _BT709
+        target.color_primaries = primaries or UNSPECIFIED_COLOR
+        target.color_trc = transfer or UNSPECIFIED_COLOR
 
     def _built(self, filters: list[str]) -> FilterContext:
         """Build the graph and return its sink."""
         graph, last, table = self._graph, self._source, None
-        if self.maps_tones:
+        if self._maps_tones:
             last = _linked(graph, last, [*filters, f"format={_MAPPED_FORMAT}"])
             side = f"{_LEVEL**3}x{_LEVEL**3}"
             table = graph.add("buffer", f"video_size={side}:pix_fmt={_MAPPED_FORMAT}:time_base=1/1")
@@ -226,7 +229,7 @@ class FrameFilter:
         last = _linked(graph, last, [*filters, f"format={self._pixel_format}", "buffersink"])
         graph.configure()
         if table is not None:
-            table.push(_hald_image(self._context.color_trc))
+            table.push(_hald_image(is_pq=self._facts.color_transfer == PQ))
             table.push(None)
         return last
 
@@ -289,10 +292,10 @@ def _scaling(frame: VideoFrame, size: FrameSize) -> str:
     return f"{scaling}:in_range=full:out_range=full" if is_full else scaling
 
 
-def _hald_image(transfer: int) -> VideoFrame:
+def _hald_image(*, is_pq: bool) -> VideoFrame:
     side = _LEVEL**3
     image = VideoFrame(side, side, _MAPPED_FORMAT)
-    for plane, samples in zip(image.planes, hald_planes(transfer), strict=True):
+    for plane, samples in zip(image.planes, hald_planes(is_pq=is_pq), strict=True):
         row_bytes = 2 * side
         padding = bytes(plane.line_size - row_bytes)
         rows = (samples[at : at + row_bytes] for at in range(0, len(samples), row_bytes))
@@ -302,13 +305,13 @@ def _hald_image(transfer: int) -> VideoFrame:
 
 
 @lru_cache
-def hald_planes(transfer: int) -> tuple[bytes, bytes, bytes]:
-    """Return the green, blue and red planes of the Hald image for a transfer (16 bits, native)."""
+def hald_planes(*, is_pq: bool) -> tuple[bytes, bytes, bytes]:
+    """Return the green, blue and red planes of the Hald image for PQ or HLG (16 bits, native)."""
     levels = [index / (_STEPS - 1) for index in range(_STEPS)]
-    linear = [_pq_to_light(level) if transfer == PQ else _hlg_to_scene(level) for level in levels]
+    linear = [_pq_to_light(level) if is_pq else _hlg_to_scene(level) for level in levels]
     pixels = array("H")
     for b, g, r in product(linear, repeat=3):
-        light = (r, g, b) if transfer == PQ else _scene_to_display(r, g, b)
+        light = (r, g, b) if is_pq else _scene_to_display(r, g, b)
         pixels.extend(_to_sdr(*light))
     red, green, blue = (pixels[index::3].tobytes() for index in range(3))
     return green, blue, red

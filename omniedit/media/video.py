@@ -25,7 +25,7 @@ from omniedit.media.containers import (
     opened_clip,
     progress_to,
 )
-from omniedit.media.filters import FAST_SCALING, Decoded, FrameSize, filtered
+from omniedit.media.filters import FAST_SCALING, FrameSize, TimedFrame, filtered
 from omniedit.media.formats import EXPORT_AGAIN
 from omniedit.media.timeline import CodedFrame, Part
 
@@ -109,7 +109,6 @@ class VideoEncoding:
         self.good_frames = 0
         self.size: FrameSize | None = None
         self.deinterlaces = False
-        self.maps_tones = False
 
     def packets(self, container: OutputContainer) -> Packets:
         """Add a stream to a file and yield the packets of all parts.
@@ -142,9 +141,9 @@ class VideoEncoding:
     def _of_part(self, stream: VideoStream, part: Part) -> Packets:
         ends = part.timeline.ends()
         at_s, tick_s = part.at_s - part.start_s, part.timeline.tick_s
-        for frame, pts, by in filtered(self._counted(part), self.size, keeps_hdr=self.keeps_hdr):
+        frames = self._counted(part)
+        for frame, pts, by in filtered(part, frames, self.size, keeps_hdr=self.keeps_hdr):
             self.deinterlaces |= by.deinterlaces
-            self.maps_tones |= by.maps_tones
             if not self._tick_s:
                 self._tick_s = tick_s
                 self.size = by.size
@@ -161,10 +160,10 @@ class VideoEncoding:
             frame.pict_type = 0
             yield from self._encoded(stream, frame)
 
-    def _counted(self, part: Part) -> Iterator[Decoded]:
-        for each in _frames(part):
-            self.good_frames += not each.frame.is_corrupt
-            yield each
+    def _counted(self, part: Part) -> Iterator[TimedFrame]:
+        for frame, pts in _frames(part):
+            self.good_frames += not frame.is_corrupt
+            yield frame, pts
 
     def _encoded(self, stream: VideoStream, frame: VideoFrame | None) -> Packets:
         for packet in encode(stream, frame):
@@ -237,9 +236,9 @@ def check_frames(part: Part, *, on_progress: OnProgress = ignore_progress) -> Fr
     """Decode a part and count the frames that are damaged or missing."""
     good = 0
     report = progress_to(on_progress, total_s=part.length_s)
-    for count, decoded in enumerate(_frames(part), start=1):
-        good += not decoded.frame.is_corrupt
-        report((decoded.pts - part.start) * part.timeline.tick_s, count)
+    for count, (frame, pts) in enumerate(_frames(part), start=1):
+        good += not frame.is_corrupt
+        report((pts - part.start) * part.timeline.tick_s, count)
     return FrameCheck.of(part, good)
 
 
@@ -253,13 +252,13 @@ def shown_frames(
         size: The target size.
         only: The times of the frames to yield, in ticks of the timeline; None for all frames.
     """
-    wanted = (each for each in _frames(part) if only is None or each.pts in only)
-    for frame, pts, _ in filtered(wanted, size, scaling=FAST_SCALING):
+    wanted = (each for each in _frames(part) if only is None or each[1] in only)
+    for frame, pts, _ in filtered(part, wanted, size, scaling=FAST_SCALING):
         yield frame, max(pts - part.start, 0) * part.timeline.tick_s
 
 
-def _frames(part: Part) -> Generator[Decoded]:
-    """Yield the decodable frames of a part."""
+def _frames(part: Part) -> Generator[TimedFrame]:
+    """Yield the frames of a part that can be decoded."""
     timeline = part.timeline
     first = timeline.shown_at(part.start)
     slots = iter(timeline.times) if timeline.has_slots else None
@@ -274,7 +273,7 @@ def _frames(part: Part) -> Generator[Decoded]:
             # Decoders return frames in display order.
             if pts >= part.end:
                 return
-            yield Decoded(frame, pts, clip)
+            yield frame, pts
 
 
 def _decoded(clip: OpenClip, key: CodedFrame | None) -> Iterator[VideoFrame]:

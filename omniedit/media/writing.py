@@ -153,7 +153,7 @@ def _described(facts: ClipFacts, encoding: VideoEncoding) -> str:
         changes.append((f"{facts.bit_depth} bits", f"{_SDR_BITS} bits"))
     if encoding.deinterlaces:
         changes.append(("interlaced", "progressive"))
-    if encoding.maps_tones:
+    if facts.hdr and not encoding.keeps_hdr:
         changes.append((f"HDR ({facts.hdr})", "SDR"))
     before, after = (", ".join(each) for each in zip(*changes, strict=True))
     return f"re-encoded: {before} → {after}"

@@ -205,7 +205,7 @@ def test_hdr_is_kept_on_request(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])
 def test_tone_mapping_is_monotonic_and_keeps_grey_neutral(transfer: int) -> None:
-    green, blue, red = (memoryview(plane).cast("H") for plane in hald_planes(transfer))
+    green, blue, red = (memoryview(plane).cast("H") for plane in hald_planes(is_pq=transfer == PQ))
 
     greys = [index * (1 + 36 + 36**2) for index in range(36)]
     levels = [green[index] for index in greys]
@@ -216,7 +216,7 @@ def test_tone_mapping_is_monotonic_and_keeps_grey_neutral(transfer: int) -> None
 
 
 def test_tone_mapping_keeps_white_bright_and_midtones_exact() -> None:
-    green, _, _ = (memoryview(plane).cast("H") for plane in hald_planes(PQ))
+    green, _, _ = (memoryview(plane).cast("H") for plane in hald_planes(is_pq=True))
 
     def mapped(step: int) -> float:
         return float(green[step * (1 + 36 + 36**2)] / 65535)
