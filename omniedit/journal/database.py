@@ -239,11 +239,6 @@ class Database:
         with mapped_errors(self.shown_path), self._lock:
             return self._connection.execute(sql, values).fetchall()
 
-    def columns(self, table: str) -> dict[str, tuple[object, ...]]:
-        """Return a table's columns by name: number, name, type, not null, default, key."""
-        rows = self.rows(f"pragma table_info({table})")
-        return {str(row["name"]): tuple(row) for row in rows}
-
     def counts(self) -> dict[str, int]:
         """Return the number of rows in each of `COUNTED_TABLES`."""
         return {

@@ -1,7 +1,6 @@
 """Queries of the journal; every value is checked and converted by its column."""
 
 import json
-import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +60,7 @@ _ADOPTED: Final = f"""
 _RECORDS: Final = f"select * from ({_ATTEMPTED} union all {_ADOPTED})"  # noqa: S608 - constants only
 _UNSENT: Final = "task_id is null and state = 'refused' and identity is null"
 _UNSETTLED: Final = "a.task_id is null and a.state <> 'refused'"
-UNPARSABLE: Final = (LookupError, TypeError, ValueError, RecursionError)
+_UNPARSABLE: Final = (ArithmeticError, LookupError, TypeError, ValueError, RecursionError)
 """The errors that parsers raise for damaged columns."""
 
 ParsedRow: TypeAlias = dict[str, Any]
@@ -223,7 +222,7 @@ class Reader:
             )
         ]
 
-    def count_unsettled(self, *, since: float = -math.inf) -> int:
+    def count_unsettled(self, *, since: float = 0.0) -> int:
         """Return the number of submissions that may have been accepted but have no task here.
 
         Args:
@@ -317,7 +316,7 @@ class Reader:
         """Return the rows of a query, parsed; a row that cannot be parsed is damage."""
         try:
             return [*map(parse_row, self._database.rows(sql, *values))]
-        except UNPARSABLE as error:
+        except ValueError as error:
             raise damage(self._database.shown_path, error) from error
 
     def _records(self, sql: str, *values: object) -> list[Record]:
@@ -387,6 +386,32 @@ def parse_saved_file(row: ParsedRow) -> SavedFile:
     )
 
 
+def parse_row(row: Row | Mapping[str, object]) -> ParsedRow:
+    """Return the values of a row, or the fields of stored JSON, each checked and converted.
+
+    Raises:
+        ValueError: If a value is damaged.
+    """
+    values: ParsedRow = dict(row)
+    for name, stored in values.items():
+        if stored is None and name not in _NEVER_NULL:
+            continue
+        types, parse = _KIND_BY_NAME.get(name, (object, None))
+        value, msg = stored, f"invalid {name}"
+        if types is _TEXT_OR_BYTES and isinstance(stored, bytes):
+            # A file name that is not valid UTF-8 (PEP 383).
+            value = stored.decode(errors="surrogateescape")
+        # Neither infinite, nor not a number, nor an integer that no float can hold.
+        is_finite = not isinstance(value, _NUMBER) or abs(value) <= sys.float_info.max
+        if not is_finite or not isinstance(value, types):
+            raise ValueError(msg)
+        try:
+            values[name] = parse(value) if parse else value
+        except _UNPARSABLE as error:
+            raise ValueError(msg) from error
+    return values
+
+
 def _task(row: ParsedRow) -> Task:
     """Return the task of a row; progress is not recorded."""
     return Task(
@@ -399,56 +424,29 @@ def _task(row: ParsedRow) -> Task:
     )
 
 
-def parse_row(row: Row | Mapping[str, object]) -> ParsedRow:
-    """Return the values of a row, or the fields of stored JSON, each checked and converted.
-
-    Raises:
-        ValueError: If a value is damaged; any other error of `UNPARSABLE` means the same.
-    """
-    values: ParsedRow = dict(row)
-    for name, stored in values.items():
-        if stored is None and name not in _NEVER_NULL:
-            continue
-        types, parse = _KIND_BY_NAME.get(name, (object, None))
-        value = stored
-        if types is _TEXT_OR_BYTES and isinstance(stored, bytes):
-            # A file name that is not valid UTF-8 (PEP 383).
-            value = stored.decode(errors="surrogateescape")
-        is_infinite = isinstance(value, float) and not math.isfinite(value)
-        if is_infinite or not isinstance(value, types):
-            msg = f"invalid {name}"
-            raise TypeError(msg)
-        values[name] = parse(value) if parse else value
-    return values
-
-
 def _parse_id(value: str) -> str:
     if not is_task_id(value):
-        msg = "invalid ID"
-        raise ValueError(msg)
+        raise ValueError(value)
     return value
 
 
 def _parse_amount(value: float) -> float:
     if not 0 <= value < MOST_CREDITS:
-        msg = "invalid amount of credits"
-        raise ValueError(msg)
+        raise ValueError(value)
     return value
 
 
 def _parse_name(name: str) -> str:
     """Return a URL, or a file name, which cannot hold a NUL."""
     if "\0" in name:
-        msg = "invalid file name"
-        raise ValueError(msg)
+        raise ValueError(name)
     return file_name(name) if is_local(name) else name
 
 
 def _parse_texts(text: str) -> tuple[str, ...]:
     texts: object = json.loads(text)
     if not isinstance(texts, list):
-        msg = "not a list"
-        raise TypeError(msg)
+        raise TypeError(text)
     return tuple(map(str, cast("list[object]", texts)))
 
 

@@ -24,12 +24,13 @@ from omniedit.journal.database import (
     JOURNAL_FILE,
     LOCKS_FOLDER,
     MAGIC,
+    TABLES,
     Database,
     Recovery,
     held_lock,
     mapped_errors,
 )
-from omniedit.journal.reading import UNPARSABLE, Reader, parse_row
+from omniedit.journal.reading import Reader, parse_row
 from omniedit.models import TaskStatus
 from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM, System
@@ -51,15 +52,7 @@ _SIZES: Final = (0, 1, 2, 3, 4, 6, 8, 8)
 _TASK_ID: Final = 9  # column of an attempt
 _KEY_DIGEST: Final = re.compile(r"[0-9a-f]{32}:[0-9a-f]{64}")
 _STATES: Final = frozenset({"sending", "accepted", "refused", "unknown"})
-_KEY_LENGTHS: Final = {
-    "attempts": 1,
-    "tasks": 1,
-    "files": 2,
-    "calls": 1,
-    "recoveries": 1,
-    "attempt_keys": 1,
-}
-"""The restored tables, each with the number of columns of its key; `uploads` is only a cache."""
+_RESTORED: Final = [table for table in TABLES if table != "uploads"]  # only a cache
 _EMPTY: Final[Mapping[str, Value]] = {"result_urls": "[]"}
 """What replaces a damaged value where it must not be null."""
 _DECISIVE: Final = frozenset({"identity", "task_id", "body"})
@@ -189,14 +182,20 @@ def _restore(
 
 def _insert(database: Database, table: str, found: "_Salvage") -> None:
     """Insert the newest version of each row, without the values that cannot be parsed."""
+    columns = database.rows(f"pragma table_info({table})")
+    names = [column["name"] for column in columns]
+    required = {column["name"] for column in columns if column["notnull"] or column["pk"]}
+    # The first columns of each table are its key.
+    key_length = sum(column["pk"] > 0 for column in columns)
+
+    def age(row: _Row) -> tuple[bool, int]:
+        return table == "attempts" and row.values[_TASK_ID] is not None, row.row_id
+
     # Unused parts of the file may still hold older versions of a row.
-    by_age = sorted(found.rows[table], key=lambda row: (row.has_task, row.row_id))
-    newest = {tuple(row.values[: _KEY_LENGTHS[table]]): row for row in by_age}
-    columns = database.columns(table)
-    required = {name for name, (*_, not_null, _, key) in columns.items() if not_null or key}
+    newest = {tuple(row.values[:key_length]): row for row in sorted(found.rows[table], key=age)}
     for row in newest.values():
         # A row written before a column was added has no value for it.
-        values = dict(zip(columns, row.values, strict=False))
+        values = dict(zip(names, row.values, strict=False))
         damaged = {name for name, value in values.items() if not _is_parsable(name, value)}
         values |= {name: _EMPTY.get(name) for name in damaged}
         if (damaged - _EMPTY.keys()) & (required | _DECISIVE):
@@ -208,7 +207,7 @@ def _insert(database: Database, table: str, found: "_Salvage") -> None:
 def _is_parsable(name: str, value: Value) -> bool:
     try:
         parse_row({name: value})
-    except UNPARSABLE:
+    except ValueError:
         return False
     return True
 
@@ -216,10 +215,9 @@ def _is_parsable(name: str, value: Value) -> bool:
 class _Row(NamedTuple):
     row_id: int
     values: Sequence[Value]
-    has_task: bool
 
 
-class _DamageError(Exception):
+class _DamageError(ValueError):
     """A page or a cell violates the file format."""
 
 
@@ -228,10 +226,10 @@ class _Salvage:
     """The rows that can be read from a damaged file."""
 
     file: BinaryIO
-    rows: dict[str, list[_Row]] = field(default_factory=lambda: {name: [] for name in _KEY_LENGTHS})
+    rows: dict[str, list[_Row]] = field(default_factory=lambda: {name: [] for name in _RESTORED})
     unreadable_pages: int = 0
     _indexed_ids: set[str] = field(default_factory=set[str])
-    _explained: set[int] = field(default_factory=set[int])  # pages whose purpose is known
+    _unexplained: set[int] = field(default_factory=set[int])  # pages whose purpose is unknown
     _tables: set[object] = field(default_factory=set[object])  # according to the schema
     _page_bytes: int = _DEFAULT_PAGE_BYTES
     _usable_bytes: int = _DEFAULT_PAGE_BYTES
@@ -241,18 +239,11 @@ class _Salvage:
         """Read every page of the file."""
         self._read_header()
         for number in range(1, self._page_count + 1):
-            if number in self._explained:
-                continue
-            try:
-                self._read_page(number)
-            except _DamageError:
-                # It may turn out to be an overflow page of a later row.
-                continue
-            self._explained.add(number)
-        self.unreadable_pages += self._page_count - len(
-            {number for number in self._explained if number <= self._page_count}
-        )
-        if 1 in self._explained:
+            # A page that cannot be read may turn out to be an overflow page of a later row.
+            if number in self._unexplained and self._read_page(number):
+                self._unexplained.discard(number)
+        self.unreadable_pages += len(self._unexplained)
+        if self._page_count and 1 not in self._unexplained:
             # The schema is known: the rows of a table that it lacks are lost.
             self.unreadable_pages += len(set(COUNTED_TABLES) - self._tables)
 
@@ -274,45 +265,47 @@ class _Salvage:
         size_bytes = self.file.seek(0, os.SEEK_END)
         self.file.seek(0)
         header = self.file.read(_HEADER_BYTES)
-        if not header.startswith(MAGIC) or len(header) < _HEADER_BYTES:
-            # The rest of the header may be just as wrong.
-            self.unreadable_pages += 1
-            self._page_count = size_bytes // self._page_bytes
-            return
-        page_bytes = int.from_bytes(header[16:18]) if header[16:18] != b"\0\1" else 65536
-        if page_bytes in {1 << power for power in range(9, 17)}:
-            self._page_bytes = page_bytes
-        self._usable_bytes = self._page_bytes - header[20]
+        # The rest of a header that does not begin in this way may be just as wrong.
+        is_known = header.startswith(MAGIC) and len(header) == _HEADER_BYTES
+        if is_known:
+            page_bytes = int.from_bytes(header[16:18]) if header[16:18] != b"\0\1" else 65536
+            if page_bytes in {1 << power for power in range(9, 17)}:
+                self._page_bytes = page_bytes
+            self._usable_bytes = self._page_bytes - header[20]
         self._page_count = size_bytes // self._page_bytes
+        self._unexplained.update(range(1, self._page_count + 1))
+        if not is_known:
+            self.unreadable_pages += 1
+            return
         stated_count = int.from_bytes(header[28:32])
         if header[24:28] == header[92:96] and stated_count > self._page_count:
             self.unreadable_pages += stated_count - self._page_count
-        self._read_freelist(int.from_bytes(header[32:36]))
+        self._skip_free_pages(int.from_bytes(header[32:36]))
 
-    def _read_freelist(self, trunk: int) -> None:
-        """Skip free pages: they hold deleted rows."""
-        while 0 < trunk <= self._page_count and trunk not in self._explained:
+    def _skip_free_pages(self, trunk: int) -> None:
+        """Skip the pages of the free list: they hold deleted rows."""
+        while trunk in self._unexplained:
             page = self._page(trunk)
-            self._explained.add(trunk)
             count = min(int.from_bytes(page[4:8]), self._page_bytes // 4 - 2)
             leaves = (int.from_bytes(page[at : at + 4]) for at in range(8, 8 + 4 * count, 4))
-            self._explained.update(leaves)
+            self._unexplained.difference_update([trunk, *leaves])
             trunk = int.from_bytes(page[:4])
 
-    def _read_page(self, number: int) -> None:
+    def _read_page(self, number: int) -> bool:
+        """Take the rows or keys of a page; return whether all of its rows could be read."""
         page = self._page(number)
         begin = _HEADER_BYTES if number == 1 else 0
         kind = page[begin]
         if kind not in {_TABLE_LEAF, _TABLE_INTERIOR, *_INDEX_PAGES}:
-            raise _DamageError
+            return False
         is_interior = kind in _INTERIOR_PAGES
         pointers = begin + (12 if is_interior else 8)
         count = int.from_bytes(page[begin + 3 : begin + 5])
         if pointers + 2 * count > self._usable_bytes:
-            raise _DamageError
+            return False
         if kind == _TABLE_INTERIOR:
-            return
-        damaged = 0
+            return True
+        is_whole = True
         for at in range(pointers, pointers + 2 * count, 2):
             cell = int.from_bytes(page[at : at + 2])
             try:
@@ -320,10 +313,9 @@ class _Salvage:
                     self._take_row(page, cell)
                 else:
                     self._take_key(page, cell + (4 if is_interior else 0))
-            except (_DamageError, *UNPARSABLE):
-                damaged += kind == _TABLE_LEAF
-        if damaged:
-            raise _DamageError
+            except (LookupError, ValueError):
+                is_whole = is_whole and kind != _TABLE_LEAF
+        return is_whole
 
     def _take_row(self, page: bytes, at: int) -> None:
         size_bytes, at = _varint(page, at)
@@ -337,8 +329,7 @@ class _Salvage:
             return
         if table == "calls":
             values[0] = row_id
-        has_task = table == "attempts" and values[_TASK_ID] is not None
-        self.rows[table].append(_Row(row_id, values, has_task))
+        self.rows[table].append(_Row(row_id, values))
 
     def _take_key(self, page: bytes, at: int) -> None:
         """Read an index entry; an entry for a request or task ID has two columns."""
@@ -368,7 +359,7 @@ class _Salvage:
                 return bytes(payload[:size_bytes])
             if not 1 < following <= self._page_count:
                 raise _DamageError
-            self._explained.add(following)
+            self._unexplained.discard(following)
             overflow = self._page(following)
             payload += overflow[4 : self._usable_bytes]
             following = int.from_bytes(overflow[:4])
@@ -425,7 +416,7 @@ def _table_of(values: Sequence[Value]) -> str | None:
     """Return the table that a row belongs to, or None if that table is not restored.
 
     Raises:
-        ValueError: If the row is damaged; any other error of `UNPARSABLE` means the same.
+        ValueError: If the row is damaged.
     """
     match values:
         case [str(), str(), _, state, str() | bytes(), str() | bytes(), _, _, _, _, _, *_]:

@@ -413,7 +413,16 @@ def test_a_damaged_row_is_never_merged(
         pytest.param("update attempts set request_id = '../a'", id="path-as-request-id"),
         pytest.param("update files set path = '/a' || char(0)", id="nul-in-path"),
         pytest.param("""update files set facts = '{"width": "1"}'""", id="text-as-width"),
+        pytest.param(
+            'update files set facts = \'{"width": 1, "height": 1, "codec": "h264", "frame_rate": 1,'
+            " \"duration_s\": 1' || hex(zeroblob(200)) || '}'",
+            id="number-beyond-floats",
+        ),
         pytest.param("""update tasks set error = '{"code": []}'""", id="list-as-code"),
+        pytest.param(
+            "insert into recoveries values ('d', 0, '{\"attempts\": 1e999}', 1, '[]')",
+            id="infinite-count",
+        ),
         pytest.param("drop table files", id="no-table"),
         pytest.param("alter table files rename column sound to noise", id="no-column"),
         pytest.param("pragma user_version = -1", id="negative-version"),

@@ -449,9 +449,9 @@ def test_no_value_of_any_column_survives_as_damage(folder: Path, table: str, val
     path = folder / "journal.db"
     content = path.read_bytes()
     with Journal(None) as journal:
-        columns = journal._database.columns(table)
+        columns = journal._database.rows(f"pragma table_info({table})")
 
-    for column in columns:
+    for column in (row["name"] for row in columns):
         write(folder, content)
         with contextlib.closing(sqlite3.connect(path)) as connection:
             with contextlib.suppress(sqlite3.IntegrityError):
