@@ -15,6 +15,7 @@ from omniedit.errors import (
     JournalError,
     LocalError,
     ModelRefusedError,
+    NotConnectedError,
     OmniEditError,
     OutcomeUnknownError,
     RateLimitedError,
@@ -24,14 +25,8 @@ from omniedit.events import Submitted
 from omniedit.models import AttemptState, EditRequest, Record, Task, TaskError, task_name
 from omniedit.policy import Retry, is_certainly_not_accepted, is_transient
 
-_INTERRUPTED: Final = TaskError(
-    code="interrupted", message="interrupted before anything was sent", kind="not_connected"
-)
-_NO_REPLY: Final = TaskError(
-    code="interrupted",
-    message="interrupted before the service answered",
-    kind=OutcomeUnknownError.kind,
-)
+_INTERRUPTED: Final = NotConnectedError("interrupted before anything was sent", code="interrupted")
+_NO_REPLY: Final = OmniEditError("interrupted before the service answered", code="interrupted")
 
 
 def submit(session: Session, request: EditRequest, *, accepts_old: bool = False) -> Record:
@@ -71,11 +66,11 @@ def refusal_recorded(session: Session, request: EditRequest) -> Generator[str]:
     try:
         yield request_id
     except (OmniEditError, Interrupted) as error:
-        reason = _INTERRUPTED if isinstance(error, Interrupted) else TaskError.of(error)
+        reason = _INTERRUPTED if isinstance(error, Interrupted) else error
         with suppress(JournalError):
             session.journal.record_unsent(
                 _new_attempt(session, request, request_id),
-                reason,
+                TaskError.of(reason),
                 context=session.recorded_context,
                 fallback_id=session.new_request_id(),
             )
@@ -188,7 +183,7 @@ class Sending:
         # Since when the service may have accepted it without our knowing; None if it cannot have.
         self._in_doubt_since = session.now() if edit is None else None
         self._ended_by: OmniEditError | None = None  # why its outcome is unknown
-        self._is_recorded = self._is_settled = False
+        self._is_recorded = False
         self._replays_left = 1
 
     def send(self, *, deadline: float | None = None) -> Record:
@@ -287,8 +282,8 @@ class Sending:
         except JournalError as error:
             # Do not hide the service's reply behind it.
             failure = error
-        self._is_settled, self._in_doubt_since = True, None
-        record = self._attempt.with_task(task)._replace(body=None)
+        self._in_doubt_since = None
+        record = self._attempt = self._attempt.with_task(task)._replace(body=None)
         estimate = None if edit is None else edit.plan.estimated_credits
         session.report(Submitted(record=record, is_replay=is_replay, estimated_credits=estimate))
         if failure:
@@ -334,7 +329,7 @@ class Sending:
                 raise self._end(error)
             self._replays_left -= 1
             # Record this first, in case the process dies during the rest.
-            self._record_unknown(TaskError.of(error))
+            self._record_unknown(error)
         elif not is_transient(error):
             raise self._end(error)
         rest_s = retry.next_rest_s(error)
@@ -357,10 +352,10 @@ class Sending:
                     session.service.get_time(
                         deadline=session.monotonic() + session.policy.last_reply_s
                     )
-            self._record_unknown(TaskError.of(ended))
+            self._record_unknown(ended)
             self._ended_by = ended
             return ended
-        self._record_refused(TaskError.of(error))
+        self._record_refused(error)
         if isinstance(error, ModelRefusedError) and self._edit is not None:
             error.hint = _other_model_hint(self._edit.request, suggestion=error.hint)
         return error.about(request_id=self._request_id)
@@ -392,7 +387,7 @@ class Sending:
         )
 
     def _record_interruption(self, interrupted: Interrupted) -> None:
-        if self._is_settled:
+        if self._attempt.task is not None:
             return
         given_up = self._give_up()
         if given_up is None:
@@ -413,20 +408,19 @@ class Sending:
             return None
         if self._ended_by is None:
             self._record_unknown(_NO_REPLY)
-            self._ended_by = self._unsettled_error(OmniEditError(_NO_REPLY.message))
+            self._ended_by = self._unsettled_error(_NO_REPLY)
         return self._attempt, self._ended_by
 
-    def _record_refused(self, reason: TaskError) -> None:
+    def _record_refused(self, error: OmniEditError) -> None:
         # A failing journal must not hide what the service said.
         with suppress(JournalError):
-            self._session.journal.record_refused(self._request_id, reason)
+            self._session.journal.record_refused(self._request_id, TaskError.of(error))
 
-    def _record_unknown(self, reason: TaskError) -> None:
+    def _record_unknown(self, error: OmniEditError) -> None:
         self._learn_clock()
+        reason, offset_s = TaskError.of(error), self._attempt.clock_offset_s
         with suppress(JournalError):
-            self._session.journal.record_unknown(
-                self._request_id, reason, clock_offset_s=self._attempt.clock_offset_s
-            )
+            self._session.journal.record_unknown(self._request_id, reason, clock_offset_s=offset_s)
 
     def _learn_clock(self) -> None:
         """Note the clock offset of a new attempt; for an older one the clock may have changed."""
