@@ -13,7 +13,7 @@ from omniedit.errors import (
     OutcomeUnknownError,
     WaitTimeoutError,
 )
-from omniedit.models import Record, SavedFile
+from omniedit.models import Record, SavedFile, TaskError
 
 
 class Submitted(NamedTuple):
@@ -54,16 +54,13 @@ class LineFailed(NamedTuple):
     """One of several edits failed, although no task did; the others continue."""
 
     name: str  # of the clip, the manifest line or the piece
-    message: str
-    code: str
-    kind: str  # of the error class; see `TaskError`
-    request_id: str | None = None
+    error: TaskError
     task_id: str | None = None
 
     @property
     def state(self) -> str:
         """How the edit stands: "failed", "not finished" (its task continues), or "unknown"."""
-        match self.kind:
+        match self.error.kind:
             case NotFinishedError.kind | WaitTimeoutError.kind:
                 return "not finished"
             case OutcomeUnknownError.kind | NotReplayedError.kind:

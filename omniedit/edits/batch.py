@@ -28,7 +28,7 @@ from omniedit.errors import (
     WrongBaseURLError,
 )
 from omniedit.events import LineFailed
-from omniedit.models import Record, Task
+from omniedit.models import Record, Task, TaskError
 from omniedit.system import share_heap
 
 _MOST_REFUSALS: Final = 5
@@ -255,16 +255,7 @@ class BatchRun:
             error.about(task_id=record.task_id, request_id=record.request_id)
         # A failed task has already been reported by its own event.
         if not isinstance(error, TaskFailedError):
-            self._session.report(
-                LineFailed(
-                    name=edit.name,
-                    message=error.message,
-                    code=error.code,
-                    kind=error.kind,
-                    request_id=error.request_id,
-                    task_id=error.task_id,
-                )
-            )
+            self._session.report(LineFailed(edit.name, TaskError.of(error), error.task_id))
         return EditOutcome(edit=edit, record=record, error=error)
 
     def _options_of(self, edit: PlannedEdit) -> EditOptions:

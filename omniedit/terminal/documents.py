@@ -214,8 +214,7 @@ def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None
             error = task_error_document(failure_of(record))
             return line("failed", task_id=record.task_id, error=error)
         case LineFailed() if event.state != "not finished":  # otherwise the task continues
-            message = f"{event.name}: {event.message}"
-            cause = TaskError(code=event.code, message=message, kind=event.kind)
+            cause = event.error._replace(message=f"{event.name}: {event.error.message}")
             return line("failed", task_id=event.task_id, error=task_error_document(cause))
         case Saved():
             return line("saved", task_id=event.task_id, **content_document(event.file))

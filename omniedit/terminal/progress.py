@@ -175,7 +175,7 @@ def _lines_above(
             code = f" ({error.code})" if error else ""
             yield [_FAILURE, Span(f" {board.name_of(edit.task_id) or edit.label} failed{code}")]
         case LineFailed(state="failed"):
-            yield [_FAILURE, Span(f" {event.name} failed ({event.code})")]
+            yield [_FAILURE, Span(f" {event.name} failed ({event.error.code})")]
         case LineFailed(state=state):
             yield [_DOUBT, Span(f" {event.name} {state}")]
         case Saved():
@@ -377,7 +377,7 @@ def _progress_text(edit: EditState, now: float) -> str:
 
 def _failure(event: Failed | LineFailed, edit: EditState, board: Board) -> str:
     if isinstance(event, LineFailed):
-        return f"{event.name}: {event.message}"
+        return f"{event.name}: {event.error.message}"
     if board.is_single:
         return ", ".join(_ended(event.record.shown_status, edit, board))
     return render_failure(failure_of(event.record))

@@ -50,7 +50,7 @@ EVENTS: Mapping[str, list[Event]] = {
     "completed": [Completed(record=record_of(TASK))],
     "failed": [
         Failed(record=record_of(TASK)),
-        LineFailed(name="1", message="no", code="not_connected", kind="not_connected"),
+        LineFailed("1", TaskError("not_connected", "no", kind="not_connected")),
     ],
     "saved": [Saved(task_id="t-1", file=FILE, shown_path="out.mp4")],
 }

@@ -149,7 +149,7 @@ def test_one_refused_edit_does_not_stop_the_others(session: BenchSession, cwd: P
     assert saved_names(cwd) == ["a", "c"]
     assert outcomes["b"].error is not None
     [refused] = session.reported(LineFailed)
-    assert (refused.name, refused.message) == ("m.jsonl:2", "no")
+    assert (refused.name, refused.error.message) == ("m.jsonl:2", "no")
 
 
 @pytest.mark.parametrize(

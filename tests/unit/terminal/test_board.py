@@ -349,14 +349,14 @@ def test_the_counts_are_of_saved_running_and_failed() -> None:
     for number in range(37):
         board.update(_saved(f"t-{number}"))
     board.update(Failed(record=_task("failed", "t-50")))
-    board.update(LineFailed(name="line 7", message="no", code="x", kind="x", task_id="t-51"))
+    board.update(LineFailed("line 7", TaskError("x", "no"), task_id="t-51"))
 
     assert board.counts == "37/120 saved, 23 running, 2 failed"
     assert board.percent() == pytest.approx(100 * 39 / 120)
 
 
 def _line_failed(kind: str, *, name: str = "a.mp4", task_id: str | None = None) -> LineFailed:
-    return LineFailed(name=name, message="no", code=kind, kind=kind, task_id=task_id)
+    return LineFailed(name, TaskError(kind, "no", kind=kind), task_id)
 
 
 def test_what_goes_on_or_is_in_doubt_does_not_count_as_failed() -> None:

@@ -191,7 +191,7 @@ def test_a_failure_has_every_key() -> None:
             {"event": "saved", "path": "/x/out.mp4", "bytes": 7, "sha256": "00"},
         ),
         (
-            LineFailed(name="2", message="no", code="odd", kind="outcome_unknown", task_id="t-1"),
+            LineFailed("2", TaskError("odd", "no", kind="outcome_unknown"), task_id="t-1"),
             {
                 "event": "failed",
                 # Hints for failed tasks do not apply to other errors.
@@ -214,7 +214,7 @@ def test_each_event_has_its_document(event: Event, expected: dict[str, object]) 
         Warned(message="x"),
         Working(name="x", what="downloading", done=0, total=None, is_transfer=True),
         # The task continues at the service.
-        LineFailed(name="2", message="no", code="wait_timeout", kind="wait_timeout"),
+        LineFailed("2", TaskError("wait_timeout", "no", kind="wait_timeout")),
     ],
 )
 def test_messages_and_open_waits_are_not_events(event: Event) -> None:

@@ -382,7 +382,7 @@ def test_only_failures_are_shown_as_failed(
     expected: str,
 ) -> None:
     with watched(make_printer(err=terminal), total=6) as report:
-        report(LineFailed(name="a.mp4", message="no", code="x", kind=kind))
+        report(LineFailed("a.mp4", TaskError("x", "no", kind=kind)))
 
     assert make_screen(100).feed(terminal.text).shown == [expected]
 
