@@ -21,7 +21,13 @@ from omniedit.edits.save import (
 from omniedit.edits.session import Session
 from omniedit.edits.settling import record_call, settle
 from omniedit.edits.submit import Sending, known_submission, new_submission, refusal_recorded
-from omniedit.edits.targets import Destination, Target, check_target, find_file_at
+from omniedit.edits.targets import (
+    Destination,
+    Target,
+    check_target,
+    default_name,
+    find_file_at,
+)
 from omniedit.errors import (
     Hint,
     OutcomeUnknownError,
@@ -53,10 +59,13 @@ class EditOptions(NamedTuple):
         """
         # The journal stores a clip's URL without its query, which does not matter for the name.
         video = (known.video if known else None) or edit.request.shown_video
-        task_id = known.task_id if known else None
-        return self.destination.target_of_edit(
-            video, edit.request.prompt, edit.identity, task_id, sound=self.sound
-        )
+        task_id, destination = known.task_id if known else None, self.destination
+        if destination.text is None:
+            name = default_name(video, edit.request.prompt, edit.identity, sound=self.sound)
+            return destination.named(name, self.sound)
+        if destination.is_named_folder and task_id is None:
+            return None
+        return destination.target(video, task_id, sound=self.sound)
 
 
 class BegunEdit(NamedTuple):

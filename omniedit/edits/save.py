@@ -307,7 +307,7 @@ def _announce(
             is_new=is_new,
         )
     )
-    write_sidecar(session, record, file, overwrite=target.overwrite)
+    write_sidecar(session, [record], file, overwrite=target.overwrite)
 
 
 def _record_saved(

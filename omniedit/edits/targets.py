@@ -142,22 +142,6 @@ class Destination(NamedTuple):
         name = f"{clip_stem(video)}-{_end_of_id(task_id or '')}{_sound_suffix(sound)}.mp4"
         return self.named(file_name(name), sound)
 
-    def target_of_edit(
-        self,
-        video: str | None,
-        prompt: str | None,
-        identity: str,
-        task_id: str | None,
-        *,
-        sound: Sound = Sound.NEW,
-    ) -> Target | None:
-        """Return the target of an edit's result; None if its name depends on an unknown task ID."""
-        if self.text is None:
-            return self.named(default_name(video, prompt, identity, sound=sound), sound)
-        if self.is_named_folder and task_id is None:
-            return None
-        return self.target(video, task_id, sound=sound)
-
     def named(self, name: str, sound: Sound = Sound.NEW) -> Target:
         """Return the file with this name in the folder, or the only file that this may be."""
         shown = str(Path(self.text or "") / name) if self.is_folder else str(self.text)
@@ -357,33 +341,6 @@ def check_sidecar(
             raise
 
 
-def write_sidecar(session: Session, record: Record, file: SavedFile, *, overwrite: bool) -> None:
-    """Write the sidecar of a saved result, if sidecars are enabled and it is missing.
-
-    Raises:
-        TargetExistsError: If another file has its name.
-        LocalError: If it cannot be written.
-    """
-    if session.writes_sidecars and session.private_folder not in Path(file.path).parents:
-        # The journal may have fields from other replies that this record lacks.
-        with suppress(JournalError):
-            record = session.journal.find_task(str(record.task_id)) or record
-        _write_sidecar(session, [record], file, task_id=record.task_id, overwrite=overwrite)
-
-
-def write_joined_sidecar(
-    session: Session, pieces: Sequence[Record], file: SavedFile, *, overwrite: bool
-) -> None:
-    """Write the sidecar of a clip joined from several results, without a task ID.
-
-    Raises:
-        TargetExistsError: If another file has its name.
-        LocalError: If it cannot be written.
-    """
-    if session.writes_sidecars:
-        _write_sidecar(session, pieces, file, task_id=None, overwrite=overwrite)
-
-
 def complete_sidecars(session: Session) -> Iterator[OmniEditError]:
     """Write the missing sidecars of this origin's saved results; yield an error per failure."""
     if not session.writes_sidecars:
@@ -397,19 +354,37 @@ def complete_sidecars(session: Session) -> Iterator[OmniEditError]:
                 continue
             try:
                 if not os.path.lexists(sidecar_path(file.path)) and is_whole(session, file):
-                    write_sidecar(session, record, file, overwrite=False)
+                    write_sidecar(session, [record], file, overwrite=False)
             except OmniEditError as error:
                 yield error.about(task_id=record.task_id, request_id=record.request_id)
 
 
-def _write_sidecar(
+def write_sidecar(
     session: Session,
     records: Sequence[Record],
     file: SavedFile,
     *,
-    task_id: str | None,
     overwrite: bool,
+    is_joined: bool = False,
 ) -> None:
+    """Write the sidecar of a saved file, if sidecars are enabled and it is missing.
+
+    Args:
+        records: The edit that the file is the result of, or those of the pieces.
+        file: The file.
+        overwrite: Replace an existing file.
+        is_joined: Whether it was joined from pieces, so that it has no task of its own.
+
+    Raises:
+        TargetExistsError: If another file has its name.
+        LocalError: If it cannot be written.
+    """
+    if not session.writes_sidecars or session.private_folder in Path(file.path).parents:
+        return
+    # The journal may have fields from other replies that these records lack.
+    with suppress(JournalError):
+        records = [session.journal.find_task(str(each.task_id)) or each for each in records]
+    task_id = None if is_joined else records[0].task_id
     path = Path(sidecar_path(file.path))
     written_sha256 = _sha256_in(path, task_id, file.sha256)
     if written_sha256 == file.sha256:

@@ -16,7 +16,7 @@ from omniedit.edits.requests import command_line
 from omniedit.edits.session import Session
 from omniedit.edits.split import SplitPlan, edit_pieces, join_pieces, planned_split
 from omniedit.edits.submit import refusal_recorded
-from omniedit.edits.targets import write_joined_sidecar
+from omniedit.edits.targets import write_sidecar
 from omniedit.errors import (
     Hint,
     Interrupted,
@@ -120,7 +120,7 @@ def _make(
     shown_path = plan.target.shown
     session.report(Saved(file=joined, shown_path=shown_path, is_new=plan.joined is None))
     context.printer.path(shown_path)
-    write_joined_sidecar(session, records, joined, overwrite=plan.target.overwrite)
+    write_sidecar(session, records, joined, overwrite=plan.target.overwrite, is_joined=True)
     return joined
 
 

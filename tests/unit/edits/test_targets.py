@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from omniedit import __version__
 from omniedit.downloads.part import part_path
-from omniedit.edits.targets import Destination
+from omniedit.edits.targets import Destination, default_name
 from omniedit.models import is_local
 from omniedit.sandbox.server import RunningSandbox
 from tests.commandline import CommandLine
@@ -26,9 +26,7 @@ NO_DELAY = "[sandbox:seconds=0]"
 
 
 def name_for(video: str, prompt: str = "") -> str:
-    target = Destination(None).target_of_edit(video, prompt, IDENTITY, None)
-    assert target is not None
-    return target.shown
+    return default_name(video, prompt, IDENTITY)
 
 
 @pytest.mark.parametrize(
