@@ -46,7 +46,8 @@ _NO_VERSION: Final = Version("", None, None)
 class PartFile:
     """A part file that only this process writes; leaving its context releases it.
 
-    On leaving, bytes that can be resumed are kept for the next run, and all others are removed.
+    On leaving, bytes that can be resumed are kept for the next run, and all others are removed. Its
+    methods raise a LocalError if the disk is full or fails.
 
     Args:
         path: The path of the file.
@@ -97,11 +98,7 @@ class PartFile:
             self._file.seek(self.size_bytes)
 
     def resume(self) -> None:
-        """Continue with the bytes of an earlier run, if it is certain which file they belong to.
-
-        Raises:
-            LocalError: If the file cannot be read or cleared.
-        """
+        """Continue with the bytes of an earlier run, if it is certain which file they belong to."""
         with disk_errors(self.path):
             found = os.fstat(self._file.fileno())
             folder_owner = self.path.parent.stat().st_uid
@@ -117,21 +114,13 @@ class PartFile:
             self.clear()
 
     def begin(self, version: Version) -> None:
-        """Discard all bytes and start over with `version`.
-
-        Raises:
-            LocalError: If the file or its note cannot be written.
-        """
+        """Discard all bytes and start over with `version`."""
         self.clear()
         self.version = version
         self.write_note()
 
     def clear(self) -> None:
-        """Discard all bytes.
-
-        Raises:
-            LocalError: If the file cannot be written.
-        """
+        """Discard all bytes."""
         self.version = _NO_VERSION
         with disk_errors(self.path):
             # In this order, so that the note never describes other bytes.
@@ -142,11 +131,7 @@ class PartFile:
         self._digest = hashlib.sha256()
 
     def append(self, chunk: bytes) -> None:
-        """Write a chunk; count and hash exactly what was written.
-
-        Raises:
-            LocalError: If the disk is full or fails.
-        """
+        """Write a chunk; count and hash exactly what was written."""
         rest = memoryview(chunk)
         with disk_errors(self.path):
             while rest:
@@ -156,11 +141,7 @@ class PartFile:
                 rest = rest[written_bytes:]
 
     def sync(self) -> None:
-        """Flush the bytes to disk.
-
-        Raises:
-            LocalError: If the disk fails; all bytes are then discarded.
-        """
+        """Flush the bytes to disk; if that fails, discard them all."""
         with disk_errors(self.path):
             try:
                 self._system.sync_file(self._file.fileno())
@@ -181,20 +162,12 @@ class PartFile:
         return os.fstat(self._file.fileno()).st_nlink == 1
 
     def try_lock(self) -> bool:
-        """Lock the file for this process alone; return whether it was free.
-
-        Raises:
-            LocalError: If it cannot be locked.
-        """
+        """Lock the file for this process alone; return whether it was free."""
         with disk_errors(self.path):
             return self._system.try_lock(self._file.fileno())
 
     def move_to(self, target: Path) -> None:
-        """Rename the file, replacing `target` if it exists.
-
-        Raises:
-            OSError: If it cannot be renamed.
-        """
+        """Rename the file, replacing `target` if it exists; raise an OSError if that fails."""
         # While the file still has its name: later the next writer may own the note.
         self._unlink(self._note_path)
         if not self._system.moves_open_files:
@@ -206,11 +179,7 @@ class PartFile:
             raise
 
     def write_note(self) -> None:
-        """Write the note beside the file, if a later run can rely on it.
-
-        Raises:
-            LocalError: If the note cannot be written.
-        """
+        """Write the note beside the file, if a later run can rely on it."""
         if self.is_exclusive or self.version.etag is None:
             return
         note = {"schema": 1, "boot_id": self._system.boot_id(), **self.version._asdict()}

@@ -59,11 +59,7 @@ def check_writable(target: Path, *, overwrite: bool = False, system: System = TH
 
 
 def saved_file(path: Path) -> SavedFile:
-    """Return the path, size and digest of a file on disk.
-
-    Raises:
-        LocalError: If it cannot be read.
-    """
+    """Return the path, size and digest of a file on disk."""
     try:
         with path.open("rb", buffering=0) as file:
             digest = hashlib.file_digest(file, "sha256")
@@ -75,11 +71,7 @@ def saved_file(path: Path) -> SavedFile:
 
 
 def make_folder(folder: Path, *, system: System = THIS_SYSTEM) -> None:
-    """Create a folder and its parents so that they survive a power cut.
-
-    Raises:
-        LocalError: If it cannot be created.
-    """
+    """Create a folder and its parents so that they survive a power cut."""
     with disk_errors(folder):
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         for path in reversed(missing):
@@ -158,13 +150,9 @@ class Placement:
         overwrite: bool,
         on_verified: Callable[[SavedFile], None] | None = None,
     ) -> SavedFile:
-        """Copy a saved result as carefully as if it were downloaded.
+        """Copy a saved result as carefully as if it were downloaded, unless it has changed since.
 
-        The arguments are those of `write`; `source` has the digest from when it was saved.
-
-        Raises:
-            TargetExistsError: If another file has that name.
-            LocalError: If the disk does not allow it, or the source has changed.
+        Arguments and errors are those of `write`.
         """
 
         def fill(part: PartFile) -> None:
@@ -186,7 +174,6 @@ class Placement:
 
         Raises:
             TargetExistsError: If another file has that name; the part file is removed.
-            LocalError: If it cannot be placed.
         """
         with disk_errors(target):
             try:
@@ -278,11 +265,7 @@ class Placement:
         return waited_s > 0
 
     def _link_or_rename(self, part: PartFile, target: Path) -> None:
-        """Place a file under a name that must be free.
-
-        Raises:
-            FileExistsError: If the name is taken.
-        """
+        """Place a file under a name; raise a FileExistsError if it is taken."""
         try:
             self.system.link(part.path, target)
         except FileExistsError:
@@ -320,11 +303,7 @@ def _is_same_file(path: Path, other: Path) -> bool:
 
 
 def _check_kind(target: Path, system: System) -> None:
-    """Refuse a path that no file can have, or that something other than a file has.
-
-    Raises:
-        OSError: If it is refused.
-    """
+    """Raise an OSError for a path that no file can have, or that something else has."""
     fault = system.path_fault(target)
     if target.name in {"", ".."} or target.is_dir():
         fault = "it is a folder"
@@ -337,11 +316,7 @@ def _check_kind(target: Path, system: System) -> None:
 
 
 def _check_folder(target: Path, system: System) -> bool:
-    """Return whether files in the target's folder can be locked.
-
-    Raises:
-        OSError: If the target cannot be created there.
-    """
+    """Return whether files in the target's folder can be locked, having created one there."""
     folder, names = target.parent, [target.name]
     while not os.path.lexists(folder):
         names.append(folder.name)

@@ -95,13 +95,7 @@ class _Transfer:
     on_progress: OnProgress
 
     def complete(self) -> None:
-        """Complete the part file from its current size.
-
-        Raises:
-            ResultGoneError: If the link is dead or does not deliver a video.
-            UnavailableError: If the attempts are used up or another one would not help.
-            LocalError: If the disk is full or fails.
-        """
+        """Complete the part file from its current size; the errors are those of `download`."""
         part, fruitless, changes = self.part, 0, 0
         most_bytes, version = part.size_bytes, part.version
         while True:
@@ -140,11 +134,7 @@ class _Transfer:
         raise BrokenDownloadError(msg, http_status=error.http_status) from error
 
     def _attempt(self) -> None:
-        """Request the missing bytes once.
-
-        Raises:
-            UnavailableError: If bytes are still missing; the part file holds those received.
-        """
+        """Request the missing bytes once; raise an UnavailableError if some are still missing."""
         part = self.part
         if not part.is_complete:
             self._request()

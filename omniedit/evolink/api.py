@@ -119,13 +119,9 @@ class EvoLinkClient:
         """
         reply = self._ask("GET", f"/v1/tasks/{quote(task_id, safe='')}", deadline=deadline)
         if reply.status == HTTPStatus.NOT_FOUND:
-            refusal = parse_refusal(reply.json)
-            raise TaskNotFoundError(
-                refusal.message or "no such task",
-                code=refusal.code,
-                task_id=task_id,
-                http_status=reply.status,
-            )
+            found = parse_refusal(reply.json)
+            msg, status = found.message or "no such task", reply.status
+            raise TaskNotFoundError(msg, code=found.code, task_id=task_id, http_status=status)
         try:
             task = parse_task(value_of(reply))
         except OmniEditError as error:

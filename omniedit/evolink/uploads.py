@@ -61,11 +61,6 @@ def digest_clip(path: Path, *, check: bool = True) -> ClipDigest:
     Args:
         path: The clip.
         check: Refuse a clip that is certainly too large or not an MP4.
-
-    Raises:
-        MissingFileError: If it does not exist or cannot be read.
-        InvalidInputError: If it is not a file, is empty, or is refused by the check.
-        LocalError: If the disk fails.
     """
     with open_file(path) as file:
         size_bytes = os.fstat(file.fileno()).st_size
@@ -82,16 +77,7 @@ def digest_clip(path: Path, *, check: bool = True) -> ClipDigest:
 
 
 def check_upload_size(size_bytes: int, *, name: str, hint: str = HOST_IT_HINT) -> None:
-    """Refuse a file that is too large for the file service.
-
-    Args:
-        size_bytes: The size of the file.
-        name: The file's name in the message.
-        hint: What to do instead.
-
-    Raises:
-        InvalidInputError: If it is too large.
-    """
+    """Refuse a file that is too large for the file service."""
     if size_bytes > MAX_UPLOAD_BYTES:
         most = f"{MAX_UPLOAD_BYTES // 1024**2} MiB, the most that the file service accepts"
         refuse(f"{name} is larger than {most}", code="clip_too_large", hint=hint)
@@ -170,11 +156,7 @@ class Uploader:
         raise self._refusal(reply)
 
     def check_service(self) -> None:
-        """Check the file service by reading the quota, which is free: `GET /api/v1/files/quota`.
-
-        Raises:
-            ServiceError: If the file service does not answer or refuses the key.
-        """
+        """Check the file service by reading the quota, which is free: `GET /api/v1/files/quota`."""
         url = f"{self._files_url}/api/v1/files/quota"
         reply = self._http.request("GET", url, headers=self._headers)
         # This endpoint is not in the published reference: a file service without it works, too.
@@ -227,11 +209,7 @@ def _clip_blocks(
     expected: ClipDigest,
     on_progress: Callable[[int, int | None], None],
 ) -> Generator[bytes]:
-    """Yield the bytes of a clip.
-
-    Raises:
-        LocalError: If they are not the expected ones, or the disk fails.
-    """
+    """Yield the bytes of a clip; raise a LocalError at the end if they are not the expected ones."""
     digest, done_bytes = hashlib.sha256(), 0
     on_progress(0, expected.size_bytes)
     while block := _read(file, path):

@@ -150,11 +150,7 @@ class StreamedReply(ReplyHead):
             self.timer.left_s()
 
     def whole(self, max_bytes: int) -> bytes:
-        """Return the decoded body.
-
-        Raises:
-            UnreadableReplyError: If the body is too large or cannot be decoded.
-        """
+        """Return the decoded body, which must not be larger."""
         body = bytearray()
         try:
             for chunk in self._decoded(max_bytes + 1):
@@ -168,19 +164,6 @@ class StreamedReply(ReplyHead):
             msg = f"the reply from {shown_host(self.url)} cannot be decoded"
             raise UnreadableReplyError(msg, http_status=self.status) from error
         return bytes(body)
-
-    def _decoded(self, max_bytes: int) -> Iterator[bytes]:
-        if self.encoding is None:
-            yield from self.response.iter_bytes()
-            return
-        if self.encoding not in {"gzip", "x-gzip", "deflate"}:
-            raise zlib.error
-        # httpx would decode each chunk completely, and a megabyte may expand to a terabyte.
-        inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
-        for chunk in self.response.iter_raw():
-            yield inflater.decompress(chunk, max_bytes)
-        if not inflater.eof:
-            raise zlib.error
 
     def beginning(self, max_bytes: int = _MAX_ERROR_BYTES) -> bytes:
         """Return the beginning of the raw body, as much as arrives in time."""
@@ -197,6 +180,19 @@ class StreamedReply(ReplyHead):
     def blocks_client(self) -> bool:
         """Read the body; return whether it is Cloudflare's error 1010."""
         return _blocks_client(self.status, self.beginning())
+
+    def _decoded(self, max_bytes: int) -> Iterator[bytes]:
+        if self.encoding is None:
+            yield from self.response.iter_bytes()
+            return
+        if self.encoding not in {"gzip", "x-gzip", "deflate"}:
+            raise zlib.error
+        # httpx would decode each chunk completely, and a megabyte may expand to a terabyte.
+        inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
+        for chunk in self.response.iter_raw():
+            yield inflater.decompress(chunk, max_bytes)
+        if not inflater.eof:
+            raise zlib.error
 
 
 class HttpClient:
@@ -342,11 +338,7 @@ class HttpClient:
             self._raise_mapped(error, url, timer)
 
     def _client_for(self, url: str, *, allow_internal: bool) -> httpx.Client:
-        """Return the client for a URL; only URLs that may lead to the same addresses share connections.
-
-        Raises:
-            InvalidInputError: If the URL itself names a forbidden address.
-        """
+        """Return the client for a URL; only URLs that may lead to the same addresses share connections."""
         only = HostKind.LOOPBACK if is_loopback_url(url) else None
         if not allow_internal:
             host, only = shown_host(url), HostKind.PUBLIC

@@ -145,13 +145,7 @@ class Network(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connect to the first address of a host that answers.
-
-        Raises:
-            InvalidInputError: If the host leads to a forbidden address.
-            httpcore.ConnectError: If no address answers.
-            httpcore.ConnectTimeout: If none answers in time.
-        """
+        """Connect to the first address of a host that answers, if all are permitted."""
         timer: Timer = timeout
         addresses = self._addresses(host, port, timer)
         failure: Exception = httpcore.ConnectError("the name has no address")
@@ -171,7 +165,7 @@ class Network(httpcore.NetworkBackend):
         raise failure
 
     def _addresses(self, host: str, port: int, timer: Timer) -> list[str]:
-        """Return the addresses of a host, having checked that all of them are permitted."""
+        """Return the addresses of a host; raise an InvalidInputError if one is forbidden."""
         found = self._resolved(host, port, timer.left_s(httpcore.ConnectTimeout))
         kinds = {host_kind(address) for address in found}
         if self._only is None or kinds <= {self._only}:
@@ -206,64 +200,6 @@ class Network(httpcore.NetworkBackend):
         if isinstance(found[0], Exception):
             raise found[0]
         return found[0]
-
-
-class _Stream(httpcore.NetworkStream):
-    """A connection whose operations end when the request's time is up."""
-
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
-        self._stream = stream
-        self._asks_proxy = self._has_begun = False
-
-    def read(self, max_bytes: int, timeout: Any = None) -> bytes:  # noqa: ANN401 - a Timer
-        timer: Timer = timeout
-        if self._asks_proxy:
-            return self._read_from_proxy(max_bytes, timer)
-        return self._stream.read(max_bytes, timer.left_s())
-
-    def _read_from_proxy(self, max_bytes: int, timer: Timer) -> bytes:
-        """Read a proxy's reply to CONNECT; nothing has been sent to the host yet.
-
-        Raises:
-            httpcore.ConnectError: If the bytes are not an HTTP reply.
-            httpcore.ConnectTimeout: If the reply does not arrive in time.
-        """
-        try:
-            found = self._stream.read(max_bytes, timer.left_s(httpcore.ConnectTimeout))
-        except httpcore.ReadTimeout as error:
-            raise httpcore.ConnectTimeout from error
-        except httpcore.ReadError as error:
-            raise httpcore.ConnectError(str(error)) from error
-        if not found or not (self._has_begun or _HTTP.startswith(found[: len(_HTTP)])):
-            msg = "the proxy sent no usable reply"
-            raise httpcore.ConnectError(msg)
-        self._has_begun = True
-        return found
-
-    def write(self, buffer: bytes, timeout: Any = None) -> None:  # noqa: ANN401 - a Timer
-        timer: Timer = timeout
-        # Once the tunnel is open, `start_tls` returns a new stream without this flag.
-        self._asks_proxy = self._asks_proxy or buffer.startswith(b"CONNECT ")
-        # `send` accepts what fits, and its timeout restarts with every byte that it accepts.
-        for start in range(0, len(buffer), _WRITE_BYTES):
-            block = buffer[start : start + _WRITE_BYTES]
-            self._stream.write(block, timer.left_s(httpcore.WriteTimeout))
-            timer.moved(len(block))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: Any = None,  # noqa: ANN401 - a Timer
-    ) -> httpcore.NetworkStream:
-        left_s = timeout.left_s(httpcore.ConnectTimeout)
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left_s))
-
-    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as httpcore declares it
-        return self._stream.get_extra_info(info)
 
 
 def addresses_of(host: str, port: int) -> list[str]:
@@ -317,3 +253,56 @@ def error_of(  # noqa: C901, PLR0912 - one line a case
             return NetworkError(f"{host} {fault}")
         case _:
             return NetworkError(f"the connection to {host} broke: {reason}")
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection whose operations end when the request's time is up."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+        self._asks_proxy = self._has_begun = False
+
+    def read(self, max_bytes: int, timeout: Any = None) -> bytes:  # noqa: ANN401 - a Timer
+        timer: Timer = timeout
+        if self._asks_proxy:
+            return self._read_from_proxy(max_bytes, timer)
+        return self._stream.read(max_bytes, timer.left_s())
+
+    def _read_from_proxy(self, max_bytes: int, timer: Timer) -> bytes:
+        """Read a proxy's reply to CONNECT; a failure means that nothing was sent to the host."""
+        try:
+            found = self._stream.read(max_bytes, timer.left_s(httpcore.ConnectTimeout))
+        except httpcore.ReadTimeout as error:
+            raise httpcore.ConnectTimeout from error
+        except httpcore.ReadError as error:
+            raise httpcore.ConnectError(str(error)) from error
+        if not found or not (self._has_begun or _HTTP.startswith(found[: len(_HTTP)])):
+            msg = "the proxy sent no usable reply"
+            raise httpcore.ConnectError(msg)
+        self._has_begun = True
+        return found
+
+    def write(self, buffer: bytes, timeout: Any = None) -> None:  # noqa: ANN401 - a Timer
+        timer: Timer = timeout
+        # Once the tunnel is open, `start_tls` returns a new stream without this flag.
+        self._asks_proxy = self._asks_proxy or buffer.startswith(b"CONNECT ")
+        # `send` accepts what fits, and its timeout restarts with every byte that it accepts.
+        for start in range(0, len(buffer), _WRITE_BYTES):
+            block = buffer[start : start + _WRITE_BYTES]
+            self._stream.write(block, timer.left_s(httpcore.WriteTimeout))
+            timer.moved(len(block))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: Any = None,  # noqa: ANN401 - a Timer
+    ) -> httpcore.NetworkStream:
+        left_s = timeout.left_s(httpcore.ConnectTimeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left_s))
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as httpcore declares it
+        return self._stream.get_extra_info(info)

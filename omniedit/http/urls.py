@@ -92,14 +92,11 @@ def parse_web_url(text: str, *, what: str) -> SplitResult:
 
 
 def check_clip_url(text: str, *, allow_internal: bool) -> None:
-    """Refuse a clip URL that the service could not fetch.
+    """Refuse a clip URL that is invalid, or that the service could not fetch.
 
     Args:
         text: The URL as typed.
         allow_internal: Allow addresses of this machine and its network (sandbox, loopback API).
-
-    Raises:
-        InvalidInputError: If the service could not fetch it, or it is not a valid URL.
     """
     parts = parse_web_url(text, what="clip URL")
     host = parts.hostname or ""
@@ -110,11 +107,7 @@ def check_clip_url(text: str, *, allow_internal: bool) -> None:
 
 
 def check_no_video_page(url: str) -> None:
-    """Refuse a page of a well-known video site, judging by its URL alone.
-
-    Raises:
-        InvalidInputError: If it is such a page.
-    """
+    """Refuse a page of a well-known video site, judging by its URL alone."""
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     is_of_site = f".{host}".endswith(_VIDEO_SITES)
@@ -127,14 +120,11 @@ def check_no_video_page(url: str) -> None:
 
 
 def check_callback_url(text: str, *, allow_loopback: bool) -> None:
-    """Refuse a callback URL that the service would refuse (API reference, `callback_url`).
+    """Refuse a callback URL that is invalid, or that the service would refuse (API reference).
 
     Args:
         text: The URL as typed.
         allow_loopback: Allow http and addresses of this machine (sandbox keys only).
-
-    Raises:
-        InvalidInputError: If the service would refuse it, or it is not a valid URL.
     """
     what = "callback URL"
     parts = parse_web_url(text, what=what)

@@ -117,7 +117,7 @@ def open_own_file(
 
     Raises:
         CredentialsError: If it is a secret and others can read it.
-        LocalError: If it cannot be read, is not a regular file, or others may have written it.
+        LocalError: If it cannot be used.
     """
 
     def check(found: os.stat_result) -> None:
@@ -135,12 +135,7 @@ def open_own_file(
 def read_own_file(
     path: Path, *, max_bytes: int, is_secret: bool = False, system: System = THIS_SYSTEM
 ) -> bytes | None:
-    """Return the content of a file that omniedit or its user wrote, or None; see `open_own_file`.
-
-    Raises:
-        CredentialsError: If it is a secret and others can read it.
-        LocalError: If it cannot be used or is longer than `max_bytes`.
-    """
+    """Return what `open_own_file` opens, unless it is longer than `max_bytes`; None if missing."""
     file = open_own_file(path, is_secret=is_secret, system=system)
     if file is None:
         return None
@@ -199,16 +194,10 @@ def refuse_dangling_link(path: Path) -> None:
 
 
 def read_at_most(file: BinaryIO, *, max_bytes: int, what: str) -> bytes:
-    """Return everything that a file or a pipe holds, up to a limit.
+    """Return everything that a file or a pipe holds; refuse more, because it may never end.
 
     Args:
-        file: The input, which may never end.
-        max_bytes: The limit.
         what: What the input is, for the message: "the prompt".
-
-    Raises:
-        InvalidInputError: If the input is longer.
-        OSError: If it cannot be read.
     """
     content = file.read(max_bytes + 1)
     if len(content) > max_bytes:

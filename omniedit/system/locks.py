@@ -35,13 +35,7 @@ def open_locked(path: Path, *, system: System = THIS_SYSTEM) -> int | None:
     """Open and lock the file at `path`, creating it if missing; return None if it is busy.
 
     A lock counts only while its file still has that name: the previous holder may have removed or
-    renamed the file after this process opened it.
-
-    Returns:
-        The file's descriptor; closing it drops the lock.
-
-    Raises:
-        LocalError: If the file cannot be created or locked.
+    renamed the file after this process opened it. Closing the descriptor drops the lock.
     """
     try:
         while True:
@@ -72,11 +66,8 @@ def hold(
     Args:
         path: A file with no other use.
         sleep: Sleeps between two attempts.
-        timeout_s: How long to try; None for as long as it takes.
+        timeout_s: When to raise a TargetBusyError; None to wait for as long as it takes.
         system: The operating system; injected by tests.
-
-    Raises:
-        TargetBusyError: If another process holds it until then.
     """
     waited_s = 0.0
     while (descriptor := open_locked(path, system=system)) is None:
@@ -124,9 +115,6 @@ def private_folder(parent: Path, *, now: Callable[[], float] = time.time) -> Gen
     Args:
         parent: The folder to create it in; created if missing.
         now: Returns the Unix time.
-
-    Raises:
-        LocalError: If it cannot be created.
     """
     import tempfile  # noqa: PLC0415 - every command loads this module, few create a folder
 
