@@ -193,12 +193,11 @@ def stated_length_s(path: Path) -> float | None:
         # Raised for boxes that are cut short.
         contextlib.suppress(IndexError, struct.error),
     ):
-        for moov in _boxes(content, (0, len(content)), b"moov"):
-            for at, _ in _boxes(content, moov, b"mvhd"):
-                layout, offset = (">IQ", 20) if content[at] else (">II", 12)
-                timescale, ticks = struct.unpack_from(layout, content, at + offset)
-                ticks = _video_ticks(content, moov) or ticks
-                return ticks / timescale if ticks and timescale else None
+        for at, _ in _boxes(content, b"moov", b"mvhd"):
+            layout, offset = (">IQ", 20) if content[at] else (">II", 12)
+            timescale, ticks = struct.unpack_from(layout, content, at + offset)
+            ticks = _video_ticks(content) or ticks
+            return ticks / timescale if ticks and timescale else None
     return None
 
 
@@ -293,23 +292,21 @@ def _mime_type(path: Path) -> str | None:
     return "video/webm" if head.startswith(b"\x1a\x45\xdf\xa3") else None
 
 
-def _video_ticks(content: mmap.mmap, moov: Span) -> int:
-    for trak in _boxes(content, moov, b"trak"):
-        handlers = [
-            content[at + 8 : at + 12]
-            for mdia in _boxes(content, trak, b"mdia")
-            for at, _ in _boxes(content, mdia, b"hdlr")
-        ]
-        for at, _ in _boxes(content, trak, b"tkhd"):
-            if b"vide" in handlers:
+def _video_ticks(content: mmap.mmap) -> int:
+    for trak in _boxes(content, b"moov", b"trak"):
+        handlers = _boxes(content, b"mdia", b"hdlr", within=trak)
+        if b"vide" in [content[at + 8 : at + 12] for at, _ in handlers]:
+            for at, _ in _boxes(content, b"tkhd", within=trak):
                 layout, offset = (">Q", 28) if content[at] else (">I", 20)
                 return int(struct.unpack_from(layout, content, at + offset)[0])
     return 0
 
 
-def _boxes(content: mmap.mmap, within: Span, kind: bytes) -> Iterator[Span]:
-    """Yield where the contents of boxes of one kind begin and end."""
-    at, end = within
+def _boxes(
+    content: mmap.mmap, kind: bytes, *inner: bytes, within: Span | None = None
+) -> Iterator[Span]:
+    """Yield where the contents of boxes of one kind, or of the inner ones, begin and end."""
+    at, end = within or (0, len(content))
     for _ in range(_BOXES_LIMIT):
         if at + 8 > end:
             return
@@ -323,7 +320,8 @@ def _boxes(content: mmap.mmap, within: Span, kind: bytes) -> Iterator[Span]:
         if size < begin - at:
             return
         if found == kind:
-            yield begin, min(at + size, end)
+            span = begin, min(at + size, end)
+            yield from _boxes(content, *inner, within=span) if inner else [span]
         at += size
 
 

@@ -94,11 +94,8 @@ class Bars:
 
     def refresh(self) -> None:
         """Redraw the bars, unless another job has the terminal."""
-        if self._stream.is_in_background:
-            return
-        if self._is_wanted:
+        if self._is_wanted and not self._stream.is_in_background:
             self._live.start()
-        if self._live.is_started:
             self._live.refresh()
 
     def stop(self) -> None:

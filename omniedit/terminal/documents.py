@@ -107,13 +107,16 @@ def saved_document(file: SavedFile, *, served: SavedFile | None = None) -> Docum
         file: The file with the requested sound.
         served: The file as the service returned it, if kept separately.
     """
-    document = content_document(file) | video_fields(file.facts)
-    return document | {"served": served and content_document(served) | video_fields(served.facts)}
+    return _file_document(file) | {"served": served and _file_document(served)}
 
 
 def content_document(file: SavedFile) -> Document:
     """Return a file's path, and the size and digest that verify it."""
     return {"path": file.path, "bytes": file.size_bytes, "sha256": file.sha256}
+
+
+def _file_document(file: SavedFile) -> Document:
+    return content_document(file) | video_fields(file.facts)
 
 
 def task_error_document(error: TaskError | None, *, is_refused: bool = False) -> Document | None:
@@ -223,7 +226,7 @@ def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None
 
 
 def _tenths(seconds: float | None) -> float | None:
-    return None if seconds is None or not math.isfinite(seconds) else round(seconds, 1)
+    return None if seconds is None else round(seconds, 1)
 
 
 def render_summary(

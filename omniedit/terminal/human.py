@@ -161,11 +161,6 @@ def render_moment(unix_s: float) -> str:
     return moment.replace("T", " ").replace("Z", " UTC") if moment else "at an unknown time"
 
 
-def render_failure(error: TaskError | None) -> str:
-    """Return `failed: code: message` for the error of a task or a submission."""
-    return f"failed: {error.code}: {error.message}" if error else "failed"
-
-
 def render_status_line(
     record: Record, now: float, *, lost_files: Mapping[str, str] | None = None
 ) -> list[Span]:

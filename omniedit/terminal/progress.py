@@ -26,7 +26,6 @@ from omniedit.terminal.human import (
     failure_of,
     render_charge,
     render_duration,
-    render_failure,
     render_reserved,
     render_size,
     render_took,
@@ -380,4 +379,5 @@ def _failure(event: Failed | LineFailed, edit: EditState, board: Board) -> str:
         return f"{event.name}: {event.error.message}"
     if board.is_single:
         return ", ".join(_ended(event.record.shown_status, edit, board))
-    return render_failure(failure_of(event.record))
+    error = failure_of(event.record)
+    return f"failed: {error.code}: {error.message}" if error else "failed"
