@@ -119,42 +119,6 @@ class SandboxApp:
         raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, None, {"Retry-After": str(wait_s)})
 
 
-class _Route(NamedTuple):
-    method: str
-    path: str  # a pattern; its groups are passed to the endpoint
-    endpoint: Callable[..., Response]
-    needs_key: bool = True
-
-
-# Importing Werkzeug's routing would take as long as all other imports together.
-_ROUTES = (
-    _Route("POST", "/v1/videos/generations", submit),
-    _Route("POST", "/v1/tasks/batch", get_tasks),
-    _Route("GET", "/v1/tasks", list_tasks),
-    _Route("GET", "/v1/tasks/([^/]+)", get_task),
-    _Route("GET", "/v1/credits", get_credits),
-    _Route("POST", "/api/v1/files/upload/stream", upload_file),
-    _Route("GET", "/api/v1/files/quota", get_quota),
-    _Route("DELETE", "/api/v1/files/([^/]+)", delete_file),
-    _Route("GET", "/files/([^/]+)/([^/]+)", get_file, needs_key=False),
-    _Route("GET", "/results/([^/]+)", get_result, needs_key=False),
-)
-
-
-def _find_route(method: str, path: str) -> tuple[_Route, tuple[str, ...]]:
-    allowed = set[str]()
-    for route in _ROUTES:
-        found = re.fullmatch(route.path, path, re.DOTALL)
-        if found:
-            methods = {"GET", "HEAD"} if route.method == "GET" else {route.method}
-            if method in methods:
-                return route, found.groups()
-            allowed |= methods
-    if allowed:
-        raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, None, {"Allow": ", ".join(sorted(allowed))})
-    raise Refusal(HTTPStatus.NOT_FOUND)
-
-
 class RunningSandbox(ThreadedWSGIServer):
     """Accepts connections and answers each in a daemon thread, until it is closed."""
 
@@ -421,6 +385,42 @@ def serve(
     if allow_local_callbacks:
         CallbackSender(service, origin=running.url, stopped=running.stopped).start()
     return running
+
+
+class _Route(NamedTuple):
+    method: str
+    path: str  # a pattern; its groups are passed to the endpoint
+    endpoint: Callable[..., Response]
+    needs_key: bool = True
+
+
+# Importing Werkzeug's routing would take as long as all other imports together.
+_ROUTES = (
+    _Route("POST", "/v1/videos/generations", submit),
+    _Route("POST", "/v1/tasks/batch", get_tasks),
+    _Route("GET", "/v1/tasks", list_tasks),
+    _Route("GET", "/v1/tasks/([^/]+)", get_task),
+    _Route("GET", "/v1/credits", get_credits),
+    _Route("POST", "/api/v1/files/upload/stream", upload_file),
+    _Route("GET", "/api/v1/files/quota", get_quota),
+    _Route("DELETE", "/api/v1/files/([^/]+)", delete_file),
+    _Route("GET", "/files/([^/]+)/([^/]+)", get_file, needs_key=False),
+    _Route("GET", "/results/([^/]+)", get_result, needs_key=False),
+)
+
+
+def _find_route(method: str, path: str) -> tuple[_Route, tuple[str, ...]]:
+    allowed = set[str]()
+    for route in _ROUTES:
+        found = re.fullmatch(route.path, path, re.DOTALL)
+        if found:
+            methods = {"GET", "HEAD"} if route.method == "GET" else {route.method}
+            if method in methods:
+                return route, found.groups()
+            allowed |= methods
+    if allowed:
+        raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, None, {"Allow": ", ".join(sorted(allowed))})
+    raise Refusal(HTTPStatus.NOT_FOUND)
 
 
 def _listen(store: Store, port: int) -> socket.socket:

@@ -82,24 +82,6 @@ def task_document(record: Record) -> Document:
     }
 
 
-def _created_at(record: Record) -> float | None:
-    """Return when the service created the task, or else when this machine first submitted it."""
-    if record.task is not None and record.task.created_at is not None:
-        return record.task.created_at
-    return record.created_at if record.request_id is not None else None
-
-
-def _saved_documents(files: Sequence[SavedFile]) -> list[Document]:
-    """Return the saved files; one as it was served appears inside the file made from it."""
-    by_path = {file.path: file for file in files}
-    served_paths = {file.served_path for file in files}
-    return [
-        saved_document(file, served=by_path.get(file.served_path or ""))
-        for file in files
-        if file.path not in served_paths
-    ]
-
-
 def saved_document(file: SavedFile, *, served: SavedFile | None = None) -> Document:
     """Return everything known about a saved result.
 
@@ -113,10 +95,6 @@ def saved_document(file: SavedFile, *, served: SavedFile | None = None) -> Docum
 def content_document(file: SavedFile) -> Document:
     """Return a file's path, and the size and digest that verify it."""
     return {"path": file.path, "bytes": file.size_bytes, "sha256": file.sha256}
-
-
-def _file_document(file: SavedFile) -> Document:
-    return content_document(file) | video_fields(file.facts)
 
 
 def task_error_document(error: TaskError | None, *, is_refused: bool = False) -> Document | None:
@@ -155,29 +133,6 @@ def json_text(document: Mapping[str, Any], *, indent: int | None = None) -> str:
         text = json.dumps(_serialisable(document), indent=indent)
     # DEL is the one control character that JSON does not escape.
     return text.replace("\x7f", "\\u007f")
-
-
-def _serialisable(value: object) -> object:
-    """Return `value` with None for numbers that JSON cannot represent."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        items = cast("Mapping[str, object]", value).items()
-        return {key: _raw(item) if key == "raw" else _serialisable(item) for key, item in items}
-    if isinstance(value, list | tuple):
-        return [_serialisable(item) for item in cast("Iterable[object]", value)]
-    return value
-
-
-def _raw(value: object) -> object:
-    """Return the service's own object; None if it is nested too deeply to be serialised."""
-    try:
-        found = _serialisable(value)
-        # Leave some levels of nesting for the surrounding document.
-        json.dumps([[[[[[[[found]]]]]]]], indent=2)
-    except RecursionError:
-        return None
-    return found
 
 
 def event_line(
@@ -225,10 +180,6 @@ def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None
             return None
 
 
-def _tenths(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 1)
-
-
 def render_summary(
     documents: Sequence[Document], error: OmniEditError | None, board: "Board"
 ) -> str:
@@ -248,6 +199,55 @@ def render_summary(
         rows = [(render_clip(clip) or _NOTHING, _short(prompt), state, credits_used, _NOTHING)]
     lines = ("| " + " | ".join(map(_cell, row)) + " |\n" for row in rows)
     return f"\n{_SUMMARY_HEADER}{''.join(lines)}\n"
+
+
+def _created_at(record: Record) -> float | None:
+    """Return when the service created the task, or else when this machine first submitted it."""
+    if record.task is not None and record.task.created_at is not None:
+        return record.task.created_at
+    return record.created_at if record.request_id is not None else None
+
+
+def _saved_documents(files: Sequence[SavedFile]) -> list[Document]:
+    """Return the saved files; one as it was served appears inside the file made from it."""
+    by_path = {file.path: file for file in files}
+    served_paths = {file.served_path for file in files}
+    return [
+        saved_document(file, served=by_path.get(file.served_path or ""))
+        for file in files
+        if file.path not in served_paths
+    ]
+
+
+def _file_document(file: SavedFile) -> Document:
+    return content_document(file) | video_fields(file.facts)
+
+
+def _serialisable(value: object) -> object:
+    """Return `value` with None for numbers that JSON cannot represent."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        items = cast("Mapping[str, object]", value).items()
+        return {key: _raw(item) if key == "raw" else _serialisable(item) for key, item in items}
+    if isinstance(value, list | tuple):
+        return [_serialisable(item) for item in cast("Iterable[object]", value)]
+    return value
+
+
+def _raw(value: object) -> object:
+    """Return the service's own object; None if it is nested too deeply to be serialised."""
+    try:
+        found = _serialisable(value)
+        # Leave some levels of nesting for the surrounding document.
+        json.dumps([[[[[[[[found]]]]]]]], indent=2)
+    except RecursionError:
+        return None
+    return found
+
+
+def _tenths(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 def _summary_row(document: Document, known: Collection[str]) -> tuple[str, ...]:
