@@ -75,11 +75,13 @@ class BatchRun:
         self._max_credits = max_credits
         self._keeps_going = keeps_going
         share_heap()
-        self._submissions = min(concurrency, session.policy.submissions_at_once)
+        # With `--max-credits`, submit one at a time: whether the next edit fits depends on what the
+        # previous one reserved.
+        most = session.policy.submissions_at_once if max_credits is None else 1
+        self._submissions = min(concurrency, most)
         at_once = self._submissions + session.policy.transfers_at_once
         self._pool = WorkerPool[_Begun | EditOutcome](at_once)
         self._poller = Poller(session, timeout_s=options.timeout_s)
-        self._beginning: set[int] = set()  # the numbers of the edits that are being submitted
         self._followed: dict[str, list[_Begun]] = {}
         self._ended: deque[_Begun] = deque()  # ended on the service, not saved yet
         self._saving: set[int] = set()
@@ -117,17 +119,13 @@ class BatchRun:
             begun = step.begun._replace(deadline=deadline)
             self._pool.submit(partial(self._deliver, replace(step, begun=begun)))
         while backlog and self._has_room:
-            edit = backlog.popleft()
-            self._beginning.add(edit.number)
-            self._pool.submit(partial(self._begin, edit))
+            self._pool.submit(partial(self._begin, backlog.popleft()))
 
     @property
     def _has_room(self) -> bool:
-        under_way = len(self._beginning) + len(self._followed)
-        # With `--max-credits`, submit one at a time: whether the next edit fits depends on what the
-        # previous one reserved.
-        at_once = self._submissions if self._max_credits is None else 1
-        return under_way < self._concurrency and len(self._beginning) < at_once
+        beginning = self._pool.busy - len(self._saving)
+        under_way = beginning + len(self._followed)
+        return under_way < self._concurrency and beginning < self._submissions
 
     def _poll(self) -> Iterator[EditOutcome]:
         for record, error in self._poller.poll() if self._poller else ():
@@ -144,7 +142,6 @@ class BatchRun:
         if number in self._saving:
             self._saving.discard(number)
         else:
-            self._beginning.discard(number)
             self._account_for(outcome)
         if isinstance(outcome, EditOutcome):
             yield outcome
