@@ -421,15 +421,15 @@ def with_sound(
         msg = f"the sound of {name} cannot be changed: {error.message}"
         raise NotAVideoError(msg, hint=_AS_SERVED) from error
     with ExitStack() as stack:
-        private = stack.enter_context(private_folder(session.private_folder))
+        copy = stack.enter_context(private_folder(session.private_folder)) / "sound.mp4"
         original = None
         if sound is Sound.ORIGINAL:
             original = stack.enter_context(_original_clip(session, edit, deadline))
         what = "muting" if original is None else "replacing sound"
         with preparation_shown(session, clip_name(name), what) as on_progress:
-            replaced = replace_audio(
+            difference_s = replace_audio(
                 result,
-                private / "sound.mp4",
+                copy,
                 original=original,
                 original_start_s=edit.plan.start_s,
                 original_end_s=edit.plan.end_s,
@@ -437,15 +437,15 @@ def with_sound(
             )
         if original is not None:
             check_is_same(session, original)
-            if replaced.sound is Sound.NONE:
+            if difference_s is None:
                 session.note(f"the clip has no sound, so {name} has none")
-        if replaced.sound is Sound.NONE and not facts.has_audio:
+        if difference_s is None and not facts.has_audio:
             yield result
             return
-        warn_of_lost_marks(session, replaced.lost_marks, whose="the result", where=name)
-        if replaced.sound is Sound.ORIGINAL:
-            _warn_of_difference(session, replaced.difference_s)
-        yield replaced.path
+        warn_of_lost_marks(session, facts.marks, whose="the result", where=name)
+        if difference_s is not None:
+            _warn_of_difference(session, difference_s)
+        yield copy
 
 
 @contextmanager

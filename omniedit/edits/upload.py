@@ -125,7 +125,7 @@ def _prepared_copy(
     session: Session, source: Path, request: EditRequest, plan: ClipPlan
 ) -> Generator["Prepared"]:
     """Yield a private copy of the clip that was cut, converted, or both; note what was changed."""
-    from omniedit.media.writing import prepare_clip  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.writing import prepare_clip, refuse_damage  # noqa: PLC0415 - brings PyAV
 
     name = request.piece or clip_name(request.video)
     what = "cutting" if request.is_cut else "converting"
@@ -140,9 +140,10 @@ def _prepared_copy(
                 start_s=plan.start_s,
                 end_s=plan.end_s,
                 keeps_hdr=request.keeps_hdr,
-                accepts_damage=request.check is False,
                 on_progress=on_progress,
             )
+        if request.check is not False:
+            refuse_damage(prepared.check, name=request.video)
         check_is_same(session, source)
         check_upload_size(
             target.stat().st_size,

@@ -58,7 +58,6 @@ def prepare_clip(
     start_s: float | None = None,
     end_s: float | None = None,
     keeps_hdr: bool = False,
-    accepts_damage: bool = False,
     largest_bytes: int = MAX_UPLOAD_BYTES,
     on_progress: OnProgress = ignore_progress,
 ) -> Prepared:
@@ -75,13 +74,11 @@ def prepare_clip(
         start_s: Where to begin.
         end_s: Where to stop.
         keeps_hdr: Keep HDR colours, instead of converting them to SDR.
-        accepts_damage: Write a clip even if more than a tenth of its frames are damaged.
         largest_bytes: Encode video that would exceed this size, even if it could be copied.
         on_progress: Called after each frame.
 
     Raises:
-        InvalidInputError: If the source is not a clip, the cut leaves nothing of it, or too many
-            of its frames are damaged.
+        InvalidInputError: If the source is not a clip, or the cut leaves nothing of it.
         LocalError: If the target cannot be written.
     """
     part = read_clip(source, name=name).cut(start_s, end_s)
@@ -104,12 +101,6 @@ def prepare_clip(
         done, check = _described(facts, encoding), FrameCheck.of(part, encoding.good_frames)
     else:
         done, check = "copied" if part.is_whole else "cut (copied)", check_clip(target)
-    if not accepts_damage:
-        try:
-            refuse_damage(check, name=facts.name)
-        except InvalidInputError:
-            target.unlink()
-            raise
     return Prepared(
         path=target, done=done, check=check, silenced_packets=len(silenced), lost_marks=facts.marks
     )
@@ -343,18 +334,6 @@ def _format_of(part: Part) -> tuple[object, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplacedAudio:
-    """The result that was written with another soundtrack."""
-
-    path: Path
-    sound: Sound
-    difference_s: float
-    """How much longer the original is than the result (negative: shorter)."""
-    lost_marks: tuple[str, ...]
-    """Marks of origin, such as `c2pa`, that the result had and the new file lacks."""
-
-
 def replace_audio(
     result: Path,
     target: Path,
@@ -363,8 +342,11 @@ def replace_audio(
     original_start_s: float | None = None,
     original_end_s: float | None = None,
     on_progress: OnProgress = ignore_progress,
-) -> ReplacedAudio:
+) -> float | None:
     """Write a result with the audio of its clip, in sync from the first frame, or without audio.
+
+    Return by how much the clip is longer than the result (negative: shorter); None if the written
+    file has no audio.
 
     Args:
         result: The file that the service returned.
@@ -382,17 +364,15 @@ def replace_audio(
     part = read_clip(result)
     length_s = part.length_s
     audio: PacketSource | None = None
-    difference_s, sound = 0.0, Sound.NONE
+    difference_s: float | None = None
     if original is not None:
         sent = read_clip(original).cut(original_start_s, original_end_s)
-        difference_s = float(sent.length_s - length_s)
-        sound = Sound.ORIGINAL if sent.facts.has_audio else Sound.NONE
-        audio = partial(clip_audio, part=sent, length_s=length_s, pads=True)
+        if sent.facts.has_audio:
+            audio = partial(clip_audio, part=sent, length_s=length_s, pads=True)
+            difference_s = float(sent.length_s - length_s)
     encoding = None if copyable_frames(part) else VideoEncoding([part])
     _write(target, [part], encoding, audio, length_s=length_s, on_progress=on_progress)
-    return ReplacedAudio(
-        path=target, sound=sound, difference_s=difference_s, lost_marks=part.facts.marks
-    )
+    return difference_s
 
 
 def _write(
