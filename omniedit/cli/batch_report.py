@@ -74,6 +74,11 @@ class BatchReport:
         """The failures, in the manifest's order."""
         return [error for _, error in sorted(self._outcomes.items()) if error is not None]
 
+    @property
+    def records(self) -> list[Record]:
+        """The newest record of each edit, in the manifest's order."""
+        return [record for _, record in self._records()]
+
     def add_faults(self, faults: "Sequence[Fault]") -> list[OmniEditError]:
         """Add the invalid lines, and return their errors; nothing has been sent."""
         found: list[OmniEditError] = []

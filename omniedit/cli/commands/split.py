@@ -1,7 +1,7 @@
 """`omniedit edit --split`: ask for consent to the price, edit the pieces, join the results."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from omniedit.cli.batch_report import BatchReport
@@ -21,9 +21,7 @@ from omniedit.errors import (
     Hint,
     Interrupted,
     LocalError,
-    NotFinishedError,
     OmniEditError,
-    TargetExistsError,
     refuse,
 )
 from omniedit.events import Saved
@@ -33,7 +31,7 @@ from omniedit.terminal.documents import saved_document
 from omniedit.terminal.human import render_estimate, render_price
 
 if TYPE_CHECKING:
-    from omniedit.models import EditRequest, Record, SavedFile
+    from omniedit.models import EditRequest, SavedFile
     from omniedit.terminal.documents import Document
 
 
@@ -77,7 +75,10 @@ def edit_in_pieces(
                 if plan.due_count and not has_consent:
                     pieces = render_count(plan.due_count, "piece")
                     require_consent(context, f"send {pieces} for {render_price(plan.due_credits)}?")
-        report = _new_report(context, plan, has_journal=use is JournalUse.REQUIRED)
+        has_journal = use is JournalUse.REQUIRED
+        fields = partial(_piece_fields, plan)
+        report = BatchReport(context, None, has_journal=has_journal, fields=fields)
+        report.begin(plan.edits)
         try:
             with context.session(use, is_batch=True, sidecars=sidecars) as session:
                 joined = _make(context, session, plan, options, report)
@@ -97,19 +98,18 @@ def _make(
 ) -> "SavedFile | None":
     """Edit and join the pieces; return None if one failed or the result went to stdout."""
     session.journal.record_call(context.settings.context.value, None)
-    records = [record for record in plan.known if record is not None]
     joined = plan.joined
     if joined is not None:
-        for record in records:
+        for record in filter(None, plan.known):
             context.board.add(record)
         context.printer.note("the results are already joined")
     else:
-        records = _edit(session, plan, options, report)
+        report.add_all(session, map(_with_hint, edit_pieces(session, plan, options)))
         if report.errors:
             return None
         context.printer.note("joining the results")
         try:
-            joined = join_pieces(session, plan, records, options)
+            joined = join_pieces(session, plan, report.records, options)
         except (Interrupted, LocalError):
             if session.has_journal:
                 command = context.same_command()
@@ -120,26 +120,8 @@ def _make(
     shown_path = plan.target.shown
     session.report(Saved(file=joined, shown_path=shown_path, is_new=plan.joined is None))
     context.printer.path(shown_path)
-    write_sidecar(session, records, joined, overwrite=plan.target.overwrite, is_joined=True)
+    write_sidecar(session, report.records, joined, overwrite=plan.target.overwrite, is_joined=True)
     return joined
-
-
-def _edit(
-    session: Session, plan: SplitPlan, options: EditOptions, report: BatchReport
-) -> list["Record"]:
-    """Edit the pieces; return the record of each that was saved, in order."""
-    records: dict[int, Record] = {}
-
-    def outcomes() -> Iterator[EditOutcome]:
-        for outcome in edit_pieces(session, plan, options):
-            if outcome.error is not None:
-                outcome.error.hint = _hint_for(outcome.error, outcome.edit)
-            elif outcome.record is not None:
-                records[outcome.edit.number] = outcome.record
-            yield outcome
-
-    report.add_all(session, outcomes())
-    return [records[number] for number in sorted(records)]
 
 
 def _note_plan(context: Context, session: Session, plan: SplitPlan, sound: Sound) -> None:
@@ -150,10 +132,8 @@ def _note_plan(context: Context, session: Session, plan: SplitPlan, sound: Sound
     if not due:
         note(f"{pieces}, all known here: nothing is paid again")
         return
-    if due == count:
-        note(f"{pieces}: {cost}")
-    else:
-        note(f"{pieces}: {count - due} known here, {due} to be paid: {cost}")
+    known = f"{count - due} known here, {due} to be paid: " if due < count else ""
+    note(f"{pieces}: {known}{cost}")
     if count > 1:
         note("the service edits each piece on its own: looks may drift from one to the next")
     if sound is Sound.NEW:
@@ -166,29 +146,19 @@ def _note_plan(context: Context, session: Session, plan: SplitPlan, sound: Sound
         note("the clip has no sound, so the result has none; `--sound new` keeps the new one")
 
 
-def _new_report(context: Context, plan: SplitPlan, *, has_journal: bool) -> BatchReport:
-    def fields(edit: PlannedEdit) -> "Document":
-        start_s, end_s = plan.marks_s(edit.number)
-        return {"piece": edit.number, "start_seconds": start_s, "end_seconds": end_s}
-
-    report = BatchReport(context, None, has_journal=has_journal, fields=fields)
-    report.begin(plan.edits)
-    return report
+def _piece_fields(plan: SplitPlan, edit: PlannedEdit) -> "Document":
+    """Return the fields that a piece adds to its task document."""
+    start_s, end_s = plan.marks_s(edit.number)
+    return {"piece": edit.number, "start_seconds": start_s, "end_seconds": end_s}
 
 
-def _hint_for(error: OmniEditError, edit: PlannedEdit) -> str | None:
-    """Return what to do about a piece; the usual hints are about the whole clip."""
-    request = edit.request
-    usual = hint_for(error, command="edit")
-    match error:
-        case NotFinishedError():
-            return "the same command continues it"
-        case TargetExistsError():
-            return "move it away, or replace it with `--force`"
-        case _ if usual and "--again" in usual and request.is_cut:
-            typed = {"--start": request.start, "--end": request.end}
-            words = [word for name, mark in typed.items() if mark for word in (name, mark)]
-            command = command_line("edit", request, *words, "--again")
-            return Hint("{} makes this piece again, and only this piece is charged", command)
-        case _:
-            return usual
+def _with_hint(outcome: EditOutcome) -> EditOutcome:
+    """Return an outcome whose hint makes the piece again, and not the whole clip."""
+    error, request = outcome.error, outcome.edit.request
+    usual = hint_for(error, command="edit") if error else None
+    if error and usual and "--again" in usual and request.is_cut:
+        typed = {"--start": request.start, "--end": request.end}
+        words = [word for name, mark in typed.items() if mark for word in (name, mark)]
+        command = command_line("edit", request, *words, "--again")
+        error.hint = Hint("{} makes this piece again, and only this piece is charged", command)
+    return outcome
