@@ -163,12 +163,9 @@ def get_result(service: Service, exchange: Exchange, file_name: str) -> Response
 def keep_result(
     store: Store, task_id: str, file_id: str | None, *, is_as_served: bool
 ) -> str | None:
-    """Make an upload, or the bundled clip if None, the result of a task.
+    """Make an upload, or the bundled clip if None, the result of a task; return its digest.
 
-    The result survives the deletion of the upload.
-
-    Returns:
-        The digest of the result, or None if it is the unchanged bundled clip.
+    The digest is None if it is the unchanged bundled clip. A result outlives its upload.
     """
     source = store.upload_path(file_id) if file_id else BUNDLED_CLIP
     target = store.result_path(task_id)

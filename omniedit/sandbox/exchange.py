@@ -204,7 +204,6 @@ class Service:
         rate_limit_per_min: How many requests with a key are answered in any 60 s; None for all.
         log: Called with one line per request, from several threads.
         record: A file to which one JSON line per request is appended.
-        clock: Returns the current time in seconds since 1970.
 
     Raises:
         OSError: If the folder, its state or the record cannot be written.

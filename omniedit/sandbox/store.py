@@ -216,8 +216,7 @@ class Store:
     def accept(self, edit: Edit, request_keys: RequestKeys) -> Edit | HTTPStatus:
         """Record an edit once per request key.
 
-        Returns:
-            The edit, the earlier one of a replay, or the status with which it is refused.
+        Return it, or the earlier one of a replay, or the status with which it is refused.
         """
         due_at = edit.settles_at if edit.callback_url and edit.final_status else None
         known = f"select {_EDIT} from task where request_key = ? order by rowid"  # noqa: S608 - constant column names

@@ -47,13 +47,7 @@ class _Row(NamedTuple):
 
 
 class Bars:
-    """Progress bars at the bottom of a terminal, drawn from a board.
-
-    Args:
-        board: The state to draw.
-        stream: The terminal.
-        environ: The variables that describe the terminal's capabilities.
-    """
+    """Progress bars at the bottom of a terminal, drawn from a board."""
 
     def __init__(self, board: Board, stream: OutputStream, environ: Mapping[str, str]) -> None:
         self._board = board

@@ -83,12 +83,7 @@ def task_document(record: Record) -> Document:
 
 
 def saved_document(file: SavedFile, *, served: SavedFile | None = None) -> Document:
-    """Return everything known about a saved result.
-
-    Args:
-        file: The file with the requested sound.
-        served: The file as the service returned it, if kept separately.
-    """
+    """Return everything known about a result; `served` is the file as served, if kept separately."""
     return _file_document(file) | {"served": served and _file_document(served)}
 
 
@@ -136,7 +131,7 @@ def json_text(document: Mapping[str, Any], *, indent: int | None = None) -> str:
 
 
 def event_line(
-    name: str, *, at: float, sandbox: bool, task_id: str | None = None, **fields: object
+    name: str, task_id: str | None = None, *, at: float, sandbox: bool, **fields: object
 ) -> Document:
     """Return a line of NDJSON: the common keys, then the event's own."""
     moment = instant(at, timespec="milliseconds")
@@ -149,33 +144,31 @@ def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None
     line = partial(event_line, at=at, sandbox=sandbox)
     match event:
         case Submitted(record=record):
-            return line("submitted", task_id=record.task_id, request_id=record.request_id)
+            return line("submitted", record.task_id, request_id=record.request_id)
         case Progressed(record=record):
             return line(
                 "progress",
-                task_id=record.task_id,
+                record.task_id,
                 status=record.status,
                 progress=record.task.progress if record.task else None,
                 elapsed_s=_tenths(event.elapsed_s),
                 remaining_s=_tenths(event.remaining_s),
             )
-        case Stalled(task_id=task_id):
-            return line("stalled", task_id=task_id, since_s=_tenths(event.since_s))
-        case Retrying(message=message, task_id=task_id, attempt=attempt):
-            delay_s = _tenths(event.delay_s)
-            return line(
-                "retrying", task_id=task_id, message=message, delay_s=delay_s, attempt=attempt
-            )
+        case Stalled():
+            return line("stalled", event.task_id, since_s=_tenths(event.since_s))
+        case Retrying():
+            pause = {"delay_s": _tenths(event.delay_s), "attempt": event.attempt}
+            return line("retrying", event.task_id, message=event.message, **pause)
         case Completed(record=record):
-            return line("completed", task_id=record.task_id)
+            return line("completed", record.task_id)
         case Failed(record=record):
             error = task_error_document(failure_of(record))
-            return line("failed", task_id=record.task_id, error=error)
+            return line("failed", record.task_id, error=error)
         case LineFailed() if event.state != "not finished":  # otherwise the task continues
             cause = event.error._replace(message=f"{event.name}: {event.error.message}")
-            return line("failed", task_id=event.task_id, error=task_error_document(cause))
+            return line("failed", event.task_id, error=task_error_document(cause))
         case Saved():
-            return line("saved", task_id=event.task_id, **content_document(event.file))
+            return line("saved", event.task_id, **content_document(event.file))
         case _:
             return None
 
@@ -183,13 +176,7 @@ def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None
 def render_summary(
     documents: Sequence[Document], error: OmniEditError | None, board: "Board"
 ) -> str:
-    """Return a table with a row per task, or with one row that says why there are none.
-
-    Args:
-        documents: The task documents.
-        error: The error that ended the run, if any.
-        board: What happened in the run.
-    """
+    """Return a table with a row per task document, or with one that says why there are none."""
     rows = [_summary_row(document, board.known) for document in documents]
     if not rows:
         request = board.request

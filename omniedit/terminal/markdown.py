@@ -32,11 +32,7 @@ def render_markdown(
 ) -> list[Line]:
     """Return a Markdown document as lines of at most `width` cells; code is not wrapped.
 
-    Args:
-        text: The document.
-        width: The terminal's width.
-        encoding: The terminal's encoding; it decides how tables are drawn.
-        is_coloured: Whether colour sets code apart; otherwise it keeps its backticks.
+    The encoding decides how tables are drawn; without colour, code keeps its backticks.
     """
     console = Console(
         file=io.TextIOWrapper(io.BytesIO(), encoding=encoding),

@@ -255,8 +255,7 @@ class OutputStream:
 
     def write_bytes(self, content: bytes) -> None:
         """Write bytes that may not be text, such as a file name."""
-        if self._stream is not None:
-            self._put(self._stream.buffer, content)
+        self._put(self._stream and self._stream.buffer, content)
 
     def flush(self) -> None:
         """Flush what was written past this object; every write of its own flushes already."""
@@ -305,11 +304,7 @@ def cell_width(text: str) -> int:
 def truncate(text: str, width: int, *, keeps_end: bool = False, head: int = 0) -> str:
     """Return `text` in at most `width` cells, with an ellipsis for what was cut off.
 
-    Args:
-        text: Sanitized text.
-        width: The maximum width in cells.
-        keeps_end: Whether to keep the end instead of the beginning.
-        head: With `keeps_end`, how many cells of the beginning to keep as well.
+    With `keeps_end`, the end is kept instead of the beginning, and `head` cells of the beginning.
     """
     if cell_width(text) <= width:
         return text

@@ -111,11 +111,9 @@ def render_table(
 
 
 def render_columns(rows: Sequence[Sequence[str]], width: int | None) -> list[Line]:
-    """Return a line per row: a name with numbers to its right, which are never truncated.
+    """Return a line per row, of which the first is the header.
 
-    Args:
-        rows: Rows of equal length; the first one is the header.
-        width: The terminal's width; None for a script.
+    Each is a name with numbers to its right, which are never truncated.
     """
     cells = [[Span(sanitize(cell)) for cell in column] for column in zip(*rows[1:], strict=True)]
     (name, names), *others = zip(rows[0], cells, strict=True)
