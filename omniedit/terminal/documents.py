@@ -157,7 +157,7 @@ def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None
         case Stalled():
             return line("stalled", event.task_id, since_s=_tenths(event.since_s))
         case Retrying():
-            pause = {"delay_s": _tenths(event.delay_s), "attempt": event.attempt}
+            pause: Document = {"delay_s": _tenths(event.delay_s), "attempt": event.attempt}
             return line("retrying", event.task_id, message=event.message, **pause)
         case Completed(record=record):
             return line("completed", record.task_id)

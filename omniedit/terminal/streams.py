@@ -255,7 +255,8 @@ class OutputStream:
 
     def write_bytes(self, content: bytes) -> None:
         """Write bytes that may not be text, such as a file name."""
-        self._put(self._stream and self._stream.buffer, content)
+        if self._stream is not None:
+            self._put(self._stream.buffer, content)
 
     def flush(self) -> None:
         """Flush what was written past this object; every write of its own flushes already."""
