@@ -123,7 +123,7 @@ class Timer:
         self._ends_at = self._clock() + self._policy.stall_s
 
 
-class Network(httpcore.NetworkBackend):
+class Network(httpcore.SyncBackend):
     """Opens connections whose operations all keep the request's deadline.
 
     Args:
@@ -135,7 +135,6 @@ class Network(httpcore.NetworkBackend):
     def __init__(self, only: HostKind | None, resolve: Callable[[str, int], Iterable[str]]) -> None:
         self._only = only
         self._resolve = resolve
-        self._backend = httpcore.SyncBackend()
 
     def connect_tcp(
         self,
@@ -153,11 +152,10 @@ class Network(httpcore.NetworkBackend):
             try:
                 # An address that drops packets must leave time for the others.
                 timeout_s = timer.left_s(httpcore.ConnectTimeout) / (len(addresses) - tried)
-                return _Stream(
-                    self._backend.connect_tcp(
-                        address, port, timeout_s, local_address, socket_options
-                    )
+                stream = super().connect_tcp(
+                    address, port, timeout_s, local_address, socket_options
                 )
+                return _Stream(stream)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
         if getattr(failure.__cause__, "errno", None) in _NO_ROUTE:

@@ -15,6 +15,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from math import inf
 from pathlib import Path, PureWindowsPath
 from typing import Final, NamedTuple
 
@@ -268,11 +269,9 @@ class Windows(System):
 
     def waits(self, timeout_s: float | None) -> Iterator[float | None]:
         """Split a wait into short ones, between which signals are handled."""
-        if timeout_s is None:
-            while True:
-                yield LONGEST_WAIT_S
-        deadline = time.monotonic() + timeout_s
-        yield min(LONGEST_WAIT_S, timeout_s)
+        left_s = inf if timeout_s is None else timeout_s
+        deadline = time.monotonic() + left_s
+        yield min(LONGEST_WAIT_S, left_s)
         while (left_s := deadline - time.monotonic()) > 0:
             yield min(LONGEST_WAIT_S, left_s)
 
