@@ -237,7 +237,7 @@ def list_records(
         filters: Which rows to keep.
         limit: The maximum number of rows; 0 for all.
         shows_unsent: Include attempts that were refused before anything was sent.
-        is_offline: Do not contact the service.
+        is_offline: Leave open tasks as last recorded.
     """
     journal, hides = session.journal, not shows_unsent
     seen, failure = ({}, None) if is_offline else _read_open_tasks(session, BATCH_SIZE)
@@ -276,10 +276,7 @@ def _check_state(state: str | None, records: Iterable[Record]) -> None:
 def list_account(session: Session, models: Iterable[str], *, limit: int, adopt: bool) -> Listing:
     """Return the account's tasks of some models, newest first, merged with the journal's records.
 
-    Args:
-        models: The IDs of the models.
-        limit: The maximum number of rows; 0 for all. With `adopt` every task is still adopted.
-        adopt: Record tasks that the journal does not know.
+    With `adopt` every task that the journal does not know is recorded, whatever the limit.
     """
     records: list[Record] = []
     for task in account_tasks(session, models):
@@ -386,8 +383,6 @@ def lost_files(records: Iterable[Record]) -> dict[str, str]:
 def has_every_file(record: Record) -> bool:
     """Return whether all results of a task are saved side by side on this machine."""
     count = len(record.task.result_urls) if record.task else 0
-    if count <= 1:
-        return has_file(record)
     present = {Path(file.path) for file in record.saved if is_present(file)}
     return any(
         all(path.with_name(numbered(path.name, index)) in present for index in range(count))
