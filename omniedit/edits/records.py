@@ -76,6 +76,283 @@ def find_records(session: Session, references: Sequence[str], *, command: str) -
     return list(records.values())
 
 
+def parents_of(session: Session, record: Record) -> tuple[str, ...]:
+    """Return the tasks that an edit's clip descends from, nearest first."""
+    parents: list[str] = []
+    parent = record.parent
+    while parent is not None and parent not in parents and len(parents) < _MOST_PARENTS:
+        parents.append(parent)
+        known = session.journal.find_task(parent)
+        parent = known.parent if known else None
+    return tuple(parents)
+
+
+class Filters(NamedTuple):
+    """Which rows a listing keeps."""
+
+    unsaved: bool = False  # only completed tasks whose result is not on this machine
+    expiring_s: float | None = None  # only unsaved results whose link expires within this time
+    state: str | None = None  # spelled like `status` in JSON
+    clip: str | None = None  # a substring of the clip's name or URL
+    since: float | None = None  # Unix time
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no filter is set."""
+        return self == Filters()
+
+    def keep(self, record: Record, *, now: float) -> bool:
+        """Return whether a row passes every filter."""
+        if (self.unsaved or self.expiring_s is not None) and not is_unsaved(record):
+            return False
+        if self.expiring_s is not None and _link_end(record) > now + self.expiring_s:
+            return False
+        # The service may use any status text, even one of the words we use for attempts.
+        is_ours = self.state in set(AttemptState)
+        if self.state not in {None, record.status} or (is_ours and record.task is not None):
+            return False
+        if self.clip is not None and self.clip.casefold() not in (record.video or "").casefold():
+            return False
+        return self.since is None or record.created_at >= self.since
+
+
+class Listing(NamedTuple):
+    """Rows of the journal or of the account's list, newest first."""
+
+    records: Sequence[Record]
+    total: int | None = None  # rows that pass the filters; None if unknown
+    failure: OmniEditError | None = None  # why the service could not be asked about open tasks
+
+    @property
+    def as_of(self) -> float | None:
+        """When the oldest shown state of an open task was recorded; None if all were just read."""
+        times = [record.as_of for record in self.records if record.is_open]
+        return min((time for time in times if time is not None), default=None)
+
+
+def list_records(
+    session: Session, filters: Filters, *, limit: int, shows_unsent: bool, is_offline: bool
+) -> Listing:
+    """Return the newest attempts and tasks in the journal, with the current state of open tasks.
+
+    Args:
+        filters: Which rows to keep.
+        limit: The maximum number of rows; 0 for all.
+        shows_unsent: Include attempts that were refused before anything was sent.
+        is_offline: Leave open tasks as last recorded.
+    """
+    journal, hides = session.journal, not shows_unsent
+    seen, failure = ({}, None) if is_offline else _read_open_tasks(session, BATCH_SIZE)
+    most = limit if filters.is_empty else None
+    records = [
+        # The journal does not record progress.
+        record.with_task(seen[str(record.task_id)]) if record.task_id in seen else record
+        for record in journal.recent(limit=most, skips_unsent=hides)
+    ]
+    total = len(records)
+    if not filters.is_empty:
+        _check_state(filters.state, records)
+        records = [record for record in records if filters.keep(record, now=session.now())]
+        total, records = len(records), records[: limit or None]
+    elif limit and total == limit:
+        total = journal.count(skips_unsent=hides)
+    return Listing(records, total, failure)
+
+
+def list_account(session: Session, models: Iterable[str], *, limit: int, adopt: bool) -> Listing:
+    """Return the account's tasks of some models, newest first, merged with the journal's records.
+
+    With `adopt` every task that the journal does not know is recorded, whatever the limit.
+    """
+    records: list[Record] = []
+    for task in account_tasks(session, models):
+        records.append(_known_or_new(session, task, adopt=adopt))
+        if len(records) == limit and not adopt:
+            break
+    is_cut = limit and len(records) >= limit
+    return Listing(records[: limit or None], None if is_cut else len(records))
+
+
+def forget(session: Session, reference: str) -> Record:
+    """Remove an edit, named by task or request ID, but not its files or its task on the service.
+
+    Raises:
+        NoSuchReferenceError: If the edit is not in the journal, or the reference is ambiguous.
+        WaitTimeoutError: If another process is submitting it.
+    """
+    record = session.journal.find_attempt(reference)
+    if record is None and reference == LAST:
+        # A hint at `--forget` with another task would drop an edit that was paid for.
+        record = _find_last(session, "status TASK")
+    record = record or _find_known(session, reference)
+    if record is None:
+        msg = f"{task_name(reference)} is not in the journal"
+        raise NoSuchReferenceError(msg, hint=KNOWN_TASKS_HINT)
+    if record.task is not None:
+        name, was_ours = task_name(record.task_id), record.request_id is not None
+        may_pay_again = was_ours and not record.has_failed
+        session.journal.forget(record)
+    else:
+        request_id = str(record.request_id)
+        name, may_pay_again = f"submission {request_id}", record.is_unsettled
+        # Not while another process sends it: its task would be lost.
+        with session.sending_lock(request_id, pays=False, deadline=session.monotonic()):
+            session.journal.forget_attempt(request_id)
+    if may_pay_again:
+        session.warn(f"{name} is forgotten: the next `edit` of it may pay again")
+    return record
+
+
+def unsaved_results(session: Session, *, expiring_s: float | None = None) -> Iterator[TaskOutcome]:
+    """Yield this origin's completed tasks whose result is not saved here, oldest link first.
+
+    Tasks that were unfinished when last seen are read again, and skipped if they are still
+    unfinished or have failed. A task that cannot be read comes with the error.
+    """
+    records = _records_of_this_service(session)
+    finished = [record for record in records if is_unsaved(record)]
+    running = [record for record in records if record.is_open]
+    for record, error in read_all(session, running):
+        if isinstance(error, TaskNotFoundError):
+            # This may be temporary, so record nothing: the next run asks again.
+            session.warn(f"{error.message}; skipped")
+        elif error is not None:
+            yield record, error
+        elif is_unsaved(record):
+            finished.append(record)
+    latest = math.inf if expiring_s is None else session.now() + expiring_s
+    for record in sorted(finished, key=_link_end):
+        if _link_end(record) <= latest:
+            yield record, None
+
+
+def is_unsaved(record: Record) -> bool:
+    """Return whether a task's result can still be saved but is not on this machine."""
+    return (
+        record.task is not None
+        and record.task.is_completed
+        and not record.is_result_gone
+        and not has_every_file(record)
+    )
+
+
+def describe_rest(session: Session) -> str:
+    """Return what has no result to save: `2 running, 1 with unknown outcome`, or nothing."""
+    records = _records_of_this_service(session)
+    counts = {
+        "running": sum(record.is_open for record in records),
+        "with unknown outcome": sum(record.is_unsettled for record in records),
+        "gone": sum(record.is_result_gone and not has_every_file(record) for record in records),
+    }
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def has_file(record: Record) -> bool:
+    """Return whether at least one saved file still exists with its recorded size."""
+    return any(is_present(file) for file in record.saved)
+
+
+def lost_files(records: Iterable[Record]) -> dict[str, str]:
+    """Return the files saved here that no longer match: path to `gone` or `changed`."""
+    return {
+        file.path: "changed" if os.path.lexists(file.path) else "gone"
+        for record in records
+        for file in record.saved
+        if not file.is_elsewhere and not is_present(file)
+    }
+
+
+def has_every_file(record: Record) -> bool:
+    """Return whether all results of a task are saved side by side on this machine."""
+    count = len(record.task.result_urls) if record.task else 0
+    present = {Path(file.path) for file in record.saved if is_present(file)}
+    return any(
+        all(path.with_name(numbered(path.name, index)) in present for index in range(count))
+        for path in present
+    )
+
+
+class Expense(NamedTuple):
+    """Tasks that cost the same, grouped for a bill."""
+
+    group: str | None  # the month, day, clip or model
+    status: str | None
+    reserved: float | None
+    used: float | None
+    tasks: int = 1
+
+
+class Bill:
+    """The total cost of several tasks."""
+
+    tasks: int = 0
+    unknown: int = 0  # tasks whose cost is unknown
+    charged: float = 0.0  # credits, for tasks that have ended
+    reserved: float = 0.0  # credits, for unfinished tasks
+
+    def add(self, expense: Expense) -> None:
+        """Add the tasks of an expense; a failed one costs nothing unless the service says so."""
+        self.tasks += expense.tasks
+        is_charged = expense.status == TaskStatus.COMPLETED
+        amount = expense.used if is_charged else expense.reserved
+        if expense.status in {TaskStatus.FAILED, TaskStatus.CANCELLED}:
+            is_charged, amount = True, expense.used or 0.0
+        if amount is None:
+            self.unknown += expense.tasks
+        elif is_charged:
+            self.charged += amount * expense.tasks
+        else:
+            self.reserved += amount * expense.tasks
+
+
+def bills(expenses: Iterable[Expense]) -> tuple[Mapping[str | None, Bill], Bill]:
+    """Return a bill for each group, sorted by group, and one for everything."""
+    rows: dict[str | None, Bill] = {}
+    total = Bill()
+    for expense in expenses:
+        rows.setdefault(expense.group, Bill()).add(expense)
+        total.add(expense)
+    for bill in (*rows.values(), total):
+        bill.charged = round(bill.charged, _DIGITS)
+        bill.reserved = round(bill.reserved, _DIGITS)
+    return dict(sorted(rows.items(), key=lambda row: row[0] or "")), total
+
+
+def known_expenses(session: Session, by: str, *, since: float) -> list[Expense]:
+    """Return the expenses in the journal, after updating open tasks."""
+    _, failure = _read_open_tasks(session, _MOST_OPEN)
+    if failure is not None:
+        session.warn(f"open edits are as last recorded: {failure.message}")
+    if unsettled := session.journal.count_unsettled(since=since):
+        what = f"{render_count(unsettled, 'submission')} that may or may not have been accepted"
+        session.note(Hint(f"counted as unknown: {what} ({{}})", "list --state unknown"))
+    return [*map(Expense._make, session.journal.expenses(by, since=since))]
+
+
+def account_expenses(
+    session: Session, by: str, *, since: float
+) -> tuple[list[Expense], float | None]:
+    """Return the expenses in the account's list, and the Unix time of the oldest task."""
+    listed: list[Task] = []
+    oldest: float | None = None
+    for task in account_tasks(session, MODELS):
+        if task.created_at is not None and task.created_at < since:
+            break
+        oldest = task.created_at or oldest
+        listed.append(task)
+    # The list does not say what open tasks reserve.
+    open_ids = [task.task_id for task in listed if not task.is_terminal][:_MOST_OPEN]
+    seen, failure = read_once(session, open_ids)
+    if failure is not None:
+        session.warn(f"what open edits reserve cannot be read: {failure.message}")
+    expenses: list[Expense] = []
+    for task in listed:
+        newest = seen.get(task.task_id, task)
+        cost = newest.status, newest.credits_reserved, newest.credits_used
+        expenses.append(Expense(_group_of(task, by), *cost))
+    return expenses, oldest
+
+
 def _find_last(session: Session, command: str) -> Record:
     """Return the newest attempt of this context, which has a task, and name it on stderr."""
     context = session.context or ""
@@ -174,89 +451,6 @@ def _no_task_of(attempt: Record) -> NoSuchReferenceError:
     return NoSuchReferenceError(msg, hint=KNOWN_TASKS_HINT)
 
 
-def parents_of(session: Session, record: Record) -> tuple[str, ...]:
-    """Return the tasks that an edit's clip descends from, nearest first."""
-    parents: list[str] = []
-    parent = record.parent
-    while parent is not None and parent not in parents and len(parents) < _MOST_PARENTS:
-        parents.append(parent)
-        known = session.journal.find_task(parent)
-        parent = known.parent if known else None
-    return tuple(parents)
-
-
-class Filters(NamedTuple):
-    """Which rows a listing keeps."""
-
-    unsaved: bool = False  # only completed tasks whose result is not on this machine
-    expiring_s: float | None = None  # only unsaved results whose link expires within this time
-    state: str | None = None  # spelled like `status` in JSON
-    clip: str | None = None  # a substring of the clip's name or URL
-    since: float | None = None  # Unix time
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no filter is set."""
-        return self == Filters()
-
-    def keep(self, record: Record, *, now: float) -> bool:
-        """Return whether a row passes every filter."""
-        if (self.unsaved or self.expiring_s is not None) and not is_unsaved(record):
-            return False
-        if self.expiring_s is not None and _link_end(record) > now + self.expiring_s:
-            return False
-        # The service may use any status text, even one of the words we use for attempts.
-        is_ours = self.state in set(AttemptState)
-        if self.state not in {None, record.status} or (is_ours and record.task is not None):
-            return False
-        if self.clip is not None and self.clip.casefold() not in (record.video or "").casefold():
-            return False
-        return self.since is None or record.created_at >= self.since
-
-
-class Listing(NamedTuple):
-    """Rows of the journal or of the account's list, newest first."""
-
-    records: Sequence[Record]
-    total: int | None = None  # rows that pass the filters; None if unknown
-    failure: OmniEditError | None = None  # why the service could not be asked about open tasks
-
-    @property
-    def as_of(self) -> float | None:
-        """When the oldest shown state of an open task was recorded; None if all were just read."""
-        times = [record.as_of for record in self.records if record.is_open]
-        return min((time for time in times if time is not None), default=None)
-
-
-def list_records(
-    session: Session, filters: Filters, *, limit: int, shows_unsent: bool, is_offline: bool
-) -> Listing:
-    """Return the newest attempts and tasks in the journal, with the current state of open tasks.
-
-    Args:
-        filters: Which rows to keep.
-        limit: The maximum number of rows; 0 for all.
-        shows_unsent: Include attempts that were refused before anything was sent.
-        is_offline: Leave open tasks as last recorded.
-    """
-    journal, hides = session.journal, not shows_unsent
-    seen, failure = ({}, None) if is_offline else _read_open_tasks(session, BATCH_SIZE)
-    most = limit if filters.is_empty else None
-    records = [
-        # The journal does not record progress.
-        record.with_task(seen[str(record.task_id)]) if record.task_id in seen else record
-        for record in journal.recent(limit=most, skips_unsent=hides)
-    ]
-    total = len(records)
-    if not filters.is_empty:
-        _check_state(filters.state, records)
-        records = [record for record in records if filters.keep(record, now=session.now())]
-        total, records = len(records), records[: limit or None]
-    elif limit and total == limit:
-        total = journal.count(skips_unsent=hides)
-    return Listing(records, total, failure)
-
-
 def _read_open_tasks(session: Session, most: int) -> tuple[dict[str, Task], OmniEditError | None]:
     return read_once(session, session.journal.open_task_ids(origin=session.origin, limit=most))
 
@@ -273,121 +467,8 @@ def _check_state(state: str | None, records: Iterable[Record]) -> None:
         refuse(msg, hint=hint)
 
 
-def list_account(session: Session, models: Iterable[str], *, limit: int, adopt: bool) -> Listing:
-    """Return the account's tasks of some models, newest first, merged with the journal's records.
-
-    With `adopt` every task that the journal does not know is recorded, whatever the limit.
-    """
-    records: list[Record] = []
-    for task in account_tasks(session, models):
-        records.append(_known_or_new(session, task, adopt=adopt))
-        if len(records) == limit and not adopt:
-            break
-    is_cut = limit and len(records) >= limit
-    return Listing(records[: limit or None], None if is_cut else len(records))
-
-
-def forget(session: Session, reference: str) -> Record:
-    """Remove an edit, named by task or request ID, but not its files or its task on the service.
-
-    Raises:
-        NoSuchReferenceError: If the edit is not in the journal, or the reference is ambiguous.
-        WaitTimeoutError: If another process is submitting it.
-    """
-    record = session.journal.find_attempt(reference)
-    if record is None and reference == LAST:
-        # A hint at `--forget` with another task would drop an edit that was paid for.
-        record = _find_last(session, "status TASK")
-    record = record or _find_known(session, reference)
-    if record is None:
-        msg = f"{task_name(reference)} is not in the journal"
-        raise NoSuchReferenceError(msg, hint=KNOWN_TASKS_HINT)
-    if record.task is not None:
-        name, was_ours = task_name(record.task_id), record.request_id is not None
-        may_pay_again = was_ours and not record.has_failed
-        session.journal.forget(record)
-    else:
-        request_id = str(record.request_id)
-        name, may_pay_again = f"submission {request_id}", record.is_unsettled
-        # Not while another process sends it: its task would be lost.
-        with session.sending_lock(request_id, pays=False, deadline=session.monotonic()):
-            session.journal.forget_attempt(request_id)
-    if may_pay_again:
-        session.warn(f"{name} is forgotten: the next `edit` of it may pay again")
-    return record
-
-
-def unsaved_results(session: Session, *, expiring_s: float | None = None) -> Iterator[TaskOutcome]:
-    """Yield this origin's completed tasks whose result is not saved here, oldest link first.
-
-    Tasks that were unfinished when last seen are read again, and skipped if they are still
-    unfinished or have failed. A task that cannot be read comes with the error.
-    """
-    records = _records_of_this_service(session)
-    finished = [record for record in records if is_unsaved(record)]
-    running = [record for record in records if record.is_open]
-    for record, error in read_all(session, running):
-        if isinstance(error, TaskNotFoundError):
-            # This may be temporary, so record nothing: the next run asks again.
-            session.warn(f"{error.message}; skipped")
-        elif error is not None:
-            yield record, error
-        elif is_unsaved(record):
-            finished.append(record)
-    latest = math.inf if expiring_s is None else session.now() + expiring_s
-    for record in sorted(finished, key=_link_end):
-        if _link_end(record) <= latest:
-            yield record, None
-
-
-def is_unsaved(record: Record) -> bool:
-    """Return whether a task's result can still be saved but is not on this machine."""
-    return (
-        record.task is not None
-        and record.task.is_completed
-        and not record.is_result_gone
-        and not has_every_file(record)
-    )
-
-
 def _records_of_this_service(session: Session) -> list[Record]:
     return [each for each in session.journal.recent() if each.origin == session.origin]
-
-
-def describe_rest(session: Session) -> str:
-    """Return what has no result to save: `2 running, 1 with unknown outcome`, or nothing."""
-    records = _records_of_this_service(session)
-    counts = {
-        "running": sum(record.is_open for record in records),
-        "with unknown outcome": sum(record.is_unsettled for record in records),
-        "gone": sum(record.is_result_gone and not has_every_file(record) for record in records),
-    }
-    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-
-
-def has_file(record: Record) -> bool:
-    """Return whether at least one saved file still exists with its recorded size."""
-    return any(is_present(file) for file in record.saved)
-
-
-def lost_files(records: Iterable[Record]) -> dict[str, str]:
-    """Return the files saved here that no longer match: path to `gone` or `changed`."""
-    return {
-        file.path: "changed" if os.path.lexists(file.path) else "gone"
-        for record in records
-        for file in record.saved
-        if not file.is_elsewhere and not is_present(file)
-    }
-
-
-def has_every_file(record: Record) -> bool:
-    """Return whether all results of a task are saved side by side on this machine."""
-    count = len(record.task.result_urls) if record.task else 0
-    present = {Path(file.path) for file in record.saved if is_present(file)}
-    return any(
-        all(path.with_name(numbered(path.name, index)) in present for index in range(count))
-        for path in present
-    )
 
 
 def _link_end(record: Record) -> float:
@@ -410,87 +491,6 @@ def _known_or_new(session: Session, task: Task, *, adopt: bool) -> Record:
         origin=session.origin,
         error=task.error,
     )
-
-
-class Expense(NamedTuple):
-    """Tasks that cost the same, grouped for a bill."""
-
-    group: str | None  # the month, day, clip or model
-    status: str | None
-    reserved: float | None
-    used: float | None
-    tasks: int = 1
-
-
-class Bill:
-    """The total cost of several tasks."""
-
-    tasks: int = 0
-    unknown: int = 0  # tasks whose cost is unknown
-    charged: float = 0.0  # credits, for tasks that have ended
-    reserved: float = 0.0  # credits, for unfinished tasks
-
-    def add(self, expense: Expense) -> None:
-        """Add the tasks of an expense; a failed one costs nothing unless the service says so."""
-        self.tasks += expense.tasks
-        is_charged = expense.status == TaskStatus.COMPLETED
-        amount = expense.used if is_charged else expense.reserved
-        if expense.status in {TaskStatus.FAILED, TaskStatus.CANCELLED}:
-            is_charged, amount = True, expense.used or 0.0
-        if amount is None:
-            self.unknown += expense.tasks
-        elif is_charged:
-            self.charged += amount * expense.tasks
-        else:
-            self.reserved += amount * expense.tasks
-
-
-def bills(expenses: Iterable[Expense]) -> tuple[Mapping[str | None, Bill], Bill]:
-    """Return a bill for each group, sorted by group, and one for everything."""
-    rows: dict[str | None, Bill] = {}
-    total = Bill()
-    for expense in expenses:
-        rows.setdefault(expense.group, Bill()).add(expense)
-        total.add(expense)
-    for bill in (*rows.values(), total):
-        bill.charged = round(bill.charged, _DIGITS)
-        bill.reserved = round(bill.reserved, _DIGITS)
-    return dict(sorted(rows.items(), key=lambda row: row[0] or "")), total
-
-
-def known_expenses(session: Session, by: str, *, since: float) -> list[Expense]:
-    """Return the expenses in the journal, after updating open tasks."""
-    _, failure = _read_open_tasks(session, _MOST_OPEN)
-    if failure is not None:
-        session.warn(f"open edits are as last recorded: {failure.message}")
-    if unsettled := session.journal.count_unsettled(since=since):
-        what = f"{render_count(unsettled, 'submission')} that may or may not have been accepted"
-        session.note(Hint(f"counted as unknown: {what} ({{}})", "list --state unknown"))
-    return [*map(Expense._make, session.journal.expenses(by, since=since))]
-
-
-def account_expenses(
-    session: Session, by: str, *, since: float
-) -> tuple[list[Expense], float | None]:
-    """Return the expenses in the account's list, and the Unix time of the oldest task."""
-    listed: list[Task] = []
-    oldest: float | None = None
-    for task in account_tasks(session, MODELS):
-        if task.created_at is not None and task.created_at < since:
-            break
-        oldest = task.created_at or oldest
-        listed.append(task)
-    # The list does not say what open tasks reserve.
-    open_ids = [task.task_id for task in listed if not task.is_terminal][:_MOST_OPEN]
-    seen, failure = read_once(session, open_ids)
-    if failure is not None:
-        session.warn(f"what open edits reserve cannot be read: {failure.message}")
-    expenses: list[Expense] = []
-    for task in listed:
-        newest = seen.get(task.task_id, task)
-        cost = newest.status, newest.credits_reserved, newest.credits_used
-        expenses.append(Expense(_group_of(task, by), *cost))
-    return expenses, oldest
 
 
 def _group_of(task: Task, by: str) -> str | None:

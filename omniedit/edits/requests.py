@@ -145,38 +145,6 @@ def unseen_edit(request: EditRequest, start_s: float | None, end_s: float | None
     return PreparedEdit(request=request, clip_id=request.video, plan=plan, identity=identity)
 
 
-def _identity_of(request: EditRequest, clip_id: str, plan: ClipPlan) -> str:
-    # `--start 0` is the same as no `--start`.
-    marks = [repr(mark) if mark else None for mark in (plan.start_s, plan.end_s)]
-    parts = [clip_id, compared_prompt(request.prompt), *marks, request.model]
-    if request.take is not None and request.take != 1:
-        parts.append(str(request.take))
-    return digest_of(parts)
-
-
-def _known_edit_of_result(session: Session, request: EditRequest) -> PreparedEdit | None:
-    """Return the edit of a task's result if the journal knows it, without the result itself."""
-    from omniedit.edits.records import find_records  # noqa: PLC0415 - few clips are results
-
-    reference = request.video.removeprefix(TASK_PREFIX)
-    if request.is_cut or reference == LAST:
-        return None
-    [parent] = find_records(session, [reference], command="edit task:TASK")
-    sha256 = session.journal.digest_of_result(str(parent.task_id))
-    if sha256 is None:
-        return None
-    clip_id, plan = f"{_SHA256}{sha256}", ClipPlan()
-    edit = PreparedEdit(
-        request=request._replace(parent=parent.task_id),
-        clip_id=clip_id,
-        plan=plan,
-        identity=_identity_of(request, clip_id, plan),
-        has_clip=False,
-    )
-    is_known = session.journal.find_edit(edit.identity, origin=session.origin) is not None
-    return edit if is_known else None
-
-
 def with_parent_result(
     session: Session, request: EditRequest, *, deadline: float | None = None
 ) -> EditRequest:
@@ -233,16 +201,6 @@ def command_line(command: str, request: EditRequest, *options: str) -> str:
     return quoted(command, video, prompt, *options)
 
 
-def _is_clip_at(path: Path, sha256: str | None) -> bool:
-    """Return whether a file, which may be another one of the same name, is this clip."""
-    from omniedit.evolink.uploads import digest_clip  # noqa: PLC0415 - hints rarely need it
-
-    try:
-        return is_file(path) and digest_clip(path, check=False).sha256 == sha256
-    except OmniEditError:
-        return False
-
-
 def known_command(record: Record, *, model: str | None) -> str | None:
     """Return the command that makes the same edit again; None if it is not known, or too long.
 
@@ -285,6 +243,48 @@ def check_request_id(text: str) -> None:
         msg = f"invalid request ID {text!r}; write 16 to 96 characters of `A-Z a-z 0-9 . _ -`"
         hint = "for example `--request-id clip-7-night-take-1`"
         refuse(msg, code="invalid_request_id", hint=hint)
+
+
+def _identity_of(request: EditRequest, clip_id: str, plan: ClipPlan) -> str:
+    # `--start 0` is the same as no `--start`.
+    marks = [repr(mark) if mark else None for mark in (plan.start_s, plan.end_s)]
+    parts = [clip_id, compared_prompt(request.prompt), *marks, request.model]
+    if request.take is not None and request.take != 1:
+        parts.append(str(request.take))
+    return digest_of(parts)
+
+
+def _known_edit_of_result(session: Session, request: EditRequest) -> PreparedEdit | None:
+    """Return the edit of a task's result if the journal knows it, without the result itself."""
+    from omniedit.edits.records import find_records  # noqa: PLC0415 - few clips are results
+
+    reference = request.video.removeprefix(TASK_PREFIX)
+    if request.is_cut or reference == LAST:
+        return None
+    [parent] = find_records(session, [reference], command="edit task:TASK")
+    sha256 = session.journal.digest_of_result(str(parent.task_id))
+    if sha256 is None:
+        return None
+    clip_id, plan = f"{_SHA256}{sha256}", ClipPlan()
+    edit = PreparedEdit(
+        request=request._replace(parent=parent.task_id),
+        clip_id=clip_id,
+        plan=plan,
+        identity=_identity_of(request, clip_id, plan),
+        has_clip=False,
+    )
+    is_known = session.journal.find_edit(edit.identity, origin=session.origin) is not None
+    return edit if is_known else None
+
+
+def _is_clip_at(path: Path, sha256: str | None) -> bool:
+    """Return whether a file, which may be another one of the same name, is this clip."""
+    from omniedit.evolink.uploads import digest_clip  # noqa: PLC0415 - hints rarely need it
+
+    try:
+        return is_file(path) and digest_clip(path, check=False).sha256 == sha256
+    except OmniEditError:
+        return False
 
 
 def _check_model(session: Session, request: EditRequest) -> None:

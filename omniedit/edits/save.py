@@ -144,18 +144,6 @@ def result_file(session: Session, record: Record, *, deadline: float | None = No
     return session.fetched[task_id]
 
 
-def _fetched(session: Session, record: Record, deadline: float | None) -> Path:
-    """Fetch the first result of a task to a private file, which stays until the session ends."""
-    task_id, name = str(record.task_id), task_name(record.task_id)
-
-    def fetch(url: str) -> Path:
-        return session.fetched_files.enter_context(
-            fetched_file(session, url, name=name, task_id=task_id, deadline=deadline)
-        )
-
-    return _with_fresh_link(session, record, 0, fetch, deadline)
-
-
 def completed_task(record: Record) -> Task:
     """Return the task of a record; raise an error if it has failed or is not finished."""
     task = record.task
@@ -241,6 +229,108 @@ def copy_recorded(
         on_verified=lambda file: _record_saved(session, owner, copy_at(file)),
     )
     return copy_at(file)
+
+
+def check_sound(sound: Sound) -> None:
+    """Refuse a sound that needs the extra `media` if that is not installed."""
+    if sound is not Sound.NEW and not is_available():
+        msg = f"`--sound {sound}` needs the extra `media`"
+        raise MissingExtraError(msg, hint=install_command("media"))
+
+
+def save_with_sound(
+    session: Session,
+    edit: PreparedEdit,
+    record: Record,
+    served: SavedFile,
+    target: Target,
+    *,
+    deadline: float,
+) -> Record:
+    """Save a result with another sound; keep the served file only if the two differ.
+
+    Args:
+        edit: The edit, whose clip has the original sound.
+        served: The result as served, saved and whole.
+        deadline: A monotonic instant by which fetching the clip must end.
+    """
+    with ExitStack() as stack:
+        path, name = Path(served.path), target.shown
+        changed = with_sound(session, edit, path, target.sound, name, deadline=deadline)
+        try:
+            path = stack.enter_context(changed)
+        except OmniEditError:
+            session.warn(f"the result as it was served is kept: {served.path}")
+            raise
+        file, facts = served, served.facts
+        if path != Path(served.path):
+            # Rewriting a file loses its provenance marks.
+            facts = facts and facts._replace(marks=())
+            file = saved_file(path)._replace(served_path=served.path)
+        variant = file._replace(facts=facts, sound=target.sound)
+        copy = partial(copy_recorded, session, variant, target, str(record.task_id), deadline)
+        record = _placed(session, record, target, copy)
+    return _without_file(session, record, served) if variant.is_served else record
+
+
+@contextmanager
+def with_sound(
+    session: Session, edit: PreparedEdit, result: Path, sound: Sound, name: str, *, deadline: float
+) -> Generator[Path]:
+    """Yield a private copy of a result with another sound, or the result itself if nothing changes.
+
+    Args:
+        name: The name of the copy in messages.
+        deadline: A monotonic instant by which fetching the clip must end.
+
+    Raises:
+        OmniEditError: If the result or the clip cannot be fetched or read, or not in time.
+    """
+    from omniedit.media.writing import replace_audio  # noqa: PLC0415 - brings PyAV
+
+    try:
+        facts = file_facts(session, result, name=name)
+    except InvalidInputError as error:
+        msg = f"the sound of {name} cannot be changed: {error.message}"
+        raise NotAVideoError(msg, hint=_AS_SERVED) from error
+    with ExitStack() as stack:
+        copy = stack.enter_context(private_folder(session.private_folder)) / "sound.mp4"
+        original = None
+        if sound is Sound.ORIGINAL:
+            original = stack.enter_context(_original_clip(session, edit, deadline))
+        what = "muting" if original is None else "replacing sound"
+        with preparation_shown(session, clip_name(name), what) as on_progress:
+            difference_s = replace_audio(
+                result,
+                copy,
+                original=original,
+                original_start_s=edit.plan.start_s,
+                original_end_s=edit.plan.end_s,
+                on_progress=on_progress,
+            )
+        if original is not None:
+            check_is_same(session, original)
+            if difference_s is None:
+                session.note(f"the clip has no sound, so {name} has none")
+        if difference_s is None and not facts.has_audio:
+            yield result
+            return
+        warn_of_lost_marks(session, facts.marks, whose="the result", where=name)
+        if difference_s is not None:
+            _warn_of_difference(session, difference_s)
+        yield copy
+
+
+def _fetched(session: Session, record: Record, deadline: float | None) -> Path:
+    """Fetch the first result of a task to a private file, which stays until the session ends."""
+    task_id, name = str(record.task_id), task_name(record.task_id)
+
+    def fetch(url: str) -> Path:
+        return session.fetched_files.enter_context(
+            fetched_file(session, url, name=name, task_id=task_id, deadline=deadline)
+        )
+
+    return _with_fresh_link(session, record, 0, fetch, deadline)
 
 
 def _download(
@@ -346,48 +436,6 @@ def _url_of(task: Task, index: int) -> str:
     raise ResultGoneError(msg)
 
 
-def check_sound(sound: Sound) -> None:
-    """Refuse a sound that needs the extra `media` if that is not installed."""
-    if sound is not Sound.NEW and not is_available():
-        msg = f"`--sound {sound}` needs the extra `media`"
-        raise MissingExtraError(msg, hint=install_command("media"))
-
-
-def save_with_sound(
-    session: Session,
-    edit: PreparedEdit,
-    record: Record,
-    served: SavedFile,
-    target: Target,
-    *,
-    deadline: float,
-) -> Record:
-    """Save a result with another sound; keep the served file only if the two differ.
-
-    Args:
-        edit: The edit, whose clip has the original sound.
-        served: The result as served, saved and whole.
-        deadline: A monotonic instant by which fetching the clip must end.
-    """
-    with ExitStack() as stack:
-        path, name = Path(served.path), target.shown
-        changed = with_sound(session, edit, path, target.sound, name, deadline=deadline)
-        try:
-            path = stack.enter_context(changed)
-        except OmniEditError:
-            session.warn(f"the result as it was served is kept: {served.path}")
-            raise
-        file, facts = served, served.facts
-        if path != Path(served.path):
-            # Rewriting a file loses its provenance marks.
-            facts = facts and facts._replace(marks=())
-            file = saved_file(path)._replace(served_path=served.path)
-        variant = file._replace(facts=facts, sound=target.sound)
-        copy = partial(copy_recorded, session, variant, target, str(record.task_id), deadline)
-        record = _placed(session, record, target, copy)
-    return _without_file(session, record, served) if variant.is_served else record
-
-
 def _without_file(session: Session, record: Record, file: SavedFile) -> Record:
     """Remove a saved file, and return the record without it."""
     try:
@@ -398,54 +446,6 @@ def _without_file(session: Session, record: Record, file: SavedFile) -> Record:
         return record
     session.write_journal(lambda: session.journal.forget_file(str(record.task_id), file))
     return record._replace(saved=tuple(known for known in record.saved if known.path != file.path))
-
-
-@contextmanager
-def with_sound(
-    session: Session, edit: PreparedEdit, result: Path, sound: Sound, name: str, *, deadline: float
-) -> Generator[Path]:
-    """Yield a private copy of a result with another sound, or the result itself if nothing changes.
-
-    Args:
-        name: The name of the copy in messages.
-        deadline: A monotonic instant by which fetching the clip must end.
-
-    Raises:
-        OmniEditError: If the result or the clip cannot be fetched or read, or not in time.
-    """
-    from omniedit.media.writing import replace_audio  # noqa: PLC0415 - brings PyAV
-
-    try:
-        facts = file_facts(session, result, name=name)
-    except InvalidInputError as error:
-        msg = f"the sound of {name} cannot be changed: {error.message}"
-        raise NotAVideoError(msg, hint=_AS_SERVED) from error
-    with ExitStack() as stack:
-        copy = stack.enter_context(private_folder(session.private_folder)) / "sound.mp4"
-        original = None
-        if sound is Sound.ORIGINAL:
-            original = stack.enter_context(_original_clip(session, edit, deadline))
-        what = "muting" if original is None else "replacing sound"
-        with preparation_shown(session, clip_name(name), what) as on_progress:
-            difference_s = replace_audio(
-                result,
-                copy,
-                original=original,
-                original_start_s=edit.plan.start_s,
-                original_end_s=edit.plan.end_s,
-                on_progress=on_progress,
-            )
-        if original is not None:
-            check_is_same(session, original)
-            if difference_s is None:
-                session.note(f"the clip has no sound, so {name} has none")
-        if difference_s is None and not facts.has_audio:
-            yield result
-            return
-        warn_of_lost_marks(session, facts.marks, whose="the result", where=name)
-        if difference_s is not None:
-            _warn_of_difference(session, difference_s)
-        yield copy
 
 
 @contextmanager

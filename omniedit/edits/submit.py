@@ -135,34 +135,6 @@ def new_submission(
     )
 
 
-def _new_attempt(session: Session, request: EditRequest, request_id: str) -> Record:
-    return Record(
-        request_id=request_id,
-        task=None,
-        status=AttemptState.SENDING,
-        created_at=session.now(),
-        video=request.shown_video,
-        prompt=request.prompt,
-        origin=session.origin,
-        model=request.model,
-        parent=request.parent,
-    )
-
-
-def _note_known_edit(session: Session, edit: PreparedEdit) -> None:
-    known = None
-    with suppress(JournalError):
-        known = session.journal.find_edit(edit.identity, origin=session.origin)
-    if known is None:
-        return
-    what = f"is known here: {known.shown_status}"
-    if known.task is not None:
-        what = f"is known here: {task_name(known.task_id)} ({known.shown_status})"
-    elif known.status == AttemptState.UNKNOWN:
-        what = f"was submitted as {known.request_id}, with unknown outcome"
-    session.note(Hint(f"the same edit {what}; {{}} would not pay again", "edit"))
-
-
 class Sending:
     """Sends one body under one request ID until it is accepted or refused, or retries run out.
 
@@ -427,6 +399,34 @@ class Sending:
         offset_s = self._session.service.clock_offset_s
         if self._edit is not None and self._attempt.clock_offset_s is None:
             self._attempt = self._attempt._replace(clock_offset_s=offset_s)
+
+
+def _new_attempt(session: Session, request: EditRequest, request_id: str) -> Record:
+    return Record(
+        request_id=request_id,
+        task=None,
+        status=AttemptState.SENDING,
+        created_at=session.now(),
+        video=request.shown_video,
+        prompt=request.prompt,
+        origin=session.origin,
+        model=request.model,
+        parent=request.parent,
+    )
+
+
+def _note_known_edit(session: Session, edit: PreparedEdit) -> None:
+    known = None
+    with suppress(JournalError):
+        known = session.journal.find_edit(edit.identity, origin=session.origin)
+    if known is None:
+        return
+    what = f"is known here: {known.shown_status}"
+    if known.task is not None:
+        what = f"is known here: {task_name(known.task_id)} ({known.shown_status})"
+    elif known.status == AttemptState.UNKNOWN:
+        what = f"was submitted as {known.request_id}, with unknown outcome"
+    session.note(Hint(f"the same edit {what}; {{}} would not pay again", "edit"))
 
 
 def _whole_command(request: EditRequest, attempt: Record) -> str:

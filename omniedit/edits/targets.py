@@ -200,35 +200,6 @@ def clip_stem(video: str | None) -> str:
     return f"clip-{stem}" if is_reserved_name(f"{stem}-") else stem
 
 
-def _first_words(prompt: str) -> str:
-    """Return the first words of a prompt, reduced to letters and digits and joined by `-`."""
-    text = unicodedata.normalize("NFC", prompt[:_MOST_NAME_BYTES])
-    if text.isascii():
-        spaced = _NOT_ASCII_WORD.sub(" ", text)
-    else:
-        spaced = "".join(character if _is_word_character(character) else " " for character in text)
-    words, *others = spaced.split() or [""]
-    words = words[:_LONGEST_WORDS]
-    for word in others:
-        if len(words) + 1 + len(word) > _LONGEST_WORDS:
-            break
-        words += f"-{word}"
-    return words
-
-
-def _is_word_character(character: str) -> bool:
-    # In many scripts vowels are marks on letters (categories Mn and Mc).
-    return character.isalnum() or unicodedata.category(character) in {"Mn", "Mc"}
-
-
-def _sound_suffix(sound: Sound) -> str:
-    return "" if sound is Sound.NEW else f"-{sound}"
-
-
-def _end_of_id(task_id: str) -> str:
-    return task_id[-_END_OF_ID:].strip("-.") or "task"
-
-
 def check_destination(session: Session, record: Record, destination: Destination) -> None:
     """Check that the destination can be written, before anything is waited for.
 
@@ -420,6 +391,35 @@ def write_sidecar(
     # A sidecar of the same task may be replaced: it describes the result with another sound.
     is_own = written_sha256 is not None
     session.placement().write_content(path, file.sha256, [content], overwrite=overwrite or is_own)
+
+
+def _first_words(prompt: str) -> str:
+    """Return the first words of a prompt, reduced to letters and digits and joined by `-`."""
+    text = unicodedata.normalize("NFC", prompt[:_MOST_NAME_BYTES])
+    if text.isascii():
+        spaced = _NOT_ASCII_WORD.sub(" ", text)
+    else:
+        spaced = "".join(character if _is_word_character(character) else " " for character in text)
+    words, *others = spaced.split() or [""]
+    words = words[:_LONGEST_WORDS]
+    for word in others:
+        if len(words) + 1 + len(word) > _LONGEST_WORDS:
+            break
+        words += f"-{word}"
+    return words
+
+
+def _is_word_character(character: str) -> bool:
+    # In many scripts vowels are marks on letters (categories Mn and Mc).
+    return character.isalnum() or unicodedata.category(character) in {"Mn", "Mc"}
+
+
+def _sound_suffix(sound: Sound) -> str:
+    return "" if sound is Sound.NEW else f"-{sound}"
+
+
+def _end_of_id(task_id: str) -> str:
+    return task_id[-_END_OF_ID:].strip("-.") or "task"
 
 
 def _sha256_in(path: Path, task_id: str | None, sha256: str | None) -> str | None:

@@ -61,38 +61,6 @@ def follow(
             return
 
 
-def _finish_in_parallel(
-    session: Session, poller: Poller, finish: Callable[[TaskOutcome], TaskOutcome]
-) -> Iterator[TaskOutcome]:
-    with WorkerPool[TaskOutcome](session.policy.transfers_at_once) as pool:
-        while poller or pool.busy:
-            outcome = pool.next_outcome(timeout_s=poller.rest_s() if poller else None)
-            if outcome is not None:
-                yield outcome
-            for ended in poller.poll() if poller else ():
-                pool.submit(partial(finish, ended))
-
-
-def _finish(
-    session: Session, destination: Destination | None, deadline: float, ended: TaskOutcome
-) -> TaskOutcome:
-    record, error = ended
-    try:
-        if error is not None:
-            raise error
-        if destination is not None:
-            target = destination.target(record.video, record.task_id)
-            return save(session, record, target, deadline=deadline), None
-        record = with_links(session, record, deadline=with_grace(session, deadline))
-        if record.is_result_gone:
-            # Do not hand out a link that is known to be dead.
-            msg = f"the result of {task_name(record.task_id)} is gone"
-            raise ResultGoneError(msg)
-    except OmniEditError as failure:
-        return record, failure.about(task_id=record.task_id, request_id=record.request_id)
-    return record, None
-
-
 def download_each(
     session: Session, found: Sequence[TaskOutcome], destination: Destination
 ) -> Iterator[TaskOutcome]:
@@ -183,3 +151,35 @@ class WorkerPool(Generic[T]):
             except (Exception, Interrupted) as error:  # noqa: BLE001 - raised again by `next_outcome`
                 outcome = error
             self._outcomes.put(outcome)
+
+
+def _finish_in_parallel(
+    session: Session, poller: Poller, finish: Callable[[TaskOutcome], TaskOutcome]
+) -> Iterator[TaskOutcome]:
+    with WorkerPool[TaskOutcome](session.policy.transfers_at_once) as pool:
+        while poller or pool.busy:
+            outcome = pool.next_outcome(timeout_s=poller.rest_s() if poller else None)
+            if outcome is not None:
+                yield outcome
+            for ended in poller.poll() if poller else ():
+                pool.submit(partial(finish, ended))
+
+
+def _finish(
+    session: Session, destination: Destination | None, deadline: float, ended: TaskOutcome
+) -> TaskOutcome:
+    record, error = ended
+    try:
+        if error is not None:
+            raise error
+        if destination is not None:
+            target = destination.target(record.video, record.task_id)
+            return save(session, record, target, deadline=deadline), None
+        record = with_links(session, record, deadline=with_grace(session, deadline))
+        if record.is_result_gone:
+            # Do not hand out a link that is known to be dead.
+            msg = f"the result of {task_name(record.task_id)} is gone"
+            raise ResultGoneError(msg)
+    except OmniEditError as failure:
+        return record, failure.about(task_id=record.task_id, request_id=record.request_id)
+    return record, None
