@@ -54,6 +54,9 @@ _SOURCE: Final = "git+https://github.com/omniedit/omniedit"
 OFFLINE_CODE: Final = "offline"
 """The code of errors on a machine that seems to have no network."""
 
+_LONGEST_MESSAGE: Final = 10_000
+"""In characters. It may quote a value of a manifest or a reply, which may have millions."""
+
 
 class Hint(str):
     """Text that names commands, to which `render_hint` can add `--sandbox`.
@@ -80,17 +83,6 @@ def render_hint(text: str, *, is_sandbox: bool) -> str:
     if is_sandbox and isinstance(text, Hint):
         return _with_commands("omniedit --sandbox", text.text, text.commands)
     return str(text)
-
-
-def _with_commands(program: str, text: str, commands: tuple[str, ...]) -> str:
-    # Not `format`: the text may contain braces.
-    first, *rest = text.split("{}", len(commands))
-    shown = [f"`{program} {command}`{after}" for command, after in zip(commands, rest, strict=True)]
-    return "".join([first, *shown])
-
-
-_LONGEST_MESSAGE: Final = 10_000
-"""In characters. It may quote a value of a manifest or a reply, which may have millions."""
 
 
 class OmniEditError(Exception):
@@ -427,6 +419,14 @@ def upgrade_command(*, environment: str = sys.prefix) -> str:
     if tool is None:
         return f'{_python()} -m pip install -U "omniedit @ {_SOURCE}"'
     return f"{tool} upgrade omniedit"
+
+
+def _with_commands(program: str, text: str, commands: tuple[str, ...]) -> str:
+    # Not `format`: the text may contain braces.
+    shown, *rest = text.split("{}", len(commands))
+    for command, after in zip(commands, rest, strict=True):
+        shown += f"`{program} {command}`{after}"
+    return shown
 
 
 def _python() -> str:

@@ -323,10 +323,11 @@ def known_expenses(session: Session, by: str, *, since: float) -> list[Expense]:
     _, failure = _read_open_tasks(session, _MOST_OPEN)
     if failure is not None:
         session.warn(f"open edits are as last recorded: {failure.message}")
-    if unsettled := session.journal.count_unsettled(since=since):
+    expenses = [*map(Expense._make, session.journal.expenses(by, since=since))]
+    if unsettled := sum(expense.tasks for expense in expenses if expense.status is None):
         what = f"{render_count(unsettled, 'submission')} that may or may not have been accepted"
         session.note(Hint(f"counted as unknown: {what} ({{}})", "list --state unknown"))
-    return [*map(Expense._make, session.journal.expenses(by, since=since))]
+    return expenses
 
 
 def account_expenses(

@@ -121,16 +121,13 @@ def merge(
         # The copy is changed as well, but only for this merge.
         database.rows("pragma other.journal_mode = off")
         with database.writing():
-            conflicts = [str(row[0]) for sql in _CONFLICTS for row in database.rows(sql)]
+            conflicts = tuple(str(row[0]) for sql in _CONFLICTS for row in database.rows(sql))
             before = database.counts()
             _take_rows(database)
-            new = {table: count - before[table] for table, count in database.counts().items()}
-    return Merged(
-        submissions=new["attempts"],
-        tasks=new["tasks"],
-        files=new["files"],
-        conflicts=tuple(conflicts),
-    )
+            after = database.counts()
+    new = {table: after[table] - before[table] for table in after}
+    submissions, tasks, files = (new[table] for table in ("attempts", "tasks", "files"))
+    return Merged(submissions=submissions, tasks=tasks, files=files, conflicts=conflicts)
 
 
 def _take_rows(database: Database) -> None:
@@ -168,19 +165,16 @@ def _copied(path: Path, private: Path, timeout_s: float) -> Generator[Path]:
                 _copy(path, copy, timeout_s)
             with Reader(folder, shown_path=path) as theirs:
                 theirs.check()
-        except JournalDamagedError as error:
-            words = "run {} on the machine it comes from to restore what can be read"
-            error.hint = Hint(words, "journal recover")
-            raise
         except JournalError as error:
-            match error.__cause__:
-                case FileNotFoundError() | NotADirectoryError():
-                    words = "FOLDER is a state folder: {} shows it on the machine it comes from"
-                    error.hint = Hint(words, "config path")
-                case OSError():
-                    error.hint = "check the folder's name and its permissions"
-                case _:
-                    pass
+            cause = error.__cause__
+            if isinstance(error, JournalDamagedError):
+                words = "run {} on the machine it comes from to restore what can be read"
+                error.hint = Hint(words, "journal recover")
+            elif isinstance(cause, FileNotFoundError | NotADirectoryError):
+                words = "FOLDER is a state folder: {} shows it on the machine it comes from"
+                error.hint = Hint(words, "config path")
+            elif isinstance(cause, OSError):
+                error.hint = "check the folder's name and its permissions"
             raise
         yield copy
 
@@ -208,8 +202,8 @@ def _copy(path: Path, copy: Path, timeout_s: float) -> None:
             # back.
             if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
                 raise
-        rollback_journal, *_ = companions(path)
+        rollback_journal = companions(path)[0]
+        if rollback_journal.exists():
+            shutil.copyfile(rollback_journal, companions(copy)[0])
         # Last, because closing any descriptor of a file drops SQLite's lock on it (POSIX).
-        for source, target in ((rollback_journal, companions(copy)[0]), (path, copy)):
-            if source == path or source.exists():
-                shutil.copyfile(source, target)
+        shutil.copyfile(path, copy)

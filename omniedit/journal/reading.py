@@ -194,7 +194,7 @@ class Reader:
     def expenses(self, by: str, *, since: float) -> list[tuple[Any, ...]]:
         """Return the number of tasks by group, status, credits reserved and credits used.
 
-        Submissions that may have become tasks are counted as tasks of which nothing is known.
+        Submissions that may have become tasks are counted as tasks with no status and no cost.
 
         Args:
             by: The group: `month` or `day` of the submission, `clip` or `model`.
@@ -222,17 +222,10 @@ class Reader:
             )
         ]
 
-    def count_unsettled(self, *, since: float = 0.0) -> int:
-        """Return the number of submissions that may have been accepted but have no task here.
-
-        Args:
-            since: The Unix time of the oldest submission to count.
-        """
-        rows = self._database.rows(
-            f"select count(*) from attempts a where {_UNSETTLED} and created_at >= ?",  # noqa: S608 - constants only
-            since,
-        )
-        return int(rows[0][0])
+    def count_unsettled(self) -> int:
+        """Return the number of submissions that may have been accepted but have no task here."""
+        sql = f"select count(*) from attempts a where {_UNSETTLED}"  # noqa: S608 - constants only
+        return int(self._database.rows(sql)[0][0])
 
     def last_call(self, context: str) -> Call | None:
         """Return the newest call in a context."""

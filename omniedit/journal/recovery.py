@@ -7,6 +7,7 @@ page by page, according to the file format (https://www.sqlite.org/fileformat2.h
 import json
 import os
 import re
+import shutil
 import sqlite3
 import struct
 import time
@@ -138,8 +139,6 @@ def _link_or_copy(file: BinaryIO, path: Path, aside: Path) -> None:
         os.link(path, aside)
     except OSError:
         # Not every file system has hard links.
-        import shutil  # noqa: PLC0415 - rarely needed
-
         file.seek(0)
         with aside.open("xb") as copy:
             shutil.copyfileobj(file, copy)
