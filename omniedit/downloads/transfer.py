@@ -1,16 +1,14 @@
-"""The download of a file from its link to its final name: requests, ranges and retries."""
+"""The transfer of a file from its link to a part file: requests, ranges and retries."""
 
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from omniedit.downloads.part import PartFile, Version
-from omniedit.downloads.placement import Placement
 from omniedit.errors import (
     BlockedClientError,
     BrokenDownloadError,
@@ -25,7 +23,6 @@ from omniedit.errors import (
 )
 from omniedit.http.links import Link
 from omniedit.http.urls import INTERNAL_NAME_CODE
-from omniedit.models import SavedFile
 from omniedit.policy import Retry
 from omniedit.system.mp4 import MP4_HEAD_BYTES, is_mp4
 
@@ -42,60 +39,39 @@ OnProgress = Callable[[int, int | None], None]
 """Takes the bytes so far and, if known, the total."""
 
 
-def download(
-    link: Link,
-    target: Path,
-    *,
-    placement: Placement,
-    retry: Retry,
-    task_id: str | None = None,
-    overwrite: bool = False,
-    on_progress: OnProgress,
-    on_verified: Callable[[SavedFile], None] | None = None,
-) -> SavedFile:
-    """Save the file behind a link as `target`, continuing where an earlier run stopped.
+@dataclass
+class Transfer:
+    """Requests the missing bytes of a part file for as long as that makes progress.
 
     Args:
         link: The link; a fresh one to the same path continues the same part file.
-        target: The final path; missing folders are created.
-        placement: Gives the file its name.
+        part: The part file.
         retry: Rests after failed attempts.
-        task_id: The task it is the result of.
-        overwrite: Replace an existing file.
         on_progress: Called at most ten times a second.
-        on_verified: Called with the complete, synced file before it is placed.
-
-    Raises:
-        TargetExistsError: If another file has that name.
-        TargetBusyError: If another process is still downloading it.
-        LocalError: If the disk, the folder or the name does not allow it.
-        ResultGoneError: If the link is dead or does not deliver a video; a fresh one may help.
-        UnavailableError: If the attempts are used up; the bytes so far are kept for the next run.
+        task_id: The task that the file is a result of.
     """
-
-    def fill(part: PartFile) -> None:
-        part.resume()
-        try:
-            _Transfer(link, part, retry, on_progress).complete()
-        except OmniEditError as error:
-            raise error.about(task_id=task_id) from error.__cause__
-
-    return placement.write(
-        target, task_id or link.what, fill, overwrite=overwrite, on_verified=on_verified
-    )
-
-
-@dataclass
-class _Transfer:
-    """Requests the missing bytes of a part file for as long as that makes progress."""
 
     link: Link
     part: PartFile
     retry: Retry
     on_progress: OnProgress
+    task_id: str | None = None
 
     def complete(self) -> None:
-        """Complete the part file from its current size; the errors are those of `download`."""
+        """Complete the part file, continuing where an earlier run stopped.
+
+        Raises:
+            LocalError: If the disk does not allow it.
+            ResultGoneError: If the link is dead or does not deliver a video; a fresh one may help.
+            UnavailableError: If the attempts are used up; the bytes are kept for the next run.
+        """
+        self.part.resume()
+        try:
+            self._request_all()
+        except OmniEditError as error:
+            raise error.about(task_id=self.task_id) from error.__cause__
+
+    def _request_all(self) -> None:
         part, fruitless, changes = self.part, 0, 0
         most_bytes, version = part.size_bytes, part.version
         while True:

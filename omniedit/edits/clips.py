@@ -410,17 +410,20 @@ def fetch_file(
     deadline: float | None = None,
     on_verified: Callable[[SavedFile], None] | None = None,
 ) -> SavedFile:
-    """Save the file at `url` as `target`; progress shows `name`. See `downloads.transfer.download`."""
-    from omniedit.downloads.transfer import download  # noqa: PLC0415 - few commands fetch a file
+    """Save the file at `url` as `target`; progress shows `name`.
 
-    return download(
-        Link(session.http, url, what, deadline, session.allows_internal_clips),
+    See `Transfer.complete` and `Placement.write`.
+    """
+    from omniedit.downloads.transfer import Transfer  # noqa: PLC0415 - few commands fetch a file
+
+    link = Link(session.http, url, what, deadline, session.allows_internal_clips)
+    retry = session.retry(budget_s=math.inf, deadline=deadline, task_id=task_id)
+    on_progress = progress_of(session, name, "download", task_id=task_id)
+    return session.placement(deadline).write(
         target,
-        placement=session.placement(deadline),
-        retry=session.retry(budget_s=math.inf, deadline=deadline, task_id=task_id),
-        task_id=task_id,
+        task_id or what,
+        lambda part: Transfer(link, part, retry, on_progress, task_id).complete(),
         overwrite=overwrite,
-        on_progress=progress_of(session, name, "download", task_id=task_id),
         on_verified=on_verified,
     )
 

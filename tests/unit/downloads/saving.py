@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from omniedit.downloads.placement import Placement
-from omniedit.downloads.transfer import download
+from omniedit.downloads.transfer import Transfer
 from omniedit.http.client import HttpClient
 from omniedit.http.links import Link
 from omniedit.models import SavedFile
@@ -37,13 +37,12 @@ def save(
         deadline=deadline,
         on_retry=on_retry,
     )
-    return download(
-        Link(http, url, what, deadline, allow_internal),
+    link = Link(http, url, what, deadline, allow_internal)
+    placement = placement or Placement(sleep=sleep, budget_s=http.policy.busy_budget_s)
+    return placement.write(
         target,
-        placement=placement or Placement(sleep=sleep, budget_s=http.policy.busy_budget_s),
-        retry=retry,
-        task_id=task_id,
+        task_id or what,
+        lambda part: Transfer(link, part, retry, on_progress, task_id).complete(),
         overwrite=overwrite,
-        on_progress=on_progress,
         on_verified=on_verified,
     )
