@@ -163,10 +163,10 @@ def hint_for(  # noqa: C901, PLR0912 - one line per case
             return None
 
 
-def saving_options(option: str, destination: str | None, *, force: bool) -> str:
-    """Return the options that say where a result goes, as typed."""
-    words = [] if destination is None else [option, quoted(destination)]
-    return " ".join([*words, "--force"] if force else words)
+def saving_command(command: str, option: str, destination: str | None, *, force: bool) -> str:
+    """Return a command with the options that say where a result goes, as typed."""
+    where = [] if destination is None else [option, quoted(destination)]
+    return " ".join([command, *where, *(["--force"] if force else [])])
 
 
 def quoted_destination(destination: str | None) -> str:

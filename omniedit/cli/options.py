@@ -19,6 +19,7 @@ from omniedit.system.files import decode_text, is_file, read_at_most
 if TYPE_CHECKING:
     from omniedit.cli.context import Context
     from omniedit.edits.session import Session
+    from omniedit.edits.targets import Destination
 
 STDIN: Final = "-"
 _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
@@ -213,6 +214,19 @@ Expiring = Annotated[
 ]
 
 
+def new_destination(
+    context: "Context", option: str, path: str | None, *, force: bool, sidecar: bool
+) -> "Destination":
+    """Return where results go, after checking that standard output can take them if it must."""
+    from omniedit.edits.targets import Destination
+
+    destination = Destination(path, overwrite=force)
+    if destination.is_stdout:
+        context.require_free_stdout(f"{option} -")
+        refuse_sidecar(sidecar)
+    return destination
+
+
 def read_request(
     context: "Context",
     session: "Session",
@@ -224,11 +238,10 @@ def read_request(
     """Return a request with its prompt, and record a refused attempt if that cannot be read."""
     from omniedit.edits.submit import refusal_recorded
 
-    context.board.request = request
     with refusal_recorded(session, request):
-        text = read_prompt(context, prompt, prompt_file)
-    context.board.request = request._replace(prompt=text)
-    return context.board.request
+        request = request._replace(prompt=read_prompt(context, prompt, prompt_file))
+    context.board.request = request
+    return request
 
 
 def read_prompt(context: "Context", prompt: str | None, prompt_file: str | None) -> str:

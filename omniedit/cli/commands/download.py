@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.exit_codes import saving_options
-from omniedit.cli.options import Expiring, Force, Sidecar, Tasks, refuse_sidecar
+from omniedit.cli.exit_codes import saving_command
+from omniedit.cli.options import Expiring, Force, Sidecar, Tasks, new_destination
 from omniedit.cli.parser import OUTPUT, option
 from omniedit.errors import OmniEditError, refuse
 from omniedit.journal import JournalUse
@@ -55,21 +55,16 @@ def download(
         Destination(output).check_folder("--output")
         # One result today, several tomorrow: a folder in any case.
         output = f"{output}/"
-    destination = Destination(output, overwrite=force)
-    if destination.is_stdout:
-        context.require_free_stdout("--output -")
-        refuse_sidecar(sidecar)
+    destination = new_destination(context, "--output", output, force=force, sidecar=sidecar)
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     errors: list[OmniEditError] = []
     with context.session(use, observers=[context.print_saved], sidecars=sidecar) as session:
         if takes_all:
             found = list(unsaved_results(session, expiring_s=expiring))
         else:
-            options = saving_options("--output", output, force=force)
-            command = f"download TASK {options}".rstrip()
-            found = [
-                (record, None) for record in find_records(session, tasks or [], command=command)
-            ]
+            command = saving_command("download TASK", "--output", output, force=force)
+            records = find_records(session, tasks or [], command=command)
+            found = [(record, None) for record in records]
         for record, _ in found:
             context.board.add(record)
         for _ in context.successes(download_each(session, found, destination), errors):

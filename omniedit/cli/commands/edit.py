@@ -57,13 +57,9 @@ def edit(
     sound. The price is shown first, and you are asked to accept it.
     """
     from omniedit.edits import edit as editing
-    from omniedit.edits.targets import Destination
 
     context: Context = ctx.obj
-    destination = Destination(output, overwrite=force)
-    if destination.is_stdout:
-        context.require_free_stdout("--output -")
-        options.refuse_sidecar(sidecar)
+    destination = options.new_destination(context, "--output", output, force=force, sidecar=sidecar)
     if yes and not split:
         refuse("`--yes` requires --split")
     chosen = context.model(model)

@@ -5,8 +5,8 @@ from typing import Annotated, Final
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.exit_codes import saving_options
-from omniedit.cli.options import Force, Sidecar, Tasks, Timeout, refuse_sidecar
+from omniedit.cli.exit_codes import saving_command
+from omniedit.cli.options import Force, Sidecar, Tasks, Timeout, new_destination, refuse_sidecar
 from omniedit.cli.parser import OUTPUT, WAITING, option
 from omniedit.errors import Hint, OmniEditError
 from omniedit.journal import JournalUse
@@ -44,23 +44,21 @@ def wait(
     Ctrl-C stops the waiting, not the task: run the same command to pick it up again.
     """
     from omniedit.edits.records import find_records
-    from omniedit.edits.targets import Destination
     from omniedit.edits.wait import follow
 
     context: Context = ctx.obj
-    destination = None if download is None else Destination(download, overwrite=force)
-    is_streamed = destination is not None and destination.is_stdout
-    if destination is None or is_streamed:
+    destination = None
+    if download is None:
         refuse_sidecar(sidecar)
-    if is_streamed:
-        context.require_free_stdout("--download -")
+    else:
+        destination = new_destination(context, "--download", download, force=force, sidecar=sidecar)
     context.board.saves = destination is not None
     context.board.expect(len(tasks or [""]))
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     with context.session(use, observers=[context.print_saved], sidecars=sidecar) as session:
-        saving = saving_options("--download", download, force=force)
-        records = find_records(session, tasks or [], command=f"wait TASK {saving}".rstrip())
+        command = saving_command("wait TASK", "--download", download, force=force)
+        records = find_records(session, tasks or [], command=command)
         for record in records:
             context.board.add(record)
         outcomes = follow(session, records, destination, timeout_s=timeout, fail_fast=fail_fast)
