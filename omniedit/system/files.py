@@ -159,8 +159,7 @@ def check_own_paths(*paths: Path, is_folder: bool = False) -> None:
     for path in paths:
         found = check_kind(path, is_folder=is_folder)
         if found is not None:
-            # Root may work in folders of other users.
-            _check_owner(path, found, folder_owner=found.st_uid if is_folder else None)
+            _check_owner(path, found)
 
 
 def check_kind(path: Path, *, is_folder: bool = False) -> os.stat_result | None:
@@ -240,18 +239,13 @@ def _kind(found: os.stat_result) -> str:
 
 
 def _check_owner(
-    path: Path,
-    found: os.stat_result,
-    *,
-    system: System = THIS_SYSTEM,
-    is_secret: bool = False,
-    folder_owner: int | None = None,
+    path: Path, found: os.stat_result, *, is_secret: bool = False, system: System = THIS_SYSTEM
 ) -> None:
     if is_secret and not system.is_private(found.st_mode):
         msg = f"{path} can be read by other users"
         raise CredentialsError(msg, hint=f"chmod 600 '{path}'")
-    if folder_owner is None:
-        folder_owner = path.parent.stat().st_uid
-    if fault := system.write_fault(found, folder_owner=folder_owner):
+    # Root may work in folders of other users.
+    folder = found if stat.S_ISDIR(found.st_mode) else path.parent.stat()
+    if fault := system.write_fault(found, folder_owner=folder.st_uid):
         msg = f"{path} is not safe to use: {fault}"
         raise LocalError(msg, hint=f"make it yours alone: chown it, and chmod go-w '{path}'")
