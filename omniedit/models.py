@@ -33,12 +33,8 @@ _VIDEO_SUFFIXES = frozenset(
 _TASK_ID = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]{0,127}")  # no option
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _INPUT_CODES = frozenset(
-    {
-        "image_dimension_mismatch",
-        "image_processing_error",
-        "invalid_parameters",
-        "resource_not_found",
-    }
+    {"image_dimension_mismatch", "image_processing_error", "invalid_parameters"}
+    | {"resource_not_found"}
 )
 _RETRYABLE_CODES = frozenset(
     {
@@ -50,7 +46,6 @@ _RETRYABLE_CODES = frozenset(
         "service_unavailable",
     }
 )
-
 _TEMPORARY_KINDS = frozenset(
     {"network", "not_connected", "rate_limited", "server_error", "unavailable"}
 )
@@ -289,13 +284,6 @@ class ClipPlan(NamedTuple):
     sent: VideoFacts | None = None  # the clip as the service gets it; None if it was not probed
 
 
-class TaskPage(NamedTuple):
-    """One page of the account's tasks, newest first."""
-
-    tasks: tuple[Task, ...]
-    total: int | None
-
-
 class Credits(NamedTuple):
     """The account's balance and the limit of one key."""
 
@@ -376,6 +364,16 @@ class Record(NamedTuple):
     def has_failed(self) -> bool:
         """Whether the task ended without a result."""
         return self.task is not None and self.task.has_failed
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether the task completed successfully."""
+        return self.task is not None and self.task.is_completed
+
+    @property
+    def result_urls(self) -> tuple[str, ...]:
+        """The links to the results; empty until they are known."""
+        return self.task.result_urls if self.task else ()
 
     @property
     def is_open(self) -> bool:

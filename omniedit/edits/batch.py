@@ -145,7 +145,7 @@ class BatchRun:
             self._account_for(outcome)
         if isinstance(outcome, EditOutcome):
             yield outcome
-        elif outcome.begun.has_ended:
+        elif not outcome.begun.record.is_open:
             report_end(self._session, outcome.begun.record)
             self._ended.append(outcome)
         else:

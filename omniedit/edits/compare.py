@@ -251,7 +251,7 @@ def _file_at(path: Path) -> SavedFile:
 
 def _shown_result(session: Session, record: Record) -> SavedFile | None:
     """Return the file to show for a task's first result: the newest whole one, if there is one."""
-    if record.task is not None and len(record.task.result_urls) > 1:
+    if len(record.result_urls) > 1:
         return whole_result(session, record)
     return next((file for file in reversed(record.saved) if is_whole(session, file)), None)
 

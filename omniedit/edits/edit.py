@@ -76,16 +76,11 @@ class BegunEdit(NamedTuple):
     is_fresh: bool
     deadline: float  # monotonic
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether the task has ended, so that there is nothing to wait for."""
-        return self.record.task is not None and self.record.task.is_terminal
-
 
 def edit(session: Session, request: EditRequest, options: EditOptions) -> Record:
     """Submit an edit unless it is known, wait for it to end, and save its result."""
     begun = begin_edit(session, request, options)
-    if begun.has_ended:
+    if not begun.record.is_open:
         report_end(session, begun.record)
         return deliver_edit(session, begun, options)
     poller = Poller(session, timeout_s=options.timeout_s)
@@ -201,8 +196,7 @@ def _check_unchanged(edit: PreparedEdit, identity: str | None) -> None:
 
 def _targets_like(target: Target, record: Record) -> list[Target]:
     """Return the targets of all results of a task, given the target of the first."""
-    count = len(record.task.result_urls) if record.task else 0
-    return [target.numbered(index) for index in range(max(1, count))]
+    return [target.numbered(index) for index in range(max(1, len(record.result_urls)))]
 
 
 def _deliver_as_served(

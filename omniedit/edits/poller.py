@@ -392,10 +392,10 @@ class Poller:
 
 def report_end(session: Session, record: Record) -> None:
     """Tell the observers how a task ended, if it has."""
-    if record.task is None or not record.task.is_terminal:
-        return
-    event = Completed if record.task.is_completed else Failed
-    session.report(event(record=record))
+    if record.is_completed:
+        session.report(Completed(record))
+    elif record.has_failed:
+        session.report(Failed(record))
 
 
 def remaining_s(snapshot: Snapshot) -> float | None:

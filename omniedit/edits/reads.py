@@ -74,13 +74,12 @@ def record_forgotten(session: Session, record: Record, error: TaskNotFoundError)
     """Return the error for a task unknown to the service; record a completed one of ours as gone."""
     from omniedit.edits.requests import is_own_attempt  # noqa: PLC0415 - rarely needed
 
-    is_completed = record.task is not None and record.task.is_completed
     if not _is_of_this_service(session, record):
         name = task_name(record.task_id)
         error.message += f": {name} was submitted at {record.origin}, not at {session.origin}"
         error.hint = "use the base URL that it was submitted with"
         return error
-    if not (is_completed and is_own_attempt(session, record.request_id)):
+    if not (record.is_completed and is_own_attempt(session, record.request_id)):
         return error
     # From now on `download --all` skips it; naming the task asks the service again.
     session.write_journal(lambda: session.journal.record_result_gone(str(record.task_id)))
@@ -99,7 +98,7 @@ def refresh(session: Session, record: Record, *, deadline: float | None = None) 
     try:
         return record.with_task(read_task(session, record, deadline=deadline))
     except UnavailableError as error:
-        if error.code == OFFLINE_CODE or record.task is None or not record.task.result_urls:
+        if error.code == OFFLINE_CODE or not record.result_urls:
             raise
         session.warn(f"{error.message}; trying the last known link")
         return record

@@ -228,12 +228,7 @@ def unsaved_results(session: Session, *, expiring_s: float | None = None) -> Ite
 
 def is_unsaved(record: Record) -> bool:
     """Return whether a task's result can still be saved but is not on this machine."""
-    return (
-        record.task is not None
-        and record.task.is_completed
-        and not record.is_result_gone
-        and not has_every_file(record)
-    )
+    return record.is_completed and not record.is_result_gone and not has_every_file(record)
 
 
 def describe_rest(session: Session) -> str:
@@ -264,7 +259,7 @@ def lost_files(records: Iterable[Record]) -> dict[str, str]:
 
 def has_every_file(record: Record) -> bool:
     """Return whether all results of a task are saved side by side on this machine."""
-    count = len(record.task.result_urls) if record.task else 0
+    count = len(record.result_urls)
     present = {Path(file.path) for file in record.saved if is_present(file)}
     return any(
         all(path.with_name(numbered(path.name, index)) in present for index in range(count))

@@ -106,7 +106,7 @@ def save_local_copy(
     session: Session, record: Record, target: Target, *, deadline: float | None = None
 ) -> Record | None:
     """Save a result from a whole copy on this machine; return None if there is none."""
-    if record.task is not None and len(record.task.result_urls) > 1:
+    if len(record.result_urls) > 1:
         # If there are several results, `save` looks for each of them.
         return None
     known = announce_if_there(session, record, target)
@@ -123,9 +123,8 @@ def save_local_copy(
 
 def whole_result(session: Session, record: Record) -> SavedFile | None:
     """Return the file of a task's first result as served, if it is whole on this machine."""
-    urls = record.task.result_urls if record.task else ()
     # The first of several results is always saved first.
-    saved = record.saved if len(urls) <= 1 else record.saved[:1]
+    saved = record.saved if len(record.result_urls) <= 1 else record.saved[:1]
     return next((file for file in saved if file.is_served and is_whole(session, file)), None)
 
 

@@ -21,6 +21,7 @@ from omniedit.errors import (
 )
 from omniedit.evolink.replies import (
     MISSING_ENDPOINT,
+    TaskPage,
     error_from,
     parse_credits,
     parse_refusal,
@@ -30,7 +31,7 @@ from omniedit.evolink.replies import (
     value_of,
 )
 from omniedit.http.client import HttpClient, Reply
-from omniedit.models import BATCH_SIZE, Credits, Task, TaskPage
+from omniedit.models import BATCH_SIZE, Credits, Task
 
 _REFUSALS: Final = range(400, 500)
 

@@ -33,7 +33,6 @@ from omniedit.models import (
     JSONObject,
     Task,
     TaskError,
-    TaskPage,
     TaskStatus,
     UploadedClip,
     is_task_id,
@@ -77,6 +76,13 @@ _ERROR_BY_STATUS: Final[Mapping[int, type[OmniEditError]]] = {
     HTTPStatus.FORBIDDEN: AuthenticationError,
     HTTPStatus.TOO_MANY_REQUESTS: RateLimitedError,
 }
+
+
+class TaskPage(NamedTuple):
+    """One page of the account's tasks, newest first."""
+
+    tasks: tuple[Task, ...]
+    total: int | None
 
 
 class Refusal(NamedTuple):

@@ -73,7 +73,7 @@ def _print_links(context: Context, record: Record) -> None:
     from omniedit.edits.records import has_every_file, lost_files
     from omniedit.terminal.human import render_moment, shown_file
 
-    for url in record.task.result_urls if record.task else ():
+    for url in record.result_urls:
         context.printer.line(url)
     file = shown_file(record, lost_files([record]))
     if has_every_file(record) and file is not None:
