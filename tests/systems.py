@@ -34,7 +34,7 @@ def linux(
 def macos(sync: Callable[[int], object] = os.fsync) -> MacOS:
     """Return a macOS system."""
     system = MacOS()
-    system.lock, system.sync = (lambda _: None), sync
+    system.lock, system.sync, system.name_limit = (lambda _: None), sync, (lambda _: 255)
     return system
 
 

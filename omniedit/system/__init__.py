@@ -85,7 +85,7 @@ class System:
     """Locks an open file for this process alone; raises `busy_error` if another process has it."""
     busy_error: type[OSError] = BlockingIOError
     uptime: Callable[[], float] = staticmethod(time.monotonic)
-    name_limit: Callable[[Path], int] = staticmethod(lambda _: LONGEST_NAME_BYTES)
+    name_limit: Callable[[Path], int]
     """Returns the longest file name in a folder, in bytes; not positive if there is no limit."""
     is_private_group: Callable[[int], bool]
     """Returns whether the current user is the only member of a group."""
@@ -234,6 +234,10 @@ class Windows(System):
             else:
                 return
         self.move(source, target)
+
+    def longest_name_bytes(self, folder: Path) -> int:
+        """Return the maximum length of a file name on every file system of Windows."""
+        return LONGEST_NAME_BYTES
 
     def path_fault(self, path: Path | str) -> str | None:
         """Return why Windows would refuse or misread this path, or None."""
