@@ -197,7 +197,7 @@ def forget(session: Session, reference: str) -> Record:
         name, may_pay_again = f"submission {request_id}", record.is_unsettled
         # Not while another process sends it: its task would be lost.
         with session.sending_lock(request_id, pays=False, deadline=session.monotonic()):
-            session.journal.forget_attempt(request_id)
+            session.journal.forget(record)
     if may_pay_again:
         session.warn(f"{name} is forgotten: the next `edit` of it may pay again")
     return record

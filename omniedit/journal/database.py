@@ -256,6 +256,13 @@ class Database:
         where = " and ".join(f"{name} = ?" for name in values)
         self.execute(f"delete from {table} where {where}", *values.values())  # noqa: S608 - constants only
 
+    def update(self, table: str, values: Mapping[str, object], **where: object) -> int:
+        """Set values of the rows that have those of `where`; return the number of these rows."""
+        changes = ", ".join([f"{name} = ?" for name in values])
+        condition = " and ".join([f"{name} = ?" for name in where])
+        sql = f"update {table} set {changes} where {condition}"  # noqa: S608 - constants only
+        return self.execute(sql, *values.values(), *where.values())
+
     def insert(self, table: str, values: Mapping[str, object], *, conflict: str = "") -> None:
         """Insert a row, in a transaction of its own outside `writing`.
 

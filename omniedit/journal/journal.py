@@ -146,22 +146,15 @@ class Journal(Reader):
         with self._database.writing():
             if error.kind == RequestRefusedError.kind:
                 self._forget_upload_of(request_id)
-            self._database.execute(
-                "update attempts set state = 'refused', error = ? where request_id = ?",
-                _render_json(error),
-                request_id,
-            )
+            refusal = {"state": AttemptState.REFUSED, "error": _render_json(error)}
+            self._database.update("attempts", refusal, request_id=request_id)
             self._forget_body("request_id", request_id)
 
     def record_accepted(self, request_id: str, task: Task, *, origin: str) -> None:
         """Record the task that a submission became."""
         with self._database.writing():
-            attempts = self._database.execute(
-                "update attempts set state = 'accepted', task_id = ?, error = null"
-                " where request_id = ?",
-                task.task_id,
-                request_id,
-            )
+            outcome = {"state": "accepted", "task_id": task.task_id, "error": None}
+            attempts = self._database.update("attempts", outcome, request_id=request_id)
             # Even if the attempt is no longer in the journal, listings have to show its task.
             self._store_task(task, origin=origin, is_adopted=not attempts)
             self._forget_ended(task)
@@ -221,7 +214,7 @@ class Journal(Reader):
 
     def record_result_gone(self, task_id: str) -> None:
         """Record that the result of a finished task is no longer available."""
-        self._database.execute("update tasks set is_result_gone = 1 where task_id = ?", task_id)
+        self._database.update("tasks", {"is_result_gone": True}, task_id=task_id)
 
     def record_call(self, context: str, request_id: str | None) -> None:
         """Record an attempt as the newest call of its context; None stands for a batch."""
@@ -235,14 +228,6 @@ class Journal(Reader):
         if clip.expires_at is not None:
             row = {"sha256": sha256, "origin": origin, "files_origin": files_origin}
             self._database.insert("uploads", row | clip._asdict())
-
-    def forget_attempt(self, request_id: str) -> None:
-        """Remove every trace of an attempt that has no task."""
-        with self._database.writing():
-            sql = "delete from attempts where request_id = ? and task_id is null"
-            if self._database.execute(sql, request_id):
-                for table in ("calls", "attempt_keys"):
-                    self._database.delete(table, request_id=request_id)
 
     def require_recovered(self) -> None:
         """Refuse to pay while edits may be among the rows that could not be read."""
@@ -271,9 +256,13 @@ class Journal(Reader):
                 self._database.execute(f"delete from {table}")  # noqa: S608 - constants only
 
     def forget(self, record: Record) -> None:
-        """Remove every trace of an edit, except its files."""
+        """Remove every trace of an edit, except its files; keep an attempt that just got a task."""
         with self._database.writing():
-            for table in ("attempts", "attempt_keys", "calls"):
+            sql = "delete from attempts where request_id = ? and task_id is ?"
+            is_same = self._database.execute(sql, record.request_id, record.task_id)
+            if record.task is None and not is_same:
+                return
+            for table in ("attempt_keys", "calls"):
                 self._database.delete(table, request_id=record.request_id)
             for table in ("attempts", "tasks", "files"):
                 self._database.delete(table, task_id=record.task_id)
@@ -337,11 +326,8 @@ class Journal(Reader):
         sql = f"select rowid, video from attempts where {column} = ?"  # noqa: S608 - constants only
         for row_id, stored in self._database.rows(sql, value):
             is_url = isinstance(stored, str) and "://" in stored
-            self._database.execute(
-                "update attempts set body = null, video = ? where rowid = ?",
-                without_query(stored) if is_url else stored,
-                row_id,
-            )
+            video = without_query(stored) if is_url else stored
+            self._database.update("attempts", {"body": None, "video": video}, rowid=row_id)
 
     def _forget_upload_of(self, request_or_task_id: str) -> None:
         """Remove the cached upload that an attempt sent: the service may no longer have it."""

@@ -136,11 +136,7 @@ def _take_rows(database: Database) -> None:
         # Keep our attempt and its call under a new ID, since theirs must never be `last`.
         fallback_id = f"refused-{uuid.uuid4().hex}"
         for table in ("attempt_keys", "calls", "attempts"):
-            database.execute(
-                f"update {table} set request_id = ? where request_id = ?",  # noqa: S608 - constants only
-                fallback_id,
-                row["request_id"],
-            )
+            database.update(table, {"request_id": fallback_id}, request_id=row["request_id"])
     # The outcome of a submission that the other journal calls `sending` is unknown here.
     database.execute("update other.attempts set state = 'unknown' where state = 'sending'")
     for sql in (_ATTEMPTS, _RENAME_PAID, _ATTEMPTS, ADOPT_ORPHANS):

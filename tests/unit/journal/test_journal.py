@@ -497,16 +497,16 @@ def test_forgetting_an_attempt_leaves_no_trace(journal: Journal) -> None:
     accept(journal, 1)
     record(journal, attempt(2))
 
-    journal.forget_attempt(str(attempt(2).request_id))
+    journal.forget(attempt(2))
 
     assert journal.find_attempt(str(attempt(2).request_id)) is None
     assert journal.last_call(CONTEXT) == Call(attempt(1).request_id)
 
 
-def test_forget_attempt_keeps_an_accepted_one(journal: Journal) -> None:
+def test_an_attempt_that_has_just_been_accepted_is_not_forgotten(journal: Journal) -> None:
     accepted = accept(journal)
 
-    journal.forget_attempt(str(attempt().request_id))
+    journal.forget(attempt())
 
     assert journal.find_task(accepted.task_id)
     assert journal.find_attempt(str(attempt().request_id))
