@@ -311,7 +311,7 @@ def with_sound(
             check_is_same(session, original)
             if difference_s is None:
                 session.note(f"the clip has no sound, so {name} has none")
-        if difference_s is None and not facts.has_audio:
+        if difference_s is None and not facts.audio:
             yield result
             return
         warn_of_lost_marks(session, facts.marks, whose="the result", where=name)

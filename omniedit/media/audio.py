@@ -58,9 +58,10 @@ def clip_audio(
         pads: Add silence if the audio ends earlier.
         on_damage: Called for each damaged packet.
     """
-    end_s = part.facts.audio_end_s
+    audio, end_s = part.facts.audio, part.facts.audio_end_s
     is_covered = not pads or (end_s is not None and end_s + _TOLERANCE_S >= length_s)
-    if part.facts.audio_codec == "aac" and part.start == part.timeline.start and is_covered:
+    is_aac = audio is not None and audio.codec == "aac"
+    if is_aac and part.start == part.timeline.start and is_covered:
         return _copied(container, part, length_s)
     return _converted(container, part, length_s, pads=pads, on_damage=on_damage)
 

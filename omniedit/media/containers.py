@@ -26,8 +26,9 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from omniedit.errors import InvalidInputError, LocalError
-from omniedit.media.formats import CLIP_HINT, EXPORT_AGAIN, Readable, check_is_whole, reader_of
+from omniedit.media.formats import CLIP_HINT, EXPORT_AGAIN, Readable, reader_of
 from omniedit.system.files import open_file
+from omniedit.system.mp4 import is_whole_mp4
 
 StreamT = TypeVar("StreamT", bound=Stream)
 
@@ -409,12 +410,9 @@ def _check(unfinished: Path) -> None:
         LocalError: If FFmpeg wrote less than it was given, for example because the disk is full.
     """
     with unfinished.open("rb") as file:
-        size_bytes = file.seek(0, os.SEEK_END)
-        try:
-            check_is_whole(reader_of(file), name=unfinished.name, size_bytes=size_bytes)
-        except InvalidInputError as error:
+        if not is_whole_mp4(reader_of(file), file.seek(0, os.SEEK_END)):
             msg = f"{unfinished} could not be written completely"
-            raise LocalError(msg) from error
+            raise LocalError(msg)
 
 
 def encode(stream: Stream, frame: Frame | None) -> Packets:

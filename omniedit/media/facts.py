@@ -113,9 +113,6 @@ class ClipFacts:
     color_primaries: int | None
     color_transfer: int | None
     color_space: int | None
-    audio_codec: str | None
-    audio_rate: int | None
-    audio_channels: int | None
     container_s: float | None = None
     """Length of the file as players show it; audio or an edit list can make it longer."""
     bit_depth: int | None = None
@@ -147,9 +144,9 @@ class ClipFacts:
         return self.width * self.height
 
     @property
-    def has_audio(self) -> bool:
-        """Whether the clip has an audio stream that can be decoded."""
-        return self.audio_codec is not None
+    def audio(self) -> AudioTrack | None:
+        """The audio track that is kept; None if none can be decoded."""
+        return next((track for track in self.audio_tracks if track.is_used), None)
 
     @property
     def frame_s(self) -> float:

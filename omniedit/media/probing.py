@@ -148,7 +148,7 @@ def _read(
         InvalidInputError: If the clip is damaged.
     """
     stream = clip.video
-    builder = TimelineBuilder(stream, name=clip.name, has_slots="avi" in clip.formats)
+    builder = TimelineBuilder(clip)
     frame: VideoFrame | None = None
     attempts = 0
     ends: dict[int, int] = {}
@@ -233,9 +233,6 @@ def _facts(
         color_primaries=_specified(context.color_primaries, UNSPECIFIED_COLOR),
         color_transfer=_specified(context.color_trc, UNSPECIFIED_COLOR),
         color_space=_specified(context.colorspace, UNSPECIFIED_COLOR),
-        audio_codec=audio.codec_context.codec.canonical_name if audio else None,
-        audio_rate=audio.codec_context.sample_rate if audio else None,
-        audio_channels=audio.codec_context.channels if audio else None,
         audio_tracks=tuple(
             AudioTrack(
                 codec=each.codec_context.codec.canonical_name,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
+    from omniedit.media.containers import OpenClip
+
 MAX_LENGTH_S: Final = 600.0
 """The longest clip that is read at all."""
 
@@ -61,9 +63,9 @@ class Timeline:
     """When the last frame ends, in ticks."""
     has_hidden: bool
     """Whether some frames are decoded but not shown (an edit list), or lack a time of their own."""
-    has_slots: bool = False
+    has_slots: bool
     """Whether times belong to positions in the file (AVI): decoded frames take them one by one."""
-    extradata: bytes = b""
+    extradata: bytes
     """What a decoder needs beside the frames."""
 
     @property
@@ -160,25 +162,20 @@ class Part:
 
 
 class TimelineBuilder:
-    """Collects packets into a timeline.
+    """Collects the video packets of a clip into a timeline."""
 
-    Args:
-        stream: The video stream.
-        name: The clip, for messages.
-        has_slots: Whether frames have positions in the file instead of times of their own.
-    """
-
-    def __init__(self, stream: "VideoStream", *, name: str, has_slots: bool = False) -> None:
+    def __init__(self, clip: "OpenClip") -> None:
+        stream = clip.video
         codec = stream.codec_context.codec.canonical_name
         self._extradata = stream.codec_context.extradata or b""
         self._is_random_access = partial(is_random_access, codec, self._extradata)
-        self._has_slots = has_slots
+        self._has_slots = "avi" in clip.formats
         self._tick_s = Fraction(stream.time_base or Fraction(1, 1000))
         # Packets are many, and fractions slow: compare whole ticks.
         self._second = floor(1 / self._tick_s)
         self._max_length = floor(Fraction(MAX_LENGTH_S) / self._tick_s)
         self._rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        self._name = name
+        self._name = clip.name
         self._frames: list[CodedFrame] = []
         self._has_hidden = False
         self._last_dts: int | None = None

@@ -188,14 +188,7 @@ class EncodingSlots:
 
     @contextmanager
     def taken(self, pixels: int) -> Generator[None]:
-        """Wait for a slot for an encoder, and hold it for the block.
-
-        Args:
-            pixels: The size of a frame; 0 needs no slot.
-        """
-        if not pixels:
-            yield
-            return
+        """Wait for a slot for an encoder of frames of this size, and hold it for the block."""
         size_bytes = pixels * _BYTES_PER_PIXEL
         with self._changed:
             self._changed.wait_for(lambda: self._has_room(size_bytes))

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -367,7 +368,7 @@ def replace_audio(
     difference_s: float | None = None
     if original is not None:
         sent = read_clip(original).cut(original_start_s, original_end_s)
-        if sent.facts.has_audio:
+        if sent.facts.audio:
             audio = partial(clip_audio, part=sent, length_s=length_s, pads=True)
             difference_s = float(sent.length_s - length_s)
     encoding = None if copyable_frames(part) else VideoEncoding([part])
@@ -386,7 +387,6 @@ def _write(
 ) -> None:
     """Write parts of clips and their audio to an MP4; without an encoding, the video is copied."""
     video = encoding.packets if encoding else partial(copied_video, parts=parts)
-    with ENCODING_SLOTS.taken(parts[0].facts.pixels if encoding else 0):
-        write_mp4(
-            target, [video, audio] if audio else [video], total_s=length_s, on_progress=on_progress
-        )
+    sources = [video, audio] if audio else [video]
+    with ENCODING_SLOTS.taken(parts[0].facts.pixels) if encoding else nullcontext():
+        write_mp4(target, sources, total_s=length_s, on_progress=on_progress)

@@ -58,8 +58,8 @@ def test_another_sound_costs_nothing_and_makes_another_file(
 
     assert {first["task_id"], silent["task_id"], again["task_id"]} == {first["task_id"]}
     assert count_of_tasks(served) == 1
-    assert not probe_file(served.folder / "silent.mp4", name="silent").has_audio
-    assert probe_file(served.folder / "out.mp4", name="out").has_audio
+    assert not probe_file(served.folder / "silent.mp4", name="silent").audio
+    assert probe_file(served.folder / "out.mp4", name="out").audio
     assert (served.folder / "silent.served.mp4").exists()
 
 
@@ -70,8 +70,8 @@ def test_a_file_with_another_sound_is_not_replaced_without_force(served: Command
     forced = served("edit", "clip.mp4", PROMPT, "--sound", "none", "-o", "out.mp4", "--force")
 
     assert (refused.status, forced.status) == (10, 0)
-    assert not probe_file(served.folder / "out.mp4", name="out").has_audio
-    assert probe_file(served.folder / "out.served.mp4", name="served").has_audio
+    assert not probe_file(served.folder / "out.mp4", name="out").audio
+    assert probe_file(served.folder / "out.served.mp4", name="served").audio
 
 
 def test_default_names_include_the_sound(served: CommandLine) -> None:
@@ -149,7 +149,7 @@ def test_sound_applies_to_standard_output(served: CommandLine) -> None:
     ended = served("edit", "clip.mp4", PROMPT, "--sound", "none", "-o", "-")
     (served.folder / "out.mp4").write_bytes(ended.stdout.encode(errors="surrogateescape"))
 
-    assert not probe_file(served.folder / "out.mp4", name="out").has_audio
+    assert not probe_file(served.folder / "out.mp4", name="out").audio
 
 
 def test_sound_applies_to_batches_and_split_edits(served: CommandLine) -> None:
@@ -163,7 +163,7 @@ def test_sound_applies_to_batches_and_split_edits(served: CommandLine) -> None:
     for ended in (batch, split):
         assert (ended.status, ended.stdout.endswith("-none.mp4\n")) == (0, True), ended
         path = served.folder / ended.stdout.strip()
-        assert not probe_file(path, name="out").has_audio
+        assert not probe_file(path, name="out").audio
 
 
 def test_a_joined_clip_is_described_in_document_and_sidecar(served: CommandLine) -> None:

@@ -54,8 +54,8 @@ def test_a_clip_in_another_format_is_sent_as_an_mp4_that_fits(
     out = make_edit(bench, name, PROMPT)
 
     facts, seen = probe_file(out, name="out.mp4"), see(out)
-    assert (find_problems(facts, longest_s=10), facts.has_audio) == ((), sound is not None)
-    assert facts.audio_channels == (CHANNELS[sound.layout] if sound else None)
+    assert (find_problems(facts, longest_s=10), facts.audio is not None) == ((), sound is not None)
+    assert (facts.audio and facts.audio.channels) == (CHANNELS[sound.layout] if sound else None)
     assert seen.numbers == list(range(40))
     assert seen.times == pytest.approx([index / 10 for index in range(40)], abs=0.002)
     assert seen.duration_s == pytest.approx(4, abs=0.002)

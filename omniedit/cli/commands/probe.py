@@ -120,12 +120,15 @@ def _save_prepared(session: "Session", video: str, file: str, *, model_id: str) 
 
 def findings_document(video: str, found: "Findings") -> "Document":
     """Return the document about a clip; `video` is VIDEO as typed."""
-    facts, cost = found.facts, found.estimated_credits
+    facts, audio, cost = found.facts, found.facts.audio, found.estimated_credits
     fields: Document = {
         "video": video,
         "model": found.model.model_id,
         "fits": found.fits,
         "problems": [_values_of(problem, _OF_PROBLEMS) for problem in found.problems],
+        "audio_codec": audio and audio.codec,
+        "audio_rate": audio and audio.rate,
+        "audio_channels": audio and audio.channels,
         "audio_tracks": [_values_of(track, _OF_TRACKS) for track in facts.audio_tracks],
         "marks": list(facts.marks),
         "estimated_credits": None if cost is None else round(cost, 1),

@@ -140,7 +140,7 @@ def _note_plan(context: Context, session: Session, plan: SplitPlan, sound: Sound
         note("the sound it generates for each piece is kept, faded from one to the next")
     elif sound is Sound.NONE:
         note("the result has no sound")
-    elif file_facts(session, plan.source, name=plan.edits[0].request.video).has_audio:
+    elif file_facts(session, plan.source, name=plan.edits[0].request.video).audio:
         note("the clip's own sound is laid over the result; `--sound new` keeps the new one")
     else:
         note("the clip has no sound, so the result has none; `--sound new` keeps the new one")

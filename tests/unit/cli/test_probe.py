@@ -107,7 +107,7 @@ def test_unknown_facts_are_shown_as_unknown() -> None:
     silent = replace(
         UNKNOWN, container="mp4", container_s=None, bit_depth=None, chroma=None, audio_tracks=()
     )
-    silent = replace(silent, audio_codec=None, size_bytes=None)
+    silent = replace(silent, size_bytes=None)
 
     lines = rendered(replace(silent, is_fragmented=True))
 

@@ -75,7 +75,7 @@ def test_without_original_audio_the_result_is_silent(
     difference_s = replace_audio(result, tmp_path / "out.mp4", original=original)
 
     assert difference_s is None
-    assert not probe_file(tmp_path / "out.mp4", name="out").has_audio
+    assert not probe_file(tmp_path / "out.mp4", name="out").audio
     assert packets(tmp_path / "out.mp4") == packets(result)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from omniedit.media.facts import (
+    AudioTrack,
     ClipFacts,
     describe_difference,
     find_problems,
@@ -32,9 +33,7 @@ GOOD = ClipFacts(
     color_primaries=None,
     color_transfer=None,
     color_space=None,
-    audio_codec="aac",
-    audio_rate=48000,
-    audio_channels=2,
+    audio_tracks=(AudioTrack(codec="aac", rate=48000, channels=2, language=None, is_used=True),),
 )
 
 

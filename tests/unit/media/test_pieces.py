@@ -289,7 +289,7 @@ def test_a_silent_original_leaves_the_joined_clip_silent(tmp_path: Path, folder:
     out = tmp_path / "out.mp4"
     join(pieces, results, out, original=source, sound=Audio.ORIGINAL)
 
-    assert not probe_file(out, name="out").has_audio
+    assert not probe_file(out, name="out").audio
 
 
 @pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
