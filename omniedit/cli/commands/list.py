@@ -14,6 +14,7 @@ from omniedit.models import MODELS
 if TYPE_CHECKING:
     from omniedit.edits.records import Listing
     from omniedit.edits.session import Session
+    from omniedit.terminal.documents import Document
 
 EXAMPLES: Final = """
 omniedit list --unsaved
@@ -97,9 +98,13 @@ def list_(
         if forget is None:
             _show(context, session, found, is_tree=tree, shows_unsaved=unsaved)
 
-    for record in found.records:
-        context.board.add(record)
-    return Outcome(fields={"total": found.total, "as_of": instant(found.as_of)})
+    def documents() -> "list[Document]":
+        from omniedit.terminal.documents import task_document
+
+        # Not from the board: two submissions may have got the same task.
+        return [task_document(record) for record in found.records]
+
+    return Outcome(fields={"total": found.total, "as_of": instant(found.as_of)}, tasks=documents)
 
 
 def _show(
