@@ -64,6 +64,7 @@ class BatchReport:
         self._has_journal = has_journal
         self._edits: Sequence[PlannedEdit] = ()
         self._outcomes: dict[int, OmniEditError | None] = {}  # the error, if any, by number
+        self._task_ids: dict[int, str | None] = {}
         self._attempted_at: dict[int, float] = {}  # Unix times, for edits without a task
         self._faulty: list[Document] = []
         self.recovery_hint: str | None = None
@@ -118,6 +119,7 @@ class BatchReport:
         if record is not None and record.task is None:
             self._attempted_at[number] = record.created_at
         elif record is not None:
+            self._task_ids[number] = record.task_id
             self._context.board.add(record)
 
     def add_all(self, session: "Session", outcomes: "Iterable[EditOutcome]") -> None:
@@ -215,9 +217,12 @@ class BatchReport:
 
     def _records(self) -> "Iterator[tuple[PlannedEdit, Record]]":
         """Yield each edit with its record, which has a task if one is known, even an unfinished one."""
-        known = {record.identity: record for record in self._context.board.records if record.task}
+        records = [record for record in self._context.board.records if record.task]
+        known = {name: record for record in records for name in (record.identity, record.task_id)}
         for edit in self._edits:
-            yield edit, known.get(edit.identity) or self._record_without_task(edit)
+            # A faulty service may return the same task for two submissions.
+            name = self._task_ids.get(edit.number, edit.identity)
+            yield edit, known.get(name) or self._record_without_task(edit)
 
     def _record_without_task(self, edit: "PlannedEdit") -> Record:
         error, status = self._outcomes.get(edit.number), UNSENT
@@ -236,8 +241,6 @@ class BatchReport:
                 return _RUNNING
             case OmniEditError():
                 return _FAILED
-            case None:
-                pass
         if record.task is None:
             return _UNSTARTED
         if edit.number not in self._outcomes:

@@ -103,10 +103,9 @@ class BatchRun:
             while backlog or self._pool.busy or self._ended or self._poller:
                 self._start_steps(backlog)
                 rest_s = self._poller.rest_s() if self._poller else None
-                if self._pool.busy or self._poller:
-                    outcome = self._pool.next_outcome(timeout_s=rest_s)
-                    if outcome is not None:
-                        yield from self._handle(outcome)
+                outcome = self._pool.next_outcome(timeout_s=rest_s)
+                if outcome is not None:
+                    yield from self._handle(outcome)
                 yield from self._poll()
 
     def _start_steps(self, backlog: deque[PlannedEdit]) -> None:

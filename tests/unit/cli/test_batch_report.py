@@ -115,6 +115,16 @@ def test_the_totals_count_every_line_and_come_last() -> None:
     ]
 
 
+def test_two_lines_that_a_faulty_service_gives_one_task_are_both_done() -> None:
+    batch = ReportedBatch(2)
+    for number in (1, 2):
+        record = batch.submit(number, completed("t-1"))
+        batch.report.add(EditOutcome(edit=batch.edits[number - 1], record=record))
+
+    assert batch.printed() == ["note: 2 done"]
+    assert [record.task_id for record in batch.report.records] == ["t-1", "t-1"]
+
+
 def test_the_command_that_did_not_settle_an_outcome_is_not_suggested_again() -> None:
     batch = ReportedBatch(2)
     batch.fail(1, NotReplayedError("is 20 h old", hint="decide"))
