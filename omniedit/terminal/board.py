@@ -307,9 +307,7 @@ class Board:
 
     def state_of(self, event: Event) -> EditState:
         """Return the state of an event's edit; a fresh one if the edit is unknown."""
-        task_id = event.task_id if isinstance(event, Saved) else None
-        known = self._edits.get(_edit_key(event))
-        return known or EditState(self.clock(), task_id)
+        return self._edits.get(_edit_key(event)) or EditState(self.clock(), _task_id(event))
 
     def remaining_s(self) -> float | None:
         """Return the estimated remaining seconds for all edits; None if unknown.
@@ -385,7 +383,7 @@ class Board:
                 pass
 
     def _edit(self, event: Event, now: float) -> EditState:
-        return self._edits.setdefault(_edit_key(event), EditState(now))
+        return self._edits.setdefault(_edit_key(event), EditState(now, _task_id(event)))
 
     def _update_task(self, event: TaskEvent, now: float) -> None:
         record, task_id = event.record, str(event.record.task_id)
@@ -397,7 +395,6 @@ class Board:
             # Any preparation or upload was for this task.
             self._edits = {key: edit for key, edit in self._edits.items() if edit.task_id}
         edit, status = self._edit(event, now), record.shown_status
-        edit.task_id = task_id
         edit.label = self._labels.get(record.identity or "") or render_clip(record.video) or task_id
         edit.work = edit.pause = self.pause = None
         if status != edit.state:
@@ -440,7 +437,6 @@ class Board:
         if work is None or (work.event.what, work.event.name) != (event.what, event.name):
             work = edit.work = Work(event, began_at=now)
         work.update(event, now)
-        edit.task_id = edit.task_id or event.task_id
         edit.label = edit.label or event.name
         edit.state = event.verb
         edit.unchanged_since = edit.pause = self.pause = None
@@ -476,12 +472,14 @@ def _record_key(record: Record) -> str:
 
 def _edit_key(event: Event) -> str:
     """Return the key of an event's edit: the task, or the clip while there is no task."""
+    return _task_id(event) or (f"clip {event.name}" if isinstance(event, Working) else "")
+
+
+def _task_id(event: Event) -> str | None:
     match event:
         case Submitted() | Progressed() | Completed() | Failed():
-            return _record_key(event.record)
-        case Working(task_id=None):
-            return f"clip {event.name}"
+            return event.record.task_id
         case Stalled() | Saved() | Retrying() | Working():
-            return event.task_id or ""
+            return event.task_id
         case _:
-            return ""
+            return None

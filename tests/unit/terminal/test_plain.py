@@ -13,6 +13,7 @@ from omniedit.events import (
     Progressed,
     Retrying,
     Saved,
+    Stalled,
     Submitted,
     Working,
 )
@@ -84,6 +85,25 @@ def test_a_repeated_retry_is_reported_every_30_seconds(
         "429 (attempt 1 failed, retrying in 1s)",
         "429 (attempt 31 failed, retrying in 1s)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (Retrying("503", 2.0, 1, "t-1"), "t-1: 503 (attempt 1 failed, retrying in 2s)"),
+        (Stalled("t-1", 200.0), "t-1: no change for 3m20s"),
+    ],
+    ids=["retry", "stall"],
+)
+def test_a_line_before_the_first_reply_names_the_task(
+    make_printer: MakePrinter, stderr: Written, event: Retrying | Stalled, line: str
+) -> None:
+    board, lines = plain_lines(make_printer(), total=2)
+
+    board.update(event)
+    lines.show(event)
+
+    assert stderr.text == f"{line}\n"
 
 
 def test_a_completed_task_gets_no_further_lines(
