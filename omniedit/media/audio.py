@@ -138,16 +138,16 @@ def _encoded(stream: AudioStream, frames: Iterable[AudioFrame], length_s: Fracti
 
 
 def _resampled(
-    frames: Iterable[AudioFrame], samples: int, rate: int, layout: str, *, pads: bool = False
+    frames: Iterator[AudioFrame], samples: int, rate: int, layout: str, *, pads: bool = False
 ) -> Iterator[AudioFrame]:
     """Yield audio in one format, from its time 0 on, with silence for gaps."""
-    graph: Graph | None = None
-    for frame in chain(frames, [None]):
-        if graph is None and frame is not None:
-            graph = _graph(frame, samples, rate, layout, pads=pads)
-        if graph is not None:
-            graph.push(frame)
-            yield from pulled(graph.pull)
+    first = next(frames, None)
+    if first is None:
+        return
+    graph = _graph(first, samples, rate, layout, pads=pads)
+    for frame in chain([first], frames, [None]):
+        graph.push(frame)
+        yield from pulled(graph.pull)
 
 
 def _timed(

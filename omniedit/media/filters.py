@@ -138,7 +138,7 @@ class FrameFilter:
         self.deinterlaces = frame.interlaced_frame
         is_hdr = part.facts.hdr is not None
         self._maps_tones = is_hdr and not keeps_hdr
-        self._pixel_format = _HDR_FORMAT if is_hdr and keeps_hdr else _SDR_FORMAT
+        self._pixel_format = _HDR_FORMAT if keeps_hdr else _SDR_FORMAT
         rotation, is_mirrored = rotation_of(frame), _is_mirrored(frame)
         self._is_on_its_side = rotation in {90, 270}
         width, height = frame.width, frame.height

@@ -16,14 +16,11 @@ from av.video.stream import VideoStream
 from omniedit.errors import InvalidInputError
 from omniedit.media.containers import (
     HEVC_TAG,
-    OnProgress,
     OpenClip,
     Packets,
     copied_stream,
     encode,
-    ignore_progress,
     opened_clip,
-    progress_to,
 )
 from omniedit.media.filters import FAST_SCALING, FrameSize, TimedFrame, filtered
 from omniedit.media.formats import EXPORT_AGAIN
@@ -161,7 +158,7 @@ class VideoEncoding:
             yield from self._encoded(stream, frame)
 
     def _counted(self, part: Part) -> Iterator[TimedFrame]:
-        for frame, pts in _frames(part):
+        for frame, pts in decoded_frames(part):
             self.good_frames += not frame.is_corrupt
             yield frame, pts
 
@@ -225,33 +222,8 @@ class FrameCheck:
         return cls(frames=frames, bad_frames=max(0, frames - good_frames))
 
 
-def check_frames(part: Part, *, on_progress: OnProgress = ignore_progress) -> FrameCheck:
-    """Decode a part and count the frames that are damaged or missing."""
-    good = 0
-    report = progress_to(on_progress, total_s=part.length_s)
-    for count, (frame, pts) in enumerate(_frames(part), start=1):
-        good += not frame.is_corrupt
-        report((pts - part.start) * part.timeline.tick_s, count)
-    return FrameCheck.of(part, good)
-
-
-def shown_frames(
-    part: Part, size: FrameSize, *, only: Container[int] | None = None
-) -> Iterator[tuple[VideoFrame, Fraction]]:
-    """Yield the frames of a part, upright, in SDR and scaled, each with its seconds from the start.
-
-    Args:
-        part: The part to decode.
-        size: The target size.
-        only: The times of the frames to yield, in ticks of the timeline; None for all frames.
-    """
-    wanted = (each for each in _frames(part) if only is None or each[1] in only)
-    for frame, pts, _ in filtered(part, wanted, size, scaling=FAST_SCALING):
-        yield frame, max(pts - part.start, 0) * part.timeline.tick_s
-
-
-def _frames(part: Part) -> Generator[TimedFrame]:
-    """Yield the frames of a part that can be decoded."""
+def decoded_frames(part: Part) -> Generator[TimedFrame]:
+    """Yield the frames of a part, except those that cannot be decoded."""
     timeline = part.timeline
     first = timeline.shown_at(part.start)
     slots = iter(timeline.times) if timeline.has_slots else None
@@ -267,6 +239,21 @@ def _frames(part: Part) -> Generator[TimedFrame]:
             if pts >= part.end:
                 return
             yield frame, pts
+
+
+def shown_frames(
+    part: Part, size: FrameSize, *, only: Container[int] | None = None
+) -> Iterator[tuple[VideoFrame, Fraction]]:
+    """Yield the frames of a part, upright, in SDR and scaled, each with its seconds from the start.
+
+    Args:
+        part: The part to decode.
+        size: The target size.
+        only: The times of the frames to yield, in ticks of the timeline; None for all frames.
+    """
+    wanted = (each for each in decoded_frames(part) if only is None or each[1] in only)
+    for frame, pts, _ in filtered(part, wanted, size, scaling=FAST_SCALING):
+        yield frame, max(pts - part.start, 0) * part.timeline.tick_s
 
 
 def _decoded(clip: OpenClip, key: CodedFrame | None) -> Iterator[VideoFrame]:
