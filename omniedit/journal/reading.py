@@ -58,7 +58,7 @@ _ADOPTED: Final = f"""
     where t.is_adopted = 1 and a.request_id is null
 """  # noqa: S608 - constants only
 _RECORDS: Final = f"select * from ({_ATTEMPTED} union all {_ADOPTED})"  # noqa: S608 - constants only
-_UNSENT: Final = "task_id is null and state = 'refused' and identity is null"
+_SENT: Final = "where not (task_id is null and state = 'refused' and identity is null)"
 _UNSETTLED: Final = "a.task_id is null and a.state <> 'refused'"
 _UNPARSABLE: Final = (ArithmeticError, LookupError, TypeError, ValueError, RecursionError)
 """The errors that parsers raise for damaged columns."""
@@ -251,7 +251,7 @@ class Reader:
             limit: The maximum number of records; None or 0 for all.
             skips_unsent: Leave out attempts that were refused before anything was sent.
         """
-        clause = f"where not ({_UNSENT})" if skips_unsent else ""
+        clause = _SENT if skips_unsent else ""
         newest = f"{_ATTEMPTED} {clause} order by a.created_at desc, a.rowid desc limit ?1"
         adopted = f"{_ADOPTED} order by begun_at desc limit ?1"
         # Each part follows the order of an index, so that no more rows are read than returned.
@@ -272,13 +272,11 @@ class Reader:
 
     def count(self, *, skips_unsent: bool = False) -> int:
         """Return the number of attempts and adopted tasks."""
+        clause = _SENT if skips_unsent else ""
         rows = self._database.rows(
-            "select count(*) from attempts union all"  # noqa: S608 - constants only
-            f" select count(*) from attempts where {_UNSENT} union all"
-            f" select count(*) from ({_ADOPTED})"
+            f"select count(*) from attempts {clause} union all select count(*) from ({_ADOPTED})"  # noqa: S608 - constants only
         )
-        attempts, left_out, adopted = (int(row[0]) for row in rows)
-        return attempts + adopted - left_out * skips_unsent
+        return sum(int(row[0]) for row in rows)
 
     def names(self) -> list[str]:
         """Return the ID of each task, and the request ID of each attempt without one."""

@@ -182,7 +182,6 @@ def _restore(
 def _insert(database: Database, table: str, found: "_Salvage") -> None:
     """Insert the newest version of each row, without the values that cannot be parsed."""
     columns = database.rows(f"pragma table_info({table})")
-    names = [column["name"] for column in columns]
     required = {column["name"] for column in columns if column["notnull"] or column["pk"]}
     # The first columns of each table are its key.
     key_length = sum(column["pk"] > 0 for column in columns)
@@ -194,7 +193,7 @@ def _insert(database: Database, table: str, found: "_Salvage") -> None:
     newest = {tuple(row.values[:key_length]): row for row in sorted(found.rows[table], key=age)}
     for row in newest.values():
         # A row written before a column was added has no value for it.
-        values = dict(zip(names, row.values, strict=False))
+        values = {each["name"]: value for each, value in zip(columns, row.values, strict=False)}
         damaged = {name for name, value in values.items() if not _is_parsable(name, value)}
         values |= {name: _EMPTY.get(name) for name in damaged}
         if (damaged - _EMPTY.keys()) & (required | _DECISIVE):
