@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import typer
 
@@ -68,6 +68,7 @@ def run(
             # Typer's help may hold characters that the terminal's encoding lacks, and Windows
             # would translate line breaks.
             stream.reconfigure(errors="replace", newline="\n")
+    sys.stdout, sys.stderr = _buffered(sys.stdout), _buffered(sys.stderr)
     context = Context(environ, argv=argv, policy=policy, clock=clock)
     is_watched = sys.stderr is not None and sys.stderr.isatty()
     try:
@@ -84,6 +85,24 @@ def run(
     except Interrupted as interrupted:
         # The signal arrived while the outcome was being printed.
         return exit_status_of_signal(interrupted.signal_number)
+
+
+def _buffered(stream: TextIO | None) -> TextIO | None:
+    """Return a stream that writes everything, or fails.
+
+    With PYTHONUNBUFFERED, Python silently drops the rest of a write that a signal or a full disk
+    cuts short.
+    """
+    if stream is None or not isinstance(getattr(stream, "buffer", None), io.RawIOBase):
+        return stream
+    return open(
+        stream.fileno(),
+        "w",
+        encoding=stream.encoding,
+        errors="replace",
+        newline="\n",
+        closefd=False,
+    )
 
 
 def _outcome_of(context: Context) -> Outcome:

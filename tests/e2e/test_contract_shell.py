@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from omniedit.sandbox.server import RunningSandbox
-from tests.commandline import CommandLine
+from tests.commandline import COMMAND, CommandLine
 from tests.e2e.test_contract_equipment import (
     CLIP,
     KEY,
@@ -144,6 +144,18 @@ def test_a_save_finishes_without_stdout(bash: Bash, served: CommandLine, stream:
     assert b"Traceback" not in ended.stderr
     assert [path.name for path in served.folder.iterdir()] == ["a.mp4"], ended
     assert (served.folder / "a.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+@pytest.mark.parametrize("buffering", ["PYTHONUNBUFFERED=", "PYTHONUNBUFFERED=1"])
+def test_output_that_was_cut_short_is_no_success(bash: Bash, buffering: str) -> None:
+    ended = bash(f"""
+        set +e
+        ulimit -f 4
+        {buffering} {COMMAND} help json edit > schema.json
+    """)
+
+    assert ended.returncode == 10, ended
+    assert b"cannot write to standard output" in ended.stderr
 
 
 @pytest.mark.parametrize(
