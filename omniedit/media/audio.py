@@ -56,7 +56,6 @@ def clip_audio(
         part: The part, whose beginning becomes 0; its end is ignored.
         length_s: How much to keep.
         pads: Add silence if the audio ends earlier.
-        on_damage: Called for each damaged packet.
     """
     audio, end_s = part.facts.audio, part.facts.audio_end_s
     is_covered = not pads or (end_s is not None and end_s + _TOLERANCE_S >= length_s)

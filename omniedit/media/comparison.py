@@ -51,11 +51,7 @@ class Change(NamedTuple):
 def measure_changes(
     reference: Part, result: Part, *, on_progress: OnProgress = ignore_progress
 ) -> tuple[Change, ...]:
-    """Return how much each frame of a result differs from its clip.
-
-    Raises:
-        InvalidInputError: If either of them cannot be read.
-    """
+    """Return how much each frame of a result differs from its clip."""
     aspect = reference.facts.shown_width / reference.facts.shown_height
     size = FrameSize(max(round(_MEASURED_HEIGHT * aspect / 2) * 2, 2), _MEASURED_HEIGHT)
     sides = [
@@ -113,11 +109,7 @@ class SheetRow(NamedTuple):
 
 
 def draw_sheet(rows: Sequence[SheetRow]) -> bytes:
-    """Return a PNG contact sheet: a row per video, and a row of differences for all but the first.
-
-    Raises:
-        InvalidInputError: If a video cannot be read.
-    """
+    """Return a PNG contact sheet: a row per video, and a row of differences for all but the first."""
     # Only a sheet needs Pillow.
     from PIL import Image, ImageDraw  # noqa: PLC0415
 

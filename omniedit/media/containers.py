@@ -151,11 +151,9 @@ def opened_clip(path: Path) -> Generator[OpenClip]:
 
 @contextmanager
 def opened_media(file: Readable, *, name: str, is_partial: bool = False) -> Generator[OpenClip]:
-    """Open a binary file as a clip.
+    """Open a binary file, which is at its beginning, as a clip.
 
     Args:
-        file: The file, at its beginning.
-        name: The clip, for messages.
         is_partial: Read little beyond the header.
 
     Raises:
@@ -258,11 +256,7 @@ def _seek_of(file: Readable) -> Callable[..., int]:
 
 
 def _video_stream(container: InputContainer, *, name: str) -> VideoStream:
-    """Return the video stream of a clip, ignoring cover pictures.
-
-    Raises:
-        InvalidInputError: If there is none, or none that can be decoded.
-    """
+    """Return the video stream of a clip, ignoring cover pictures."""
     streams = [
         stream for stream in container.streams.video if not stream.disposition & _ATTACHED_PICTURES
     ]
@@ -329,18 +323,14 @@ def ignore_progress(progress: Progress) -> None:
 def progress_to(on_progress: OnProgress, *, total_s: Fraction) -> Callable[[Fraction, int], None]:
     """Return a function that reports the seconds and frames done since now."""
     started = time.monotonic()
-
-    def report(done_s: Fraction, frames: int) -> None:
-        on_progress(
-            Progress(
-                done_s=float(done_s),
-                total_s=float(total_s),
-                frames=frames,
-                elapsed_s=time.monotonic() - started,
-            )
+    return lambda done_s, frames: on_progress(
+        Progress(
+            done_s=float(done_s),
+            total_s=float(total_s),
+            frames=frames,
+            elapsed_s=time.monotonic() - started,
         )
-
-    return report
+    )
 
 
 def write_mp4(
@@ -404,11 +394,7 @@ def _written(target: Path) -> Generator[OutputContainer]:
 
 
 def _check(unfinished: Path) -> None:
-    """Refuse a file that is incomplete.
-
-    Raises:
-        LocalError: If FFmpeg wrote less than it was given, for example because the disk is full.
-    """
+    """Refuse a file that FFmpeg left incomplete, for example because the disk is full."""
     with unfinished.open("rb") as file:
         if not is_whole_mp4(reader_of(file), file.seek(0, os.SEEK_END)):
             msg = f"{unfinished} could not be written completely"

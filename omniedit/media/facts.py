@@ -27,14 +27,9 @@ _RATE_TOLERANCE: Final = 0.01
 _LENGTH_TOLERANCE_S: Final = 0.25
 _HDR_NAMES: Final[Mapping[int | None, str]] = {PQ: "PQ", HLG: "HLG"}
 _CONTAINER_NAMES: Final[Mapping[str, str]] = {
-    "3gp": "3GP",
     "asf": "WMV",
-    "avi": "AVI",
-    "flv": "FLV",
-    "gif": "GIF",
     "matroska": "Matroska",
     "mov": "QuickTime (MOV)",
-    "mp4": "MP4",
     "mpeg": "MPEG-PS",
     "mpegts": "MPEG-TS",
     "ogg": "Ogg",
@@ -266,8 +261,8 @@ def rate_name(frame_rate: float) -> str:
 
 
 def container_name(container: str) -> str:
-    """Return the usual name of a container, or FFmpeg's own name if there is none."""
-    return _CONTAINER_NAMES.get(container, container)
+    """Return the usual name of a container, such as MP4."""
+    return _CONTAINER_NAMES.get(container, container.upper())
 
 
 def codec_name(codec: str) -> str:

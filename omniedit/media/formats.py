@@ -159,8 +159,6 @@ def recognise(file: Readable, *, name: str, reads_all: bool) -> Recognised:
     """Read what a file's own bytes tell, without FFmpeg; the file is left at its beginning.
 
     Args:
-        file: The file.
-        name: The clip, for messages.
         reads_all: Check that the file is whole, and look for marks beyond the frames.
 
     Raises:
@@ -292,11 +290,7 @@ def _units(extradata: bytes, packet: bytes, *, size_at: int) -> Iterator[bytes]:
 
 
 def _end_of_boxes(read_at: ReadAt, *, name: str, size_bytes: int) -> int:
-    """Return where the last box of an MP4 or MOV ends.
-
-    Raises:
-        InvalidInputError: If there is no index.
-    """
+    """Return where the last box of an MP4 or MOV ends; refuse a file without an index."""
     kinds: set[bytes] = set()
     end = 0
     for box in boxes(read_at, size_bytes):

@@ -33,23 +33,12 @@ _MOST_DISAGREEMENT: Final = 1.5
 _SUSPICIOUS_FRAME_S: Final = 1.0
 _CHROMA_COMPONENTS: Final = 3
 _PROBE_SIDE: Final = 64
-_CHROMA: Final = {
-    (1, 1): "4:4:4",
-    (2, 1): "4:2:2",
-    (2, 2): "4:2:0",
-    (4, 1): "4:1:1",
-    (4, 4): "4:1:0",
-}
 # If a stream begins in the middle, frames before the next keyframe cannot be decoded.
 _MOST_ATTEMPTS: Final = 600
 
 
 def read_clip(path: Path, *, name: str | None = None) -> Part:
     """Return the whole of a local clip, after reading every packet.
-
-    Args:
-        path: The clip.
-        name: The clip, for messages; its path by default.
 
     Raises:
         MissingFileError: If it cannot be read.
@@ -64,8 +53,6 @@ def probe_remote(file: Readable, *, name: str, reads_all: bool) -> ClipFacts:
     """Return the facts about a clip behind a URL.
 
     Args:
-        file: The clip.
-        name: The clip, for messages.
         reads_all: Read every packet to measure the length, instead of trusting the header.
 
     Raises:
@@ -84,11 +71,7 @@ def probe_remote(file: Readable, *, name: str, reads_all: bool) -> ClipFacts:
 
 
 def _measured(file: Readable, *, name: str, is_local: bool) -> tuple[ClipFacts, Timeline]:
-    """Read every packet of a clip.
-
-    Raises:
-        InvalidInputError: If it is not a readable clip.
-    """
+    """Read every packet of a clip."""
     source = recognise(file, name=name, reads_all=True)
     with opened_media(file, name=name) as clip:
         timeline, frame, ends_s = _read(clip, file, source)
@@ -122,11 +105,7 @@ def _check(facts: ClipFacts) -> None:
 
 
 def _check_index(facts: ClipFacts, source: Recognised, timeline: Timeline) -> None:
-    """Refuse an index that contradicts itself.
-
-    Raises:
-        InvalidInputError: If it does.
-    """
+    """Refuse an index that contradicts itself."""
     length_s, stated_s, count = timeline.duration_s, source.stated_length_s, len(timeline.times)
     if stated_s and length_s > _MOST_DISAGREEMENT * stated_s + 1:
         claim = f"the video is {length_s:.2f} s long, but the whole file only {stated_s:.2f} s"
@@ -142,11 +121,7 @@ def _check_index(facts: ClipFacts, source: Recognised, timeline: Timeline) -> No
 def _read(
     clip: OpenClip, file: Readable, source: Recognised
 ) -> tuple[Timeline, VideoFrame, dict[int, float]]:
-    """Read every packet; return the timeline, a frame, and when each audio stream ends.
-
-    Raises:
-        InvalidInputError: If the clip is damaged.
-    """
+    """Read every packet; return the timeline, a frame, and when each audio stream ends."""
     stream = clip.video
     builder = TimelineBuilder(clip)
     frame: VideoFrame | None = None
@@ -188,10 +163,8 @@ def _first_frame(clip: OpenClip) -> VideoFrame | None:
     """Return the first frame, or None if that fails or takes too much reading."""
     # Ignore errors: the header has the essentials, and a frame only adds details like rotation.
     with suppress(FFmpegError, OSError):
-        packets = clip.packets(clip.video, budget_s=READING_BUDGET_S)
-        for packet in islice(packets, _MOST_ATTEMPTS):
-            for frame in packet.decode():
-                return frame
+        packets = islice(clip.packets(clip.video, budget_s=READING_BUDGET_S), _MOST_ATTEMPTS)
+        return next((frame for packet in packets for frame in packet.decode()), None)
     return None
 
 
@@ -250,9 +223,10 @@ def _chroma(pixels: VideoFormat) -> str | None:
     """Return the chroma subsampling; None for formats without chroma planes."""
     if pixels.is_rgb or len(pixels.components) < _CHROMA_COMPONENTS:
         return None
-    across = _PROBE_SIDE // pixels.chroma_width(_PROBE_SIDE)
-    down = _PROBE_SIDE // pixels.chroma_height(_PROBE_SIDE)
-    return _CHROMA.get((across, down))
+    # Of four pixels in a row, so many have chroma, and as many or none in the row below.
+    samples = 4 * pixels.chroma_width(_PROBE_SIDE) // _PROBE_SIDE
+    is_halved = pixels.chroma_height(_PROBE_SIDE) < _PROBE_SIDE
+    return f"4:{samples}:{0 if is_halved else samples}"
 
 
 def _specified(value: int, unspecified: int) -> int | None:

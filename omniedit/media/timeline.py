@@ -235,10 +235,6 @@ def too_long(name: str) -> InvalidInputError:
 def parse_time(text: str, *, name: str = "time") -> float:
     """Parse `12`, `12.5`, `1:02.5` or `1:02:03` into seconds.
 
-    Args:
-        text: The time as typed.
-        name: What the time is, for messages.
-
     Raises:
         InvalidInputError: If the text is not a valid time.
     """

@@ -78,8 +78,8 @@ def prepare_clip(
         source: A local clip.
         target: Appears once it is complete; its folder must belong to the caller.
         name: The clip, for messages; its path by default.
-        start_s: Where to begin.
-        end_s: Where to stop.
+        start_s: Where to begin; None for the beginning.
+        end_s: Where to stop; None for the end.
         keeps_hdr: Keep HDR colours, instead of converting them to SDR.
         largest_bytes: Encode video that would exceed this size, even if it could be copied.
         on_progress: Called after each frame.
@@ -281,7 +281,8 @@ def join(
     ]
     audio: PacketSource | None = None
     if sound is Sound.NEW:
-        parts = _end_to_end(parts)
+        starts_s = accumulate((part.length_s for part in parts), initial=Fraction(0))
+        parts = [replace(part, at_s=at_s) for part, at_s in zip(parts, starts_s, strict=False)]
         length_s = parts[-1].at_s + parts[-1].length_s
         audio = partial(crossfaded_audio, parts=parts)
     else:
@@ -296,11 +297,6 @@ def join(
         largest_gap_s=max(gaps_s, key=abs),
         lost_marks=tuple(sorted({mark for part in parts for mark in part.facts.marks})),
     )
-
-
-def _end_to_end(parts: list[Part]) -> list[Part]:
-    starts_s = accumulate((part.length_s for part in parts), initial=Fraction(0))
-    return [replace(part, at_s=at_s) for part, at_s in zip(parts, starts_s, strict=False)]
 
 
 def _at_piece_starts(parts: list[Part], pieces: Sequence[Piece]) -> list[Part]:
