@@ -346,7 +346,7 @@ class Board:
         task = record.task
         if task is not None and task.is_terminal and task.raw and not self._keeps_replies:
             record = record._replace(task=task._replace(raw=None))
-        self._records[_record_key(record)] = record
+        self._records[record.task_id or record.request_id or ""] = record
 
     def add_error(self, record: Record, error: OmniEditError) -> None:
         """Add a record together with the error that was met while handling it."""
@@ -464,10 +464,6 @@ class Board:
         edit = self._edits.get(event.task_id or "")
         if edit is not None:
             edit.has_ended, edit.work = True, None
-
-
-def _record_key(record: Record) -> str:
-    return record.task_id or record.request_id or ""
 
 
 def _edit_key(event: Event) -> str:

@@ -303,7 +303,7 @@ class PlainLines:
         return f"{event.message} (attempt {event.attempt} failed, {when})"
 
     def _progress_line(self, event: Progressed | Working, edit: EditState) -> str | None:
-        if isinstance(event, Progressed) and event.record.task and event.record.task.is_terminal:
+        if isinstance(event, Progressed) and not event.record.is_open:
             return None  # the end has its own line
         if not edit.label:
             return None  # an upload that its task has replaced
