@@ -65,6 +65,17 @@ def clip_audio(
     return _converted(container, part, length_s, pads=pads, on_damage=on_damage)
 
 
+def crossfaded_audio(container: OutputContainer, *, parts: Sequence[Part]) -> Packets:
+    """Add a stream and yield the audio of several clips, each cross-faded into the next.
+
+    Cross-fading shifts no clip: the audio that fades out is what follows the part or, if
+    nothing does, the last 20 ms of the part, reversed.
+    """
+    stream = _aac_stream(container, rate=_FADED_RATE, layout=_FADED_LAYOUT)
+    length_s = parts[-1].at_s + parts[-1].length_s
+    yield from _encoded(stream, _crossfaded(parts), length_s)
+
+
 def _copied(container: OutputContainer, part: Part, length_s: Fraction) -> Packets:
     """Yield packets to copy; one that ends later than `length_s` is left out."""
     with opened_clip(part.source) as clip:
@@ -103,17 +114,6 @@ def _converted(
         decoded = _timed(clip, part.start_s, length_s, on_damage)
         frames = _resampled(decoded, round(length_s * rate), rate, layout, pads=pads)
         yield from _encoded(target, frames, length_s)
-
-
-def crossfaded_audio(container: OutputContainer, *, parts: Sequence[Part]) -> Packets:
-    """Add a stream and yield the audio of several clips, each cross-faded into the next.
-
-    Cross-fading shifts no clip: the audio that fades out is what follows the part or, if
-    nothing does, the last 20 ms of the part, reversed.
-    """
-    stream = _aac_stream(container, rate=_FADED_RATE, layout=_FADED_LAYOUT)
-    length_s = parts[-1].at_s + parts[-1].length_s
-    yield from _encoded(stream, _crossfaded(parts), length_s)
 
 
 def _tick_s(stream: AudioStream) -> Fraction:

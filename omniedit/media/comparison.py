@@ -81,24 +81,6 @@ def most_changed(changes: Sequence[Change]) -> tuple[Change, ...]:
     return tuple(sorted(moments[:_MOST_CHANGES]))
 
 
-def _ssim_graph(size: FrameSize) -> tuple[Graph, list[FilterContext]]:
-    """Return FFmpeg's SSIM filter, for frames that arrive in order of time, and its two inputs."""
-    graph = Graph()
-    kind = f"video_size={size.width}x{size.height}:pix_fmt=yuv420p:pixel_aspect=1/1"
-    sources = [graph.add("buffer", f"{kind}:time_base={_TICK_S}") for _ in range(2)]
-    ssim = graph.add("ssim")
-    for side, source in enumerate(sources):
-        source.link_to(ssim, 0, side)
-    graph.link_nodes(ssim, graph.add("buffersink")).configure()
-    return graph, sources
-
-
-def _measured(graph: Graph) -> Iterator[Change]:
-    for frame in pulled(graph.pull):
-        similarity = float(frame.metadata["lavfi.ssim.All"])
-        yield Change(float((frame.pts or 0) * _TICK_S), max(0.0, 1 - similarity))
-
-
 class SheetRow(NamedTuple):
     """One video of a contact sheet."""
 
@@ -139,6 +121,24 @@ def draw_sheet(rows: Sequence[SheetRow]) -> bytes:
     content = io.BytesIO()
     sheet.save(content, "PNG")
     return content.getvalue()
+
+
+def _ssim_graph(size: FrameSize) -> tuple[Graph, list[FilterContext]]:
+    """Return FFmpeg's SSIM filter, for frames that arrive in order of time, and its two inputs."""
+    graph = Graph()
+    kind = f"video_size={size.width}x{size.height}:pix_fmt=yuv420p:pixel_aspect=1/1"
+    sources = [graph.add("buffer", f"{kind}:time_base={_TICK_S}") for _ in range(2)]
+    ssim = graph.add("ssim")
+    for side, source in enumerate(sources):
+        source.link_to(ssim, 0, side)
+    graph.link_nodes(ssim, graph.add("buffersink")).configure()
+    return graph, sources
+
+
+def _measured(graph: Graph) -> Iterator[Change]:
+    for frame in pulled(graph.pull):
+        similarity = float(frame.metadata["lavfi.ssim.All"])
+        yield Change(float((frame.pts or 0) * _TICK_S), max(0.0, 1 - similarity))
 
 
 def _pictures(row: SheetRow, moments: Sequence[float]) -> "list[Image]":

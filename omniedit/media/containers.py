@@ -215,79 +215,6 @@ def translated_errors(
         raise LocalError(msg, code="media") from error
 
 
-def _translated(
-    error: FFmpegError | OSError, name: str, *, is_opening: bool, is_written: bool
-) -> InvalidInputError | LocalError:
-    reason = error.strerror or str(error)
-    is_ffmpeg = isinstance(error, FFmpegError)
-    # FFmpeg reads through Python file objects, whose own errors come back unchanged: among them
-    # EINVAL, when a damaged clip makes it seek to an impossible offset. On writing, invalid packet
-    # times are the clip's fault, and all else is the disk's.
-    is_damaged = isinstance(error, InvalidDataError) or error.errno == errno.EINVAL
-    if not is_damaged and (is_written or not is_ffmpeg):
-        return LocalError(f"cannot {'write' if is_written else 'read'} {name}: {reason}")
-    # FFmpeg raises either for a container that is not on the whitelist.
-    is_unknown = isinstance(error, DemuxerNotFoundError) or error.errno == errno.EINVAL
-    if is_opening and is_ffmpeg and is_unknown:
-        msg = f"{name} cannot be read as a video: unknown format"
-        return InvalidInputError(msg, code="not_a_video", hint=CLIP_HINT)
-    msg = f"{name} cannot be read as a video: {reason[:1].lower()}{reason[1:]}"
-    if is_written:
-        msg = "the clip cannot be written as an MP4: it is damaged"
-    return InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
-
-
-def _seek_of(file: Readable) -> Callable[..., int]:
-    """Return the function with which FFmpeg seeks in a file."""
-    is_asf = file.read(len(_ASF)) == _ASF
-    file.seek(0)
-    if not is_asf:
-        return file.seek
-    size_bytes = file.seek(0, os.SEEK_END)
-    file.seek(0)
-
-    def seek(offset: int, whence: int = 0) -> int:
-        # A damaged ASF points far beyond its end, and PyAV would print the system's error.
-        if whence == os.SEEK_SET and not 0 <= offset <= size_bytes:
-            return -1
-        return file.seek(offset, whence)
-
-    return seek
-
-
-def _video_stream(container: InputContainer, *, name: str) -> VideoStream:
-    """Return the video stream of a clip, ignoring cover pictures."""
-    streams = [
-        stream for stream in container.streams.video if not stream.disposition & _ATTACHED_PICTURES
-    ]
-    if not streams:
-        msg = f"{name} has no video stream"
-        raise InvalidInputError(msg, code=NO_VIDEO, hint=CLIP_HINT)
-    stream = _default_of(streams)
-    if getattr(stream, "codec_context", None) is None:
-        msg = f"the video of {name} has a codec that cannot be decoded"
-        raise InvalidInputError(msg, code="unknown_codec", hint=_EXPORT)
-    _check_size(stream.codec_context.width, stream.codec_context.height, name=name)
-    # A stream may declare small frames and contain huge ones.
-    stream.codec_context.options = dict(_MAX_PIXELS)
-    return stream
-
-
-def _check_size(width: int, height: int, *, name: str) -> None:
-    if width < 1 or height < 1:
-        msg = f"the video of {name} has no size ({width}x{height})"
-    elif max(width, height) > _MAX_SIDE:
-        msg = f"the video of {name} is too large: {width}x{height}, at most {_MAX_SIDE} per side"
-    else:
-        return
-    raise InvalidInputError(msg, code="invalid_size", hint=_EXPORT)
-
-
-def _default_of(streams: list[StreamT]) -> StreamT:
-    """Return the stream that a player would choose."""
-    return next((each for each in streams if each.disposition & Disposition.default), streams[0])
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How much of a clip has been written."""
@@ -367,6 +294,96 @@ def write_mp4(
                 report(done_s, frames)
 
 
+def encode(stream: Stream, frame: Frame | None) -> Packets:
+    """Encode a frame and yield the packets that are ready; None flushes the encoder."""
+    yield from cast("Any", stream).encode(frame)
+
+
+def copied_stream(container: OutputContainer, template: StreamT) -> StreamT:
+    """Add a stream for packets that are copied from another file."""
+    stream: StreamT = cast("Any", container).add_stream_from_template(template, opaque=True)
+    aspect = getattr(template, "sample_aspect_ratio", None)
+    if aspect:
+        # The container's aspect ratio takes precedence, but a template only carries the codec's.
+        cast("Any", stream).codec_context.sample_aspect_ratio = aspect
+    if template.codec_context.codec.canonical_name == "hevc":
+        stream.codec_context.codec_tag = HEVC_TAG
+    return stream
+
+
+def _translated(
+    error: FFmpegError | OSError, name: str, *, is_opening: bool, is_written: bool
+) -> InvalidInputError | LocalError:
+    reason = error.strerror or str(error)
+    is_ffmpeg = isinstance(error, FFmpegError)
+    # FFmpeg reads through Python file objects, whose own errors come back unchanged: among them
+    # EINVAL, when a damaged clip makes it seek to an impossible offset. On writing, invalid packet
+    # times are the clip's fault, and all else is the disk's.
+    is_damaged = isinstance(error, InvalidDataError) or error.errno == errno.EINVAL
+    if not is_damaged and (is_written or not is_ffmpeg):
+        return LocalError(f"cannot {'write' if is_written else 'read'} {name}: {reason}")
+    # FFmpeg raises either for a container that is not on the whitelist.
+    is_unknown = isinstance(error, DemuxerNotFoundError) or error.errno == errno.EINVAL
+    if is_opening and is_ffmpeg and is_unknown:
+        msg = f"{name} cannot be read as a video: unknown format"
+        return InvalidInputError(msg, code="not_a_video", hint=CLIP_HINT)
+    msg = f"{name} cannot be read as a video: {reason[:1].lower()}{reason[1:]}"
+    if is_written:
+        msg = "the clip cannot be written as an MP4: it is damaged"
+    return InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
+
+
+def _seek_of(file: Readable) -> Callable[..., int]:
+    """Return the function with which FFmpeg seeks in a file."""
+    is_asf = file.read(len(_ASF)) == _ASF
+    file.seek(0)
+    if not is_asf:
+        return file.seek
+    size_bytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
+
+    def seek(offset: int, whence: int = 0) -> int:
+        # A damaged ASF points far beyond its end, and PyAV would print the system's error.
+        if whence == os.SEEK_SET and not 0 <= offset <= size_bytes:
+            return -1
+        return file.seek(offset, whence)
+
+    return seek
+
+
+def _video_stream(container: InputContainer, *, name: str) -> VideoStream:
+    """Return the video stream of a clip, ignoring cover pictures."""
+    streams = [
+        stream for stream in container.streams.video if not stream.disposition & _ATTACHED_PICTURES
+    ]
+    if not streams:
+        msg = f"{name} has no video stream"
+        raise InvalidInputError(msg, code=NO_VIDEO, hint=CLIP_HINT)
+    stream = _default_of(streams)
+    if getattr(stream, "codec_context", None) is None:
+        msg = f"the video of {name} has a codec that cannot be decoded"
+        raise InvalidInputError(msg, code="unknown_codec", hint=_EXPORT)
+    _check_size(stream.codec_context.width, stream.codec_context.height, name=name)
+    # A stream may declare small frames and contain huge ones.
+    stream.codec_context.options = dict(_MAX_PIXELS)
+    return stream
+
+
+def _check_size(width: int, height: int, *, name: str) -> None:
+    if width < 1 or height < 1:
+        msg = f"the video of {name} has no size ({width}x{height})"
+    elif max(width, height) > _MAX_SIDE:
+        msg = f"the video of {name} is too large: {width}x{height}, at most {_MAX_SIDE} per side"
+    else:
+        return
+    raise InvalidInputError(msg, code="invalid_size", hint=_EXPORT)
+
+
+def _default_of(streams: list[StreamT]) -> StreamT:
+    """Return the stream that a player would choose."""
+    return next((each for each in streams if each.disposition & Disposition.default), streams[0])
+
+
 def _at_s(packet: "av.Packet[Any]") -> Fraction:
     ticks = packet.dts if packet.dts is not None else packet.pts or 0
     return Fraction(ticks * packet.time_base)
@@ -399,20 +416,3 @@ def _check(unfinished: Path) -> None:
         if not is_whole_mp4(reader_of(file), file.seek(0, os.SEEK_END)):
             msg = f"{unfinished} could not be written completely"
             raise LocalError(msg)
-
-
-def encode(stream: Stream, frame: Frame | None) -> Packets:
-    """Encode a frame and yield the packets that are ready; None flushes the encoder."""
-    yield from cast("Any", stream).encode(frame)
-
-
-def copied_stream(container: OutputContainer, template: StreamT) -> StreamT:
-    """Add a stream for packets that are copied from another file."""
-    stream: StreamT = cast("Any", container).add_stream_from_template(template, opaque=True)
-    aspect = getattr(template, "sample_aspect_ratio", None)
-    if aspect:
-        # The container's aspect ratio takes precedence, but a template only carries the codec's.
-        cast("Any", stream).codec_context.sample_aspect_ratio = aspect
-    if template.codec_context.codec.canonical_name == "hevc":
-        stream.codec_context.codec_tag = HEVC_TAG
-    return stream

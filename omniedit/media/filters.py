@@ -240,16 +240,6 @@ class FrameFilter:
             yield Filtered(frame, round(pts / self._tick_s), self)
 
 
-def _linked(graph: Graph, last: FilterContext, filters: list[str]) -> FilterContext:
-    """Append filters to a graph; return the last one."""
-    nodes = [last]
-    for text in filters:
-        name, _, arguments = text.partition("=")
-        nodes.append(graph.add(name, arguments or None))
-    graph.link_nodes(*nodes)
-    return nodes[-1]
-
-
 def pulled(pull: Callable[[], Any]) -> Generator[Any]:
     """Yield the frames that a filter has ready."""
     while True:
@@ -264,6 +254,29 @@ def rotation_of(frame: VideoFrame) -> int:
     degrees = -90 * round(frame.rotation / 90) % 360
     # A singular matrix has no angle, and PyAV returns a huge one.
     return degrees if abs(frame.rotation) <= _HALF_TURN else 0
+
+
+@lru_cache
+def hald_planes(*, is_pq: bool) -> tuple[bytes, bytes, bytes]:
+    """Return the green, blue and red planes of the Hald image for PQ or HLG (16 bits, native)."""
+    levels = [index / (_STEPS - 1) for index in range(_STEPS)]
+    linear = [_pq_to_light(level) if is_pq else _hlg_to_scene(level) for level in levels]
+    pixels = array("H")
+    for b, g, r in product(linear, repeat=3):
+        light = (r, g, b) if is_pq else _scene_to_display(r, g, b)
+        pixels.extend(_to_sdr(*light))
+    red, green, blue = (pixels[index::3].tobytes() for index in range(3))
+    return green, blue, red
+
+
+def _linked(graph: Graph, last: FilterContext, filters: list[str]) -> FilterContext:
+    """Append filters to a graph; return the last one."""
+    nodes = [last]
+    for text in filters:
+        name, _, arguments = text.partition("=")
+        nodes.append(graph.add(name, arguments or None))
+    graph.link_nodes(*nodes)
+    return nodes[-1]
 
 
 def _is_mirrored(frame: VideoFrame) -> bool:
@@ -302,19 +315,6 @@ def _hald_image(*, is_pq: bool) -> VideoFrame:
         plane.update(padding.join([*rows, b""]))
     image.pts, image.time_base = 0, Fraction(1)
     return image
-
-
-@lru_cache
-def hald_planes(*, is_pq: bool) -> tuple[bytes, bytes, bytes]:
-    """Return the green, blue and red planes of the Hald image for PQ or HLG (16 bits, native)."""
-    levels = [index / (_STEPS - 1) for index in range(_STEPS)]
-    linear = [_pq_to_light(level) if is_pq else _hlg_to_scene(level) for level in levels]
-    pixels = array("H")
-    for b, g, r in product(linear, repeat=3):
-        light = (r, g, b) if is_pq else _scene_to_display(r, g, b)
-        pixels.extend(_to_sdr(*light))
-    red, green, blue = (pixels[index::3].tobytes() for index in range(3))
-    return green, blue, red
 
 
 def _to_sdr(red: float, green: float, blue: float) -> list[int]:

@@ -141,26 +141,6 @@ def refuse_damage(check: FrameCheck, *, name: str) -> None:
         raise InvalidInputError(msg, code="damaged_clip", hint=hint)
 
 
-def _described(facts: ClipFacts, encoding: VideoEncoding) -> str:
-    """Return what an encoding changes, on one line."""
-    changes = [(codec_name(facts.video_codec), "H.265" if encoding.keeps_hdr else "H.264")]
-    if encoding.size is not None:
-        changes.append(
-            (
-                f"{facts.shown_width}x{facts.shown_height}",
-                f"{encoding.size.width}x{encoding.size.height}",
-            )
-        )
-    if (facts.bit_depth or 0) > _SDR_BITS and not encoding.keeps_hdr:
-        changes.append((f"{facts.bit_depth} bits", f"{_SDR_BITS} bits"))
-    if encoding.deinterlaces:
-        changes.append(("interlaced", "progressive"))
-    if facts.hdr and not encoding.keeps_hdr:
-        changes.append((f"HDR ({facts.hdr})", "SDR"))
-    before, after = (", ".join(each) for each in zip(*changes, strict=True))
-    return f"re-encoded: {before} → {after}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
     """A part of a clip that is edited on its own."""
@@ -205,35 +185,6 @@ def plan_split(
         )
         for (begin, end), (cut_start_s, cut_end_s) in zip(pairwise(ticks), cuts_s, strict=True)
     )
-
-
-def _divided(whole: Part, longest_s: float) -> list[int]:
-    """Return where pieces begin, in ticks, and where the last one ends."""
-    timeline = whole.timeline
-    if whole.length_s <= longest_s + allowed_overrun_s(timeline.frame_s):
-        return [whole.start, whole.end]
-    # Pieces end at frame boundaries, which can make one too long: then use one piece more.
-    count = ceil(whole.length_s / Fraction(longest_s))
-    while True:
-        ends = _equal(whole, count)
-        if all((end - begin) * timeline.tick_s <= longest_s for begin, end in pairwise(ends)):
-            return ends
-        count += 1
-
-
-def _equal(whole: Part, count: int) -> list[int]:
-    tick_s = whole.timeline.tick_s
-    inside = [time for time in whole.timeline.times if whole.start < time < whole.end]
-    times = inside or [whole.start]
-    cuts = [whole.start]
-    for index in range(1, count):
-        share = whole.start + Fraction(index * (whole.end - whole.start), count)
-        # Cut at the frame nearest to an equal share, unless a long frame makes that too uneven.
-        after = bisect_left(times, share)
-        nearest = min(times[max(0, after - 1) : after + 1], key=lambda time: abs(time - share))
-        is_near = abs(nearest - share) * tick_s <= _NEAR_S
-        cuts.append(max(nearest if is_near else round(share), cuts[-1] + 1))
-    return [*cuts, whole.end]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,6 +250,96 @@ def join(
     )
 
 
+def replace_audio(
+    result: Path,
+    target: Path,
+    *,
+    original: Path | None,
+    original_start_s: float | None = None,
+    original_end_s: float | None = None,
+    on_progress: OnProgress = ignore_progress,
+) -> float | None:
+    """Write a result with the audio of its clip, in sync from the first frame, or without audio.
+
+    Return by how much the clip is longer than the result (negative: shorter); None if the written
+    file has no audio.
+
+    Args:
+        result: The file that the service returned.
+        target: Appears once it is complete; its folder must belong to the caller.
+        original: The clip whose audio to use, trimmed or padded to the length of the result; None
+            for a silent result.
+        original_start_s: Where the clip that was sent begins in the original.
+        original_end_s: Where that clip ends in the original.
+        on_progress: Called after each frame.
+
+    Raises:
+        InvalidInputError: If the result or the original is not a clip.
+        LocalError: If the target cannot be written.
+    """
+    part = read_clip(result)
+    length_s = part.length_s
+    audio: PacketSource | None = None
+    difference_s: float | None = None
+    if original is not None:
+        sent = read_clip(original).cut(original_start_s, original_end_s)
+        if sent.facts.audio:
+            audio = partial(clip_audio, part=sent, length_s=length_s, pads=True)
+            difference_s = float(sent.length_s - length_s)
+    encoding = None if copyable_frames(part) else VideoEncoding([part])
+    _write(target, [part], encoding, audio, length_s=length_s, on_progress=on_progress)
+    return difference_s
+
+
+def _described(facts: ClipFacts, encoding: VideoEncoding) -> str:
+    """Return what an encoding changes, on one line."""
+    changes = [(codec_name(facts.video_codec), "H.265" if encoding.keeps_hdr else "H.264")]
+    if encoding.size is not None:
+        changes.append(
+            (
+                f"{facts.shown_width}x{facts.shown_height}",
+                f"{encoding.size.width}x{encoding.size.height}",
+            )
+        )
+    if (facts.bit_depth or 0) > _SDR_BITS and not encoding.keeps_hdr:
+        changes.append((f"{facts.bit_depth} bits", f"{_SDR_BITS} bits"))
+    if encoding.deinterlaces:
+        changes.append(("interlaced", "progressive"))
+    if facts.hdr and not encoding.keeps_hdr:
+        changes.append((f"HDR ({facts.hdr})", "SDR"))
+    before, after = (", ".join(each) for each in zip(*changes, strict=True))
+    return f"re-encoded: {before} → {after}"
+
+
+def _divided(whole: Part, longest_s: float) -> list[int]:
+    """Return where pieces begin, in ticks, and where the last one ends."""
+    timeline = whole.timeline
+    if whole.length_s <= longest_s + allowed_overrun_s(timeline.frame_s):
+        return [whole.start, whole.end]
+    # Pieces end at frame boundaries, which can make one too long: then use one piece more.
+    count = ceil(whole.length_s / Fraction(longest_s))
+    while True:
+        ends = _equal(whole, count)
+        if all((end - begin) * timeline.tick_s <= longest_s for begin, end in pairwise(ends)):
+            return ends
+        count += 1
+
+
+def _equal(whole: Part, count: int) -> list[int]:
+    tick_s = whole.timeline.tick_s
+    inside = [time for time in whole.timeline.times if whole.start < time < whole.end]
+    times = inside or [whole.start]
+    cuts = [whole.start]
+    for index in range(1, count):
+        share = whole.start + Fraction(index * (whole.end - whole.start), count)
+        # Cut at the frame nearest to an equal share, unless a long frame makes that too uneven.
+        after = bisect_left(times, share)
+        nearest = min(times[max(0, after - 1) : after + 1], key=lambda time: abs(time - share))
+        is_near = abs(nearest - share) * tick_s <= _NEAR_S
+        cuts.append(max(nearest if is_near else round(share), cuts[-1] + 1))
+    return [*cuts, whole.end]
+
+
 def _at_piece_starts(parts: list[Part], pieces: Sequence[Piece]) -> list[Part]:
     placed: list[Part] = []
     for part, piece in zip(parts, pieces, strict=True):
@@ -339,47 +380,6 @@ def _format_of(part: Part) -> tuple[object, ...]:
         timeline.extradata,
         timeline.tick_s,
     )
-
-
-def replace_audio(
-    result: Path,
-    target: Path,
-    *,
-    original: Path | None,
-    original_start_s: float | None = None,
-    original_end_s: float | None = None,
-    on_progress: OnProgress = ignore_progress,
-) -> float | None:
-    """Write a result with the audio of its clip, in sync from the first frame, or without audio.
-
-    Return by how much the clip is longer than the result (negative: shorter); None if the written
-    file has no audio.
-
-    Args:
-        result: The file that the service returned.
-        target: Appears once it is complete; its folder must belong to the caller.
-        original: The clip whose audio to use, trimmed or padded to the length of the result; None
-            for a silent result.
-        original_start_s: Where the clip that was sent begins in the original.
-        original_end_s: Where that clip ends in the original.
-        on_progress: Called after each frame.
-
-    Raises:
-        InvalidInputError: If the result or the original is not a clip.
-        LocalError: If the target cannot be written.
-    """
-    part = read_clip(result)
-    length_s = part.length_s
-    audio: PacketSource | None = None
-    difference_s: float | None = None
-    if original is not None:
-        sent = read_clip(original).cut(original_start_s, original_end_s)
-        if sent.facts.audio:
-            audio = partial(clip_audio, part=sent, length_s=length_s, pads=True)
-            difference_s = float(sent.length_s - length_s)
-    encoding = None if copyable_frames(part) else VideoEncoding([part])
-    _write(target, [part], encoding, audio, length_s=length_s, on_progress=on_progress)
-    return difference_s
 
 
 def _write(

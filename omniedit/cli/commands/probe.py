@@ -89,35 +89,6 @@ def probe(
     return Outcome(fields=fields, errors=[found.error] if found.error else [])
 
 
-def _check_target(video: str, file: str) -> None:
-    """Refuse a file that cannot be written, or a clip that the service fetches itself."""
-    from omniedit.downloads.placement import check_writable
-
-    if not is_local(video):
-        refuse(
-            "`--save-prepared` needs a local clip: one behind a URL is not prepared here",
-            hint="give a local copy of it",
-        )
-    if file == "-":
-        refuse("`--save-prepared` writes to a file: the findings go to stdout", hint="name a file")
-    try:
-        check_writable(Path(file))
-    except TargetExistsError as error:
-        error.hint = "choose another name: `probe` never replaces a file"
-        raise
-
-
-def _save_prepared(session: "Session", video: str, file: str, *, model_id: str) -> "Document":
-    """Write the clip that would be sent, and return its fields of the document."""
-    from omniedit.edits.upload import save_prepared
-    from omniedit.events import Saved
-    from omniedit.terminal.documents import content_document
-
-    saved, done = save_prepared(session, video, Path(file), model_id=model_id)
-    session.report(Saved(file=saved, shown_path=file))
-    return {**content_document(saved), "done": done}
-
-
 def findings_document(video: str, found: "Findings") -> "Document":
     """Return the document about a clip; `video` is VIDEO as typed."""
     facts, audio, cost = found.facts, found.facts.audio, found.estimated_credits
@@ -150,6 +121,35 @@ def show_findings(printer: "Printer", found: "Findings") -> None:
     )
     for label, text in rows:
         printer.line(text, label=f"{label:<{_LABEL_WIDTH}}")
+
+
+def _check_target(video: str, file: str) -> None:
+    """Refuse a file that cannot be written, or a clip that the service fetches itself."""
+    from omniedit.downloads.placement import check_writable
+
+    if not is_local(video):
+        refuse(
+            "`--save-prepared` needs a local clip: one behind a URL is not prepared here",
+            hint="give a local copy of it",
+        )
+    if file == "-":
+        refuse("`--save-prepared` writes to a file: the findings go to stdout", hint="name a file")
+    try:
+        check_writable(Path(file))
+    except TargetExistsError as error:
+        error.hint = "choose another name: `probe` never replaces a file"
+        raise
+
+
+def _save_prepared(session: "Session", video: str, file: str, *, model_id: str) -> "Document":
+    """Write the clip that would be sent, and return its fields of the document."""
+    from omniedit.edits.upload import save_prepared
+    from omniedit.events import Saved
+    from omniedit.terminal.documents import content_document
+
+    saved, done = save_prepared(session, video, Path(file), model_id=model_id)
+    session.report(Saved(file=saved, shown_path=file))
+    return {**content_document(saved), "done": done}
 
 
 def _facts(facts: ClipFacts) -> Iterator[tuple[str, str]]:
