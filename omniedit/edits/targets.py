@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from omniedit import __version__
 from omniedit.downloads.placement import check_writable, remove_leftover_part
@@ -15,11 +15,11 @@ from omniedit.edits.clips import digest_of_clip, file_facts, is_whole
 from omniedit.edits.records import parents_of
 from omniedit.edits.session import Session
 from omniedit.errors import (
-    InvalidInputError,
     JournalError,
     LocalError,
     OmniEditError,
     TargetExistsError,
+    refuse,
 )
 from omniedit.http.urls import without_secrets
 from omniedit.journal.reading import is_present
@@ -114,8 +114,7 @@ class Destination(NamedTuple):
             InvalidInputError: If the destination is not a folder.
         """
         if count > 1 and not self.is_folder:
-            msg = f"{count} tasks cannot be saved as one file: {self.text}"
-            raise InvalidInputError(msg, code="needs_folder", hint=f"name a folder: `{self.text}/`")
+            self._refuse_file(f"{count} tasks cannot be saved as one file: {self.text}")
 
     def check_folder(self, option: str) -> None:
         """Refuse the name of a video, typed as the value of an option that names a folder.
@@ -124,11 +123,7 @@ class Destination(NamedTuple):
             InvalidInputError: If the destination has such a name, and is not a folder.
         """
         if self.text is not None and is_video_name(self.text) and not self.is_folder:
-            folder = quoted(f"{os.path.splitext(self.text)[0]}/")  # noqa: PTH122 - keeps `./`
-            msg = f"{self.text} is the name of a video, and `{option}` needs a folder"
-            raise InvalidInputError(
-                msg, code="needs_folder", hint=f"name a folder: `{option} {folder}`"
-            )
+            self._refuse_file(f"{self.text} is the name of a video, and `{option}` needs a folder")
 
     def target(
         self, video: str | None, task_id: str | None, *, sound: Sound = Sound.NEW
@@ -146,6 +141,11 @@ class Destination(NamedTuple):
         """Return the file with this name in the folder, or the only file that this may be."""
         shown = str(Path(self.text or "") / name) if self.is_folder else str(self.text)
         return Target(stable_path(Path(shown)), shown, sound, overwrite=self.overwrite)
+
+    def _refuse_file(self, message: str) -> NoReturn:
+        # Not a Path, which drops `./`.
+        name = "out" if self.is_stdout else os.path.splitext(str(self.text))[0]  # noqa: PTH122
+        refuse(message, code="needs_folder", hint=f"name a folder: `{quoted(f'{name}/')}`")
 
 
 def default_name(

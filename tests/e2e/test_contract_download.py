@@ -125,35 +125,37 @@ def test_a_file_named_after_a_url_stays_in_its_folder(served: CommandLine, clip:
         assert not Path(name).name.startswith("."), name
 
 
-@pytest.mark.parametrize("path", ["a.mp4", "-"])
-def test_several_tasks_need_a_folder(served: CommandLine, record: Path, path: str) -> None:
+@pytest.mark.parametrize(("path", "suggested"), [("./my a.mp4", "'./my a/'"), ("-", "out/")])
+def test_several_tasks_need_a_folder(
+    served: CommandLine, record: Path, path: str, suggested: str
+) -> None:
     tasks = [submit(served), submit(served)]
     request_count = len(requests(record))
 
     for argv in (["wait", *tasks, "-d", path], ["download", *tasks, "-o", path]):
-        check_failure(served(*argv), 2)
+        check_failure(served(*argv), 2, f"name a folder: `{suggested}`")
 
     assert len(requests(record)) == request_count
     assert files(served.folder) == []
 
 
 @pytest.mark.parametrize(
-    ("argv", "hint"),
+    ("argv", "suggested"),
     [
-        (["download", "--all", "-o", "one.mp4"], "`--output one/`"),
-        (["download", "--expiring", "1h", "-o", "my clips/one.MOV"], "`--output 'my clips/one/'`"),
-        (["batch", "edits.jsonl", "--dir", "one.mp4"], "`--dir one/`"),
+        (["download", "--all", "-o", "one.mp4"], "one/"),
+        (["download", "--expiring", "1h", "-o", "my clips/one.MOV"], "'my clips/one/'"),
+        (["batch", "edits.jsonl", "--dir", "one.mp4"], "one/"),
     ],
 )
 def test_the_name_of_a_video_is_refused_where_a_folder_is_needed(
-    served: CommandLine, record: Path, argv: list[str], hint: str
+    served: CommandLine, record: Path, argv: list[str], suggested: str
 ) -> None:
     submit(served)
     before = len(requests(record))
 
     ended = served(*argv)
 
-    check_failure(ended, 2, hint)
+    check_failure(ended, 2, f"name a folder: `{suggested}`")
     assert (len(requests(record)), files(served.folder)) == (before, [])
 
 
