@@ -12,7 +12,6 @@ from omniedit.errors import (
     Hint,
     InvalidInputError,
     LocalError,
-    MissingExtraError,
     OmniEditError,
     ResultGoneError,
     TooExpensiveError,
@@ -23,7 +22,7 @@ from omniedit.events import Working
 from omniedit.evolink.uploads import ClipDigest, digest_clip
 from omniedit.http.links import Incomplete, Link, read_from_url
 from omniedit.http.urls import check_no_video_page
-from omniedit.media import check_available, is_available
+from omniedit.media import is_available, require_extra
 from omniedit.media.facts import (
     ClipFacts,
     Problem,
@@ -222,7 +221,7 @@ def probe(session: Session, video: str, model: Model) -> Findings:
         raise InvalidInputError(msg, code="invalid_url", hint="give the URL or path of a clip")
     if not is_local(video):
         check_no_video_page(video)
-    check_available("av")
+    require_extra("inspecting clips")
     facts = _read_facts(session, video)
     if isinstance(facts, Incomplete):
         # An edit only warns of this, because the service decides; here there is nothing to report.
@@ -358,8 +357,7 @@ def local_clip(
 def _handle_missing_extra(session: Session, request: EditRequest) -> None:
     """Refuse a request that needs the extra `media`; of any other, note what is not checked."""
     if request.is_cut or (request.check and not is_local(request.video)):
-        msg = "inspecting and cutting clips needs the extra `media`"
-        raise MissingExtraError(msg, hint=install_command("media"))
+        require_extra("inspecting and cutting clips")
     reason = "clips are not inspected without the extra `media`"
     _refuse_unpriced(request, reason, hint=install_command("media"))
     session.note(
@@ -449,15 +447,8 @@ def progress_of(
     session: Session, name: str, direction: str, *, task_id: str | None = None
 ) -> Callable[[int, int | None], None]:
     """Return a callback that reports the bytes of a transfer, done and in total."""
-    return lambda done_bytes, total_bytes: session.report(
-        Working(
-            name=name,
-            what=f"{direction}ing",
-            done=done_bytes,
-            total=total_bytes,
-            is_transfer=True,
-            task_id=task_id,
-        )
+    return lambda done, total: session.report(
+        Working(name, f"{direction}ing", done, total, is_transfer=True, task_id=task_id)
     )
 
 

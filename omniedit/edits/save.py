@@ -23,7 +23,6 @@ from omniedit.edits.upload import check_is_same, preparation_shown, warn_of_lost
 from omniedit.errors import (
     Hint,
     InvalidInputError,
-    MissingExtraError,
     NotAVideoError,
     NotFinishedError,
     OmniEditError,
@@ -33,11 +32,10 @@ from omniedit.errors import (
     TaskFailedError,
     UnavailableError,
     WaitTimeoutError,
-    install_command,
 )
 from omniedit.events import Saved
 from omniedit.evolink.replies import has_unreadable_results
-from omniedit.media import is_available
+from omniedit.media import require_extra
 from omniedit.models import Record, SavedFile, Sound, Task, TaskStatus, clip_name, task_name
 from omniedit.sanitize import quoted
 from omniedit.system import error_reason
@@ -232,9 +230,8 @@ def copy_recorded(
 
 def check_sound(sound: Sound) -> None:
     """Refuse a sound that needs the extra `media` if that is not installed."""
-    if sound is not Sound.NEW and not is_available():
-        msg = f"`--sound {sound}` needs the extra `media`"
-        raise MissingExtraError(msg, hint=install_command("media"))
+    if sound is not Sound.NEW:
+        require_extra(f"`--sound {sound}`")
 
 
 def save_with_sound(

@@ -34,14 +34,12 @@ from omniedit.edits.targets import Target, check_sidecar, default_name, find_fil
 from omniedit.edits.upload import check_is_same, preparation_shown, warn_of_lost_marks
 from omniedit.errors import (
     InvalidInputError,
-    MissingExtraError,
     NotAVideoError,
     OmniEditError,
     TargetExistsError,
-    install_command,
 )
 from omniedit.http.urls import check_no_video_page
-from omniedit.media import is_available
+from omniedit.media import require_extra
 from omniedit.models import (
     DEFAULT_MODEL,
     MODELS,
@@ -130,9 +128,7 @@ def planned_split(
     deadline = session.monotonic() + options.timeout_s
     if request.video.startswith(TASK_PREFIX):
         request = with_parent_result(session, request, deadline=deadline)
-    if not is_available():
-        msg = "splitting a clip needs the extra `media`"
-        raise MissingExtraError(msg, hint=install_command("media"))
+    require_extra("splitting a clip")
     # Check as much as possible before the clip of a URL is fetched.
     parse_cut(request)
     if request.check is not False and not is_local(request.video):

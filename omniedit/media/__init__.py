@@ -19,12 +19,12 @@ def is_available() -> bool:
     return True
 
 
-def check_available(*packages: str) -> None:
-    """Refuse to go on without packages of the extra.
+def require_extra(what: str, *packages: str) -> None:
+    """Refuse what needs the extra if it, or one of its other packages, is not installed.
 
     Raises:
-        MissingExtraError: If one of them is not installed.
+        MissingExtraError: If it is not.
     """
-    if not all(importlib.util.find_spec(package) for package in packages):
-        msg = "inspecting clips needs the extra `media`"
+    if not (is_available() and all(importlib.util.find_spec(package) for package in packages)):
+        msg = f"{what} needs the extra `media`"
         raise MissingExtraError(msg, hint=install_command("media"))

@@ -136,10 +136,10 @@ def _page(comparison: "Comparison", target: Path, *, embeds: bool) -> "Iterator[
 
 
 def _sheet(comparison: "Comparison") -> bytes:
-    from omniedit.media import check_available
+    from omniedit.media import require_extra
     from omniedit.sanitize import sanitize
 
-    check_available("av", "PIL")
+    require_extra("inspecting clips", "PIL")
     from omniedit.media.comparison import SheetRow, draw_sheet
     from omniedit.media.probing import read_clip
 

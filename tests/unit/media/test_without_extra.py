@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from omniedit.errors import MissingExtraError, install_command
-from omniedit.media import check_available, is_available
+from omniedit.media import is_available, require_extra
 
 
 @pytest.mark.parametrize(
@@ -18,13 +18,13 @@ def test_a_missing_package_is_answered_with_how_to_install_it(
     monkeypatch.setitem(sys.modules, package, None)
 
     with pytest.raises(MissingExtraError) as caught:
-        check_available("av", "PIL")
+        require_extra("inspecting clips", "PIL")
 
     assert caught.value.hint == install_command("media")
     assert is_available() is (package != "av")
 
 
 def test_nothing_is_refused_with_the_extra() -> None:
-    check_available("av", "PIL")
+    require_extra("inspecting clips", "PIL")
 
     assert is_available()
