@@ -437,7 +437,7 @@ def _prepare(connection: sqlite3.Connection, path: Path | None, *, is_new: bool)
     read_schema = "select substr(group_concat(sql, ';'), 1, 10000) from sqlite_master"
     found = connection.execute(read_schema).fetchone()[0]
     if version != VERSION or _statements(found) != _statements(";".join((*_SCHEMA, _SEQUENCES))):
-        raise damage(path, "its tables are not those of this version")
+        raise damage(path, "its tables are not those of this version" if found else "it is empty")
     # Damage in the middle of a file goes unnoticed until that part is read.
     for table in TABLES:
         connection.execute(f"select * from {table} limit 1").fetchall()  # noqa: S608 - constants only
