@@ -183,10 +183,7 @@ class RateLimiter:
 
     After a rate limit every thread pauses, and for a while turns are farther apart.
 
-    Args:
-        monotonic: The monotonic clock, in seconds.
-        sleep: Rests for some seconds.
-        least_interval_s: The minimum interval between two turns, even without a rate limit.
+    Even without a rate limit, two turns are `least_interval_s` apart.
     """
 
     def __init__(
@@ -284,11 +281,7 @@ def backoff_s(
 ) -> float:
     """Return the rest after a failed attempt: exponential with jitter, or as the service asks.
 
-    Args:
-        attempt: The attempt that failed, from 1.
-        jitter: Returns a number in [0, 1).
-        retry_after_s: The delay that the service asked for; always obeyed, however long.
-        policy: The first and the longest rest.
+    The first attempt is number 1. What the service asks for is always obeyed, however long.
     """
     longest_s = policy.first_backoff_s * 2.0 ** min(attempt - 1, 10)
     spread_s = min(policy.longest_backoff_s, longest_s) * (0.5 + 0.5 * jitter())

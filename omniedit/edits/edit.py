@@ -104,9 +104,7 @@ def begin_edit(
     Look-up, upload, journal entry and submission are one critical section across processes: if two
     processes run the same edit at the same time, one submits and the other follows its task.
 
-    Args:
-        request: The request, as typed.
-        planned_identity: The identity of the edit when it was planned, if it was.
+    An edit whose clip has changed since it was planned is refused.
     """
     deadline = session.monotonic() + options.timeout_s
     with ExitStack() as locks:

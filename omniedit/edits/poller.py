@@ -134,13 +134,10 @@ class Poller:
         return len(self._followed)
 
     def add(self, record: Record, *, is_fresh: bool = False, deadline: float | None = None) -> None:
-        """Start to follow a task, unless it is followed already.
+        """Start to follow a record's task, unless it is followed already.
 
-        Args:
-            record: A record with a task.
-            is_fresh: Whether it was just submitted, so that the first poll can wait a little.
-            deadline: A monotonic instant, for tasks that share one; None for the poller's timeout
-                from now.
+        The first poll of a fresh one, just submitted, can wait a little. Without a deadline, which
+        several tasks may share, the poller's timeout begins now.
         """
         session = self._session
         now = session.monotonic()
@@ -417,14 +414,7 @@ def remaining_s(snapshot: Snapshot) -> float | None:
 def next_poll_s(
     snapshot: Snapshot, policy: Policy, *, is_watched: bool, jitter: Callable[[], float]
 ) -> float:
-    """Return the seconds to rest before the next poll.
-
-    Args:
-        snapshot: The state of the task as of the latest poll.
-        policy: The intervals.
-        is_watched: Whether a progress bar is shown.
-        jitter: Returns a number in [0, 1), so that many clients do not poll in step.
-    """
+    """Return the seconds to rest before the next poll; fewer if a progress bar is watched."""
     chance = 1 - _JITTER * jitter()
     estimated_s = snapshot.estimated_s or 0.0
     if not snapshot.elapsed_s and estimated_s < policy.early_poll_s + policy.shortest_poll_s:

@@ -97,13 +97,8 @@ def prepare(
 ) -> PreparedEdit:
     """Check a request and return the edit it asks for, without uploading or submitting anything.
 
-    If VIDEO is `task:TASK`, the task's result is fetched unless it is on this machine.
-
-    Args:
-        request: The request, as typed.
-        deadline: A monotonic instant by which fetching must end.
-        may_be_known: Whether an edit that is known here needs no clip: the result of the task may
-            be gone.
+    If VIDEO is `task:TASK`, the task's result is fetched unless it is on this machine, or the edit
+    is known here and `may_be_known`.
 
     Raises:
         TooExpensiveError: If the estimate exceeds the request's limit, or there is none.
@@ -206,9 +201,7 @@ def known_command(record: Record, *, model: str | None) -> str | None:
 
     The journal drops the query of a URL, and keeps the path of a clip as it was typed.
 
-    Args:
-        record: The record of the edit.
-        model: The model that the command uses unless it names one.
+    It names the model unless that is `model`, the one in force.
     """
     video, own_model = record.shown_video or "", record.model or DEFAULT_MODEL
     is_url, is_result = not is_local(video), record.parent is not None

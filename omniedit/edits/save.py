@@ -211,9 +211,7 @@ def copy_recorded(
 ) -> SavedFile:
     """Copy a file to its target, recorded before it is placed there; return the copy.
 
-    Args:
-        owner: The task of the file, or the digest of the tasks that it was joined from.
-        deadline: A monotonic instant at which to stop waiting for another process.
+    Its owner is a task, or the digest of the tasks that it was joined from.
     """
 
     def copy_at(file: SavedFile) -> SavedFile:
@@ -243,13 +241,7 @@ def save_with_sound(
     *,
     deadline: float,
 ) -> Record:
-    """Save a result with another sound; keep the served file only if the two differ.
-
-    Args:
-        edit: The edit, whose clip has the original sound.
-        served: The result as served, saved and whole.
-        deadline: A monotonic instant by which fetching the clip must end.
-    """
+    """Save a result with another sound; keep the served file only if the two differ."""
     with ExitStack() as stack:
         path, name = Path(served.path), target.shown
         changed = with_sound(session, edit, path, target.sound, name, deadline=deadline)
@@ -274,10 +266,6 @@ def with_sound(
     session: Session, edit: PreparedEdit, result: Path, sound: Sound, name: str, *, deadline: float
 ) -> Generator[Path]:
     """Yield a private copy of a result with another sound, or the result itself if nothing changes.
-
-    Args:
-        name: The name of the copy in messages.
-        deadline: A monotonic instant by which fetching the clip must end.
 
     Raises:
         OmniEditError: If the result or the clip cannot be fetched or read, or not in time.

@@ -221,12 +221,9 @@ class Session:
         deadline: float | None = None,
         task_id: str | None = None,
     ) -> Retry:
-        """Return the retries of one operation, which report each pause.
+        """Return the retries of one operation, which report each pause; see `Retry`.
 
-        Args:
-            budget_s: How long to retry, rests included; by default the policy's budget for reads.
-            deadline: A monotonic instant that no rest may overrun.
-            task_id: The task that the operation concerns, for the observers.
+        By default, the budget is the policy's for reads.
         """
         return Retry(
             sleep=self.sleep,
@@ -246,12 +243,9 @@ class Session:
 
     @contextmanager
     def locked(self, action: str, name: str, *, deadline: float | None = None) -> Generator[None]:
-        """Hold a lock of the journal for a block; a note says so if that takes a while.
+        """Hold a lock for a block, see `Journal.locked`; a note says so if that takes a while.
 
-        Args:
-            action: See `Journal.locked`.
-            name: See `Journal.locked`.
-            deadline: A monotonic instant; by default, the policy limits the wait.
+        Without a deadline the policy limits the wait.
 
         Raises:
             WaitTimeoutError: If another process still holds the lock then.
@@ -305,15 +299,10 @@ class Session:
         return sleep
 
     def remember(self, kind: str, path: Path, find: Callable[[], T]) -> T:
-        """Return the result of `find` for a file, remembered until the file changes.
+        """Return the result of `find` for a file, such as its digest, until the file changes.
 
         A command thus probes and hashes a clip once for all its edits, unless threads ask at the
         same time.
-
-        Args:
-            kind: The kind of result, such as `digest`.
-            path: The file.
-            find: Computes the result.
         """
         key, state = (kind, str(absolute_path(path))), _state_of(path)
         known = self.remembered.get(key)

@@ -92,13 +92,7 @@ def record_call(session: Session, request_id: str) -> None:
 def warn_of_duplicates(
     session: Session, record: Record, *, why: str, deadline: float | None = None
 ) -> None:
-    """Warn of other tasks in the account since an attempt, or that duplicates cannot be ruled out.
-
-    Args:
-        record: The attempt, with its task.
-        why: Why there may be a second task, for the message.
-        deadline: A monotonic instant at which to stop reading the account's list.
-    """
+    """Warn of other tasks in the account since an attempt, or that duplicates cannot be ruled out."""
     budget_s, left_s = session.policy.duplicates_budget_s, session.left_s(deadline)
     if left_s is not None:
         budget_s = min(budget_s, left_s)

@@ -156,14 +156,9 @@ def default_name(
     is_long: bool = False,
     sound: Sound = Sound.NEW,
 ) -> str:
-    """Return the default name of an edit's result.
+    """Return the default name of an edit's result: clip, first words of the prompt, identity.
 
-    Args:
-        video: The clip.
-        prompt: The prompt; the name includes its first words.
-        identity: The edit's identity; the name includes its first digits.
-        is_long: Include more digits, because the usual number is not enough to be unique.
-        sound: The sound; the name includes it unless it is the service's.
+    A long one has more digits of the identity, for edits that would get the same name.
     """
     digits = identity[: _MORE_IDENTITY_DIGITS if is_long else _IDENTITY_DIGITS]
     words = _first_words(prompt or "")
@@ -220,11 +215,7 @@ def check_target(
     clip_sha256: str | None,
     video: str | None = None,
 ) -> None:
-    """Check that the target of a task, or of a new edit, can be written.
-
-    Args:
-        clip_sha256: See `refuse_clip`.
-        video: See `refuse_clip`.
+    """Check that the target of a task, or of a new edit, can be written; see `refuse_clip`.
 
     Raises:
         TargetExistsError: If it is taken by anything but this task's verified file.
@@ -340,11 +331,7 @@ def write_sidecar(
 ) -> None:
     """Write the sidecar of a saved file, if sidecars are enabled and it is missing.
 
-    Args:
-        records: The edit that the file is the result of, or those of the pieces.
-        file: The file.
-        overwrite: Replace an existing file.
-        is_joined: Whether it was joined from pieces, so that it has no task of its own.
+    A file that was joined from the results of several records has no task of its own.
 
     Raises:
         TargetExistsError: If another file has its name.
