@@ -336,7 +336,7 @@ class Record(NamedTuple):
     @property
     def shown_status(self) -> str:
         """The status to show; "status unknown" if there is none."""
-        return str(self.status) if self.task is None else self.task.shown_status
+        return self.status or "status unknown"
 
     @property
     def shown_video(self) -> str | None:

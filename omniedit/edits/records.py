@@ -203,13 +203,18 @@ def forget(session: Session, reference: str) -> Record:
     return record
 
 
+def records_of_this_service(session: Session) -> list[Record]:
+    """Return every edit of this origin that the journal holds, newest first."""
+    return [each for each in session.journal.recent() if each.origin == session.origin]
+
+
 def unsaved_results(session: Session, *, expiring_s: float | None = None) -> Iterator[TaskOutcome]:
     """Yield this origin's completed tasks whose result is not saved here, oldest link first.
 
     Tasks that were unfinished when last seen are read again, and skipped if they are still
     unfinished or have failed. A task that cannot be read comes with the error.
     """
-    records = _records_of_this_service(session)
+    records = records_of_this_service(session)
     finished = [record for record in records if is_unsaved(record)]
     running = [record for record in records if record.is_open]
     for record, error in read_all(session, running):
@@ -233,7 +238,7 @@ def is_unsaved(record: Record) -> bool:
 
 def describe_rest(session: Session) -> str:
     """Return what has no result to save: `2 running, 1 with unknown outcome`, or nothing."""
-    records = _records_of_this_service(session)
+    records = records_of_this_service(session)
     counts = {
         "running": sum(record.is_open for record in records),
         "with unknown outcome": sum(record.is_unsettled for record in records),
@@ -461,10 +466,6 @@ def _check_state(state: str | None, records: Iterable[Record]) -> None:
         near = _OTHER_STATES.get(state) or next(iter(get_close_matches(state, known, n=1)), None)
         hint = f"did you mean `{near}`?" if near else None
         refuse(msg, hint=hint)
-
-
-def _records_of_this_service(session: Session) -> list[Record]:
-    return [each for each in session.journal.recent() if each.origin == session.origin]
 
 
 def _link_end(record: Record) -> float:

@@ -399,9 +399,8 @@ def _with_fresh_link(
     session: Session, record: Record, index: int, fetch: Callable[[str], _T], deadline: float | None
 ) -> _T:
     """Fetch a result; if its link is dead or delivers no video, try once more with a fresh link."""
-    task = completed_task(record)
     try:
-        return fetch(task.result_urls[index])
+        return fetch(record.result_urls[index])
     except ResultGoneError:
         fresh = read_task(session, record, deadline=deadline)
     try:
@@ -409,8 +408,8 @@ def _with_fresh_link(
     except ResultGoneError as error:
         if not isinstance(error, NotAVideoError):
             # From now on `download --all` skips it; a link without a video may still get one later.
-            session.write_journal(lambda: session.journal.record_result_gone(task.task_id))
-        raise error.about(task_id=task.task_id) from None
+            session.write_journal(lambda: session.journal.record_result_gone(fresh.task_id))
+        raise error.about(task_id=fresh.task_id) from None
 
 
 def _url_of(task: Task, index: int) -> str:

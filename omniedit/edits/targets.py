@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 from omniedit import __version__
 from omniedit.downloads.placement import check_writable, remove_leftover_part
 from omniedit.edits.clips import digest_of_clip, file_facts, is_whole
-from omniedit.edits.records import parents_of
+from omniedit.edits.records import parents_of, records_of_this_service
 from omniedit.edits.session import Session
 from omniedit.errors import (
     JournalError,
@@ -307,9 +307,7 @@ def complete_sidecars(session: Session) -> Iterator[OmniEditError]:
     """Write the missing sidecars of this origin's saved results; yield an error per failure."""
     if not session.writes_sidecars:
         return
-    for record in session.journal.recent():
-        if record.origin != session.origin:
-            continue
+    for record in records_of_this_service(session):
         served = {file.served_path for file in record.saved}
         for file in record.saved:
             if file.path in served or not is_present(file):
