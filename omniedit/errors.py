@@ -136,14 +136,10 @@ class OmniEditError(Exception):
         for subclass in cls.__subclasses__():
             yield from subclass.subclasses()
 
-
-def restored_error(
-    kind: str, message: str, *, code: str | None, http_status: int | None, request_id: str | None
-) -> OmniEditError:
-    """Return an error that the journal has recorded, to be raised again."""
-    known = {cls.kind: cls for cls in OmniEditError.subclasses()}
-    cls = known.get(kind, OmniEditError)
-    return cls(message, code=code, http_status=http_status, request_id=request_id)
+    @classmethod
+    def of_kind(cls, kind: str | None) -> type["OmniEditError"]:
+        """Return the class of an error that the journal has recorded; this one if it is unknown."""
+        return next((each for each in cls.subclasses() if each.kind == kind), cls)
 
 
 NOTHING_SUBMITTED: Final = "nothing was submitted by this call; run the same command again"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
-from omniedit.errors import OmniEditError, restored_error
+from omniedit.errors import OmniEditError
 
 LINK_LIFETIME_S: Final = 24 * 3600
 """Result links are valid for 24 hours after completion (API reference)."""
@@ -391,13 +391,8 @@ class Record(NamedTuple):
         error = self.error or TaskError(
             "refused", "the reason is not known", kind="request_refused"
         )
-        return restored_error(
-            error.kind or "",
-            error.message,
-            code=error.code,
-            http_status=error.http_status,
-            request_id=self.request_id,
-        )
+        cls, status = OmniEditError.of_kind(error.kind), error.http_status
+        return cls(error.message, code=error.code, http_status=status, request_id=self.request_id)
 
     def with_task(self, task: Task) -> "Record":
         """Return this record with a newer state of its task, which may omit what is known."""

@@ -11,10 +11,11 @@ from omniedit.errors import (
     Interrupted,
     OmniEditError,
     install_command,
-    restored_error,
     upgrade_command,
 )
+from omniedit.models import TaskError
 from omniedit.sanitize import quoted
+from tests.journals import attempt
 
 EVERY_ERROR = [*OmniEditError.subclasses()]
 
@@ -48,9 +49,9 @@ def test_the_docstring_shows_the_tree_of_classes() -> None:
 
 @pytest.mark.parametrize("error", EVERY_ERROR)
 def test_an_error_can_be_restored_from_the_journal(error: type[OmniEditError]) -> None:
-    restored = restored_error(
-        error.kind, "no", code="some_code", http_status=418, request_id="r" * 16
-    )
+    recorded = TaskError.of(error("no", code="some_code", http_status=418))
+
+    restored = attempt("r" * 16, prompt="p", error=recorded).refusal
 
     assert type(restored) is error
     assert str(restored) == restored.message == "no"
@@ -60,9 +61,9 @@ def test_an_error_can_be_restored_from_the_journal(error: type[OmniEditError]) -
 
 
 def test_an_unknown_kind_is_restored_as_the_base_error() -> None:
-    restored = restored_error(
-        "of-a-newer-version", "no", code=None, http_status=None, request_id=None
-    )
+    recorded = TaskError(code="", message="no", kind="of-a-newer-version")
+
+    restored = attempt("r" * 16, prompt="p", error=recorded).refusal
 
     assert type(restored) is OmniEditError
     assert restored.code == OmniEditError.kind
