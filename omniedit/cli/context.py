@@ -23,7 +23,6 @@ from omniedit.errors import (
 )
 from omniedit.policy import DEFAULT, Policy
 from omniedit.sanitize import quoted
-from omniedit.schemas import FAILURE
 from omniedit.system import SYSTEM_CLOCK, Clock, error_reason
 from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
 from omniedit.terminal.streams import READER_LEFT
@@ -110,10 +109,10 @@ class Context:
 
     @property
     def document_name(self) -> str:
-        """The name of the command's document."""
+        """The name of the command's document; empty until the command is known."""
         params = self.params
         variant = " split" if params.get("split") else " dry run" if params.get("dry_run") else ""
-        return f"{self.command}{variant}".replace(" ", "-") or FAILURE
+        return f"{self.command}{variant}".replace(" ", "-")
 
     @property
     def is_sandbox_flag(self) -> bool:

@@ -333,7 +333,7 @@ def _print_documents(
     printer, has_summary = context.printer, "summary" in context.options
     if printer.mode is OutputMode.TEXT and not has_summary:
         return
-    from omniedit.schemas import unknown_values
+    from omniedit.schemas import FAILURE, unknown_values
     from omniedit.terminal import documents
 
     records = context.board.records
@@ -354,7 +354,7 @@ def _print_documents(
     ok, sandbox, at = status is ExitStatus.DONE, context.is_sandbox, context.clock.now()
     hint = _hint(context, error) if error else None
     shown = documents.error_document(error, exit_status=status, hint=hint) if error else None
-    fields = {**unknown_values(context.document_name), **outcome.fields}
+    fields = {**unknown_values(context.document_name or FAILURE), **outcome.fields}
     known = {"tasks": tasks, "task": tasks[0] if tasks else None}
     fields |= {key: value for key, value in known.items() if key in fields}
     printer.document(documents.envelope(ok=ok, sandbox=sandbox, **fields, error=shown))
