@@ -63,9 +63,7 @@ class BatchReport:
         self._fields = fields
         self._has_journal = has_journal
         self._edits: Sequence[PlannedEdit] = ()
-        self._outcomes: dict[int, OmniEditError | None] = {}  # the error, if any, by number
-        self._task_ids: dict[int, str | None] = {}
-        self._attempted_at: dict[int, float] = {}  # Unix times, for edits without a task
+        self._outcomes: dict[int, EditOutcome] = {}  # by number
         self._faulty: list[Document] = []
         self.recovery_hint: str | None = None
         """The command that continues the run, once there is one."""
@@ -73,7 +71,7 @@ class BatchReport:
     @property
     def errors(self) -> list[OmniEditError]:
         """The failures, in the manifest's order."""
-        return [error for _, error in sorted(self._outcomes.items()) if error is not None]
+        return [each.error for _, each in sorted(self._outcomes.items()) if each.error is not None]
 
     @property
     def records(self) -> list[Record]:
@@ -114,13 +112,9 @@ class BatchReport:
 
     def add(self, outcome: "EditOutcome") -> None:
         """Add the outcome of an edit."""
-        number, record = outcome.edit.number, outcome.record
-        self._outcomes[number] = outcome.error
-        if record is not None and record.task is None:
-            self._attempted_at[number] = record.created_at
-        elif record is not None:
-            self._task_ids[number] = record.task_id
-            self._context.board.add(record)
+        self._outcomes[outcome.edit.number] = outcome
+        if outcome.record is not None and outcome.record.task is not None:
+            self._context.board.add(outcome.record)
 
     def add_all(self, session: "Session", outcomes: "Iterable[EditOutcome]") -> None:
         """Add every outcome, and print the report at the end, whatever ended the run."""
@@ -176,7 +170,7 @@ class BatchReport:
         """Return a task document for each line of this run, in the manifest's order."""
         shown: list[Document] = list(self._faulty)
         for edit, record in self._records():
-            cause, error = record.error, self._outcomes.get(edit.number)
+            cause, error = record.error, self._error_of(edit)
             if cause is None and error is not None:
                 cause = TaskError.of(error, suggestion=self._hint_for(error))
             shown.append(task_document(record._replace(error=cause)) | self._fields(edit))
@@ -204,11 +198,15 @@ class BatchReport:
         # the totals come last.
         last_hint: str | None = None
         for edit in self._edits:
-            if error := self._outcomes.get(edit.number):
+            if error := self._error_of(edit):
                 hint = self._hint_for(error)
                 message = f"{edit.name}: {error.message}"
                 self._context.printer.error(message, hint if hint != last_hint else None)
                 last_hint = hint
+
+    def _error_of(self, edit: "PlannedEdit") -> OmniEditError | None:
+        outcome = self._outcomes.get(edit.number)
+        return outcome.error if outcome else None
 
     def _hint_for(self, error: OmniEditError) -> str | None:
         if isinstance(error, NotFinishedError):
@@ -220,21 +218,23 @@ class BatchReport:
         records = [record for record in self._context.board.records if record.task]
         known = {name: record for record in records for name in (record.identity, record.task_id)}
         for edit in self._edits:
-            # A faulty service may return the same task for two submissions.
-            name = self._task_ids.get(edit.number, edit.identity)
-            yield edit, known.get(name) or self._record_without_task(edit)
+            outcome = self._outcomes.get(edit.number)
+            task_id = outcome and outcome.record and outcome.record.task_id
+            # By task if possible: a faulty service may return the same one for two submissions.
+            yield edit, known.get(task_id or edit.identity) or self._record_without_task(edit)
 
     def _record_without_task(self, edit: "PlannedEdit") -> Record:
-        error, status = self._outcomes.get(edit.number), UNSENT
+        outcome = self._outcomes.get(edit.number, EditOutcome(edit=edit))
+        error, attempt = outcome.error, outcome.record
+        record = _record(edit.request, UNSENT, model=edit.request.model)
         if error is not None:
             is_unknown = exit_status(error) is ExitStatus.UNKNOWN
             status = AttemptState.UNKNOWN if is_unknown else AttemptState.REFUSED
-        at = self._attempted_at.get(edit.number, 0.0)
-        record = _record(edit.request, status, model=edit.request.model, created_at=at)
-        return record._replace(request_id=error.request_id if error else None)
+            record = record._replace(status=status, request_id=error.request_id)
+        return record._replace(created_at=attempt.created_at) if attempt else record
 
     def _state_of(self, edit: "PlannedEdit", record: Record) -> str:
-        match self._outcomes.get(edit.number):
+        match self._error_of(edit):
             case errors.OutcomeUnknownError():
                 return _UNKNOWN
             case NotFinishedError():
@@ -248,15 +248,13 @@ class BatchReport:
         return _ALREADY_HERE if record.task_id in self._context.board.skipped else _DONE
 
 
-def _record(
-    request: "EditRequest | None", status: str, *, model: str | None, created_at: float = 0.0
-) -> Record:
+def _record(request: "EditRequest | None", status: str, *, model: str | None) -> Record:
     """Return the record of an edit without a task."""
     return Record(
         request_id=None,
         task=None,
         status=status,
-        created_at=created_at,
+        created_at=0.0,
         video=request.video if request else None,
         prompt=request.prompt if request else None,
         model=model,
