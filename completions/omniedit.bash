@@ -22,27 +22,27 @@ _omniedit_know() {
         'wait')
             commands=()
             options=(--download -d -o --force --timeout --sidecar --fail-fast --events --summary --json --quiet -q --verbose -v --sandbox --progress --help -h)
-            arguments=(unfinished...)
+            arguments=(unfinished)
             ;;
         'status')
             commands=()
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
-            arguments=(tasks...)
+            arguments=(tasks)
             ;;
         'download')
             commands=()
             options=(--output -o --all --sidecar --expiring --force --json --quiet -q --verbose -v --sandbox --progress --help -h)
-            arguments=(finished...)
+            arguments=(finished)
             ;;
         'batch')
             commands=()
             options=(--prompt --takes --dir -o --concurrency --rate --keep-going --shard --again --yes --sidecar --force --timeout --no-journal --max-credits --model --sound --events --summary --json --quiet -q --verbose -v --sandbox --progress --help -h)
-            arguments=(files...)
+            arguments=(files)
             ;;
         'compare')
             commands=()
             options=(--output -o --embed --open --show --force --json --quiet -q --verbose -v --sandbox --progress --help -h)
-            arguments=(compared...)
+            arguments=(compared)
             ;;
         'probe')
             commands=()
@@ -102,7 +102,7 @@ _omniedit_know() {
         'journal merge')
             commands=()
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
-            arguments=(nothing...)
+            arguments=(nothing)
             ;;
         'journal recover')
             commands=()
@@ -239,8 +239,7 @@ _omniedit() {
         ((position)) || _omniedit_offer "${commands[@]}"
     elif ((${#arguments[@]})); then
         ((position < ${#arguments[@]})) || position=$((${#arguments[@]} - 1))
-        kind=${arguments[position]}
-        _omniedit_offer_kind "${kind%...}"
+        _omniedit_offer_kind "${arguments[position]}"
     fi
 }
 

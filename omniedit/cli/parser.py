@@ -53,10 +53,8 @@ def parse_choice(text: str, choices: tuple[str, ...]) -> str:
     return text
 
 
-def _parse_progress(
-    _ctx: typer.Context, _param: typer.CallbackParam, value: str | None
-) -> str | None:
-    return parse_choice(value, tuple(ProgressMode)) if value else None
+def _parse_progress(text: str) -> str:
+    return text and parse_choice(text, tuple(ProgressMode))
 
 
 def _show_version(_ctx: typer.Context, _param: typer.CallbackParam, value: bool) -> None:  # noqa: FBT001 - Typer's callback signature
@@ -105,7 +103,7 @@ _GLOBAL_OPTIONS: Final = (
         metavar="auto|plain|none",
         help="How progress is shown on stderr.",
         rich_help_panel=EVERYWHERE,
-        callback=_parse_progress,
+        type=_parse_progress,
     ),
 )
 """The options that every command takes, before or after its name."""

@@ -45,6 +45,8 @@ _TASKS_OF: Final[Mapping[str, str]] = {"download": FINISHED, "wait": UNFINISHED}
 """The tasks that a command is usually called for."""
 _TASK_KINDS: Final = frozenset({TASKS, UNFINISHED, FINISHED})
 _TEMPLATES: Final = Path(__file__).parent / "templates"
+_FOLDERS: Final = {"XDG_DATA_HOME": ".local/share", "XDG_CONFIG_HOME": ".config"}
+"""The folders of the shells' scripts: the variables that name them, and the defaults in HOME."""
 
 
 class Value(NamedTuple):
@@ -90,8 +92,7 @@ class _Shell(NamedTuple):
     """The completion script of a shell, and where the shell looks for it."""
 
     script: str  # the name of the template and of the script made from it
-    variable: str  # the environment variable that names the folder
-    default_folder: str  # below the home folder, if the variable is not set
+    variable: str  # names the folder
     path: str  # of the installed script, inside the folder
     advice: str  # how the shell is made to load it
     fill: Callable[[CommandModel], Mapping[str, Iterable[str]]]
@@ -125,7 +126,9 @@ def install(context: Context) -> None:
     shell = _SHELLS[name]
     named = context.environ.get(shell.variable, "").strip()
     try:
-        folder = Path(named) if Path(named).is_absolute() else Path.home() / shell.default_folder
+        folder = (
+            Path(named) if Path(named).is_absolute() else Path.home() / _FOLDERS[shell.variable]
+        )
     except RuntimeError:
         msg = "this user has no home directory, where the shell would look for the script"
         raise LocalError(msg, hint="set HOME to an absolute path") from None
@@ -236,9 +239,7 @@ def _bash_command(command: CommandModel) -> str:
     lists = {
         "commands": [known.name for known in command.commands],
         "options": [name for option in command.options for name in option.names],
-        "arguments": [
-            value.kind + ("..." if value.is_repeated else "") for value in command.arguments
-        ],
+        "arguments": [value.kind for value in command.arguments],
     }
     lines = [f"            {name}=({' '.join(words)})" for name, words in lists.items()]
     return "\n".join([f"        '{' '.join(command.path)}')", *lines, "            ;;"])
@@ -407,7 +408,6 @@ _SHELLS: Final[Mapping[str, _Shell]] = {
     "bash": _Shell(
         script="omniedit.bash",
         variable="XDG_DATA_HOME",
-        default_folder=".local/share",
         path="bash-completion/completions/omniedit",
         advice="open a new shell; without the package bash-completion, add"
         " `source '{path}'` to ~/.bashrc",
@@ -416,7 +416,6 @@ _SHELLS: Final[Mapping[str, _Shell]] = {
     "zsh": _Shell(
         script="_omniedit",
         variable="XDG_DATA_HOME",
-        default_folder=".local/share",
         path="zsh/site-functions/_omniedit",
         advice="add `fpath=('{folder}' $fpath)` to ~/.zshrc, before its `compinit`"
         " (without one: `autoload -Uz compinit && compinit`), and open a new shell",
@@ -425,7 +424,6 @@ _SHELLS: Final[Mapping[str, _Shell]] = {
     "fish": _Shell(
         script="omniedit.fish",
         variable="XDG_CONFIG_HOME",
-        default_folder=".config",
         path="fish/completions/omniedit.fish",
         advice="open a new shell",
         fill=_fish,
@@ -433,7 +431,6 @@ _SHELLS: Final[Mapping[str, _Shell]] = {
     "pwsh": _Shell(
         script="omniedit.ps1",
         variable="XDG_DATA_HOME",
-        default_folder=".local/share",
         path="omniedit/omniedit.ps1",
         advice="add `. '{path}'` to the file that $PROFILE names, and open a new shell",
         fill=_powershell,

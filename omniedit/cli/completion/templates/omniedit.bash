@@ -81,8 +81,7 @@ _omniedit() {
         ((position)) || _omniedit_offer "${commands[@]}"
     elif ((${#arguments[@]})); then
         ((position < ${#arguments[@]})) || position=$((${#arguments[@]} - 1))
-        kind=${arguments[position]}
-        _omniedit_offer_kind "${kind%...}"
+        _omniedit_offer_kind "${arguments[position]}"
     fi
 }
 
