@@ -262,10 +262,10 @@ class Poller:
         Raises:
             OmniEditError: If the service answers for none of them.
         """
-        now, deadline = self._session.monotonic(), max(each.deadline for each in chunk)
-        if deadline <= now:
+        deadline = max(each.deadline for each in chunk)
+        if deadline <= self._session.monotonic():
             # A last poll at the deadline still gets a moment for its reply.
-            deadline = now + self._session.policy.last_reply_s
+            deadline = self._session.a_moment_from_now()
         found: Mapping[str, Task] = self._read_batch(chunk, deadline) if len(chunk) > 1 else {}
         # A task missing from the batch reply is read alone before it counts as unknown.
         answers: list[tuple[_Followed, _Answer]] = []

@@ -116,13 +116,13 @@ def read_all(session: Session, records: Sequence[Record]) -> Iterator[TaskOutcom
         chunk = records[start : start + BATCH_SIZE]
         found: dict[str, Task] = {}
         if len(chunk) > 1:
-            found = _read_batch(session, chunk, deadline=max(deadline, _a_moment_from_now(session)))
+            found = _read_batch(session, chunk, deadline=max(deadline, session.a_moment_from_now()))
         if start == 0:
             # The single reads that replace a batch read have some time of their own.
             deadline = max(deadline, session.monotonic() + policy.connect_timeout_s)
         for record in chunk:
             task_id = str(record.task_id)
-            latest = max(deadline, _a_moment_from_now(session))
+            latest = max(deadline, session.a_moment_from_now())
             try:
                 # A task missing from the batch reply is read alone before it counts as unknown.
                 task = found.get(task_id) or read_task(session, record, deadline=latest)
@@ -184,10 +184,6 @@ def account_tasks(
 
 def _is_of_this_service(session: Session, record: Record) -> bool:
     return record.origin in {None, session.origin}
-
-
-def _a_moment_from_now(session: Session) -> float:
-    return session.monotonic() + session.policy.last_reply_s
 
 
 def _read_chunk(session: Session, task_ids: Sequence[str]) -> Iterator[Task]:

@@ -69,7 +69,7 @@ def save(
         LocalError: If the target is taken, or cannot be written.
     """
     if deadline is not None:
-        deadline = with_grace(session, deadline)
+        deadline = session.with_grace(deadline)
     try:
         record = with_links(session, record, deadline=deadline)
         count = len(completed_task(record).result_urls)
@@ -93,11 +93,6 @@ def save(
         hint = Hint("{} resumes it", f"download {task_id} --output {destination}{force}")
         raise WaitTimeoutError(msg, hint=hint, task_id=task_id) from error
     return record
-
-
-def with_grace(session: Session, deadline: float) -> float:
-    """Return a deadline by which a task found completed at the last moment can still be saved."""
-    return max(deadline, session.monotonic() + session.policy.grace_s)
 
 
 def save_local_copy(
@@ -433,7 +428,7 @@ def _without_file(session: Session, record: Record, file: SavedFile) -> Record:
 
 @contextmanager
 def _original_clip(session: Session, edit: PreparedEdit, deadline: float) -> Generator[Path]:
-    deadline = with_grace(session, deadline)
+    deadline = session.with_grace(deadline)
     with ExitStack() as stack:
         fetched = local_clip(session, edit.request, deadline=deadline, hint=_AS_SERVED)
         try:

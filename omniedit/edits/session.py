@@ -222,6 +222,14 @@ class Session:
         """Return the seconds until a monotonic instant, never below 0; None for no instant."""
         return None if deadline is None else max(0.0, deadline - self.monotonic())
 
+    def with_grace(self, deadline: float) -> float:
+        """Return a deadline until which what was found, or sent, at the last moment can be finished."""
+        return max(deadline, self.monotonic() + self.policy.grace_s)
+
+    def a_moment_from_now(self) -> float:
+        """Return the deadline of a read for which there is no time left."""
+        return self.monotonic() + self.policy.last_reply_s
+
     def new_request_id(self) -> str:
         """Return a new, globally unique request ID."""
         return f"omniedit-{uuid.uuid4().hex}"

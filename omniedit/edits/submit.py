@@ -204,14 +204,13 @@ class Sending:
                 self._is_recorded = True
             if in_doubt_since is None:
                 self._in_doubt_since = session.now()
-            # A submission that was sent may have been paid for: allow some time for its reply,
-            # even past the deadline.
-            grace = session.monotonic() + session.policy.grace_s
             try:
                 task, is_replay = session.service.create_task(
                     self._attempt.body or b"",
                     request_id=self._request_id,
-                    deadline=max(deadline, grace),
+                    # A submission that was sent may have been paid for: allow some time for its
+                    # reply, even past the deadline.
+                    deadline=session.with_grace(deadline),
                 )
             except OmniEditError as error:
                 if is_certainly_not_accepted(error):
@@ -321,9 +320,7 @@ class Sending:
             if session.service.clock_offset_s is None:
                 # The clock offset is needed later to find this attempt in the account's list.
                 with suppress(OmniEditError):
-                    session.service.get_time(
-                        deadline=session.monotonic() + session.policy.last_reply_s
-                    )
+                    session.service.get_time(deadline=session.a_moment_from_now())
             self._record_unknown(ended)
             self._ended_by = ended
             return ended

@@ -9,7 +9,7 @@ from typing import Generic, Self, TypeAlias, TypeVar
 
 from omniedit.edits.poller import Poller
 from omniedit.edits.reads import TaskOutcome, refresh
-from omniedit.edits.save import save, save_local_copy, with_grace, with_links
+from omniedit.edits.save import save, save_local_copy, with_links
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination, check_destination
 from omniedit.errors import (
@@ -175,7 +175,7 @@ def _finish(
         if destination is not None:
             target = destination.target(record.video, record.task_id)
             return save(session, record, target, deadline=deadline), None
-        record = with_links(session, record, deadline=with_grace(session, deadline))
+        record = with_links(session, record, deadline=session.with_grace(deadline))
         if record.is_result_gone:
             # Do not hand out a link that is known to be dead.
             msg = f"the result of {task_name(record.task_id)} is gone"
