@@ -96,27 +96,16 @@ def warn_of_duplicates(
     budget_s, left_s = session.policy.duplicates_budget_s, session.left_s(deadline)
     if left_s is not None:
         budget_s = min(budget_s, left_s)
-    try:
-        listed = _tasks_since(session, record, budget_s=budget_s)
-    except OmniEditError as error:
-        session.warn(
-            f"{why}, so a second task may have been paid for; the account's tasks cannot be read"
-            f" ({error.message})"
-        )
-        return
-    gap = listed.gap
-    if gap is None and all(task.task_id != record.task_id for task in listed.tasks):
-        # A list that lags behind would not show a second task either.
-        gap = f"the account's list does not even show {task_name(record.task_id)}"
+    listed = _tasks_since(session, record, budget_s=budget_s)
     if listed.others:
         session.warn(
             f"{why}; the account lists other tasks from that time, which may be paid duplicates:"
             f" {', '.join(task.task_id for task in listed.others)}"
         )
-    elif gap is not None or session.service.clock_offset_s is None:
+    elif listed.gap is not None or session.service.clock_offset_s is None:
         # If the list has gaps, or any task might be recent without the clock offset, a duplicate
         # cannot be ruled out.
-        reason = "" if gap is None else f" ({gap})"
+        reason = "" if listed.gap is None else f" ({listed.gap})"
         session.warn(f"{why}, so a second task may have been paid for{reason}")
     else:
         since = _since(session, record)
@@ -210,26 +199,20 @@ def _age_s(session: Session, record: Record, *, deadline: float | None) -> float
 
 def _hint_of_candidates(session: Session, record: Record, *, deadline: float | None) -> Hint:
     """Show the tasks that an old attempt may have become; return how to settle it."""
-    command, others = record.resume_command, list[Task]()
-    try:
-        listed = _tasks_since(session, record, budget_s=session.left_s(deadline))
-    except OmniEditError as error:
-        session.warn(f"the account's tasks cannot be read: {error.message}")
-    else:
-        others = listed.others
-        for task in others:
-            session.warn(
-                f"the account lists {task.task_id} ({task.shown_status}), not submitted from here"
-            )
-        if listed.gap is not None:
-            session.warn(f"the account's list may lack tasks: {listed.gap}")
-        elif not others and session.service.clock_offset_s is not None:
-            but = ", except of submissions from here" if listed.tasks else ""
-            session.warn(f"the account lists no task since {_since(session, record)}{but}")
-            words = (
-                "it was probably never accepted: {} replays it; {} settles it with a task you know"
-            )
-            return Hint(words, f"{command} --yes", f"{command} --as TASK")
+    command = record.resume_command
+    listed = _tasks_since(session, record, budget_s=session.left_s(deadline))
+    others = listed.others
+    for task in others:
+        session.warn(
+            f"the account lists {task.task_id} ({task.shown_status}), not submitted from here"
+        )
+    if listed.gap is not None:
+        session.warn(f"the account may have other tasks: {listed.gap}")
+    elif not others and session.service.clock_offset_s is not None:
+        but = ", except of submissions from here" if listed.tasks else ""
+        session.warn(f"the account lists no task since {_since(session, record)}{but}")
+        words = "it was probably never accepted: {} replays it; {} settles it with a task you know"
+        return Hint(words, f"{command} --yes", f"{command} --as TASK")
     # Suggest a task only if there is no choice; otherwise only the user can tell.
     is_certain = len(others) == session.journal.count_unsettled() == 1
     candidate = others[0].task_id if is_certain else "TASK"
@@ -251,10 +234,16 @@ def _tasks_since(session: Session, attempt: Record, *, budget_s: float | None) -
     gaps: list[str] = []
     oldest = _oldest_instant(session, attempt)
     models = [attempt.model] if attempt.model else MODELS
-    for task in account_tasks(session, models, budget_s=budget_s, on_missing=gaps.append):
-        if task.created_at is not None and task.created_at < oldest:
-            break
-        tasks.append(task)
+    try:
+        for task in account_tasks(session, models, budget_s=budget_s, on_missing=gaps.append):
+            if task.created_at is not None and task.created_at < oldest:
+                break
+            tasks.append(task)
+    except OmniEditError as error:
+        return _Listed([], [], f"the account's list cannot be read: {error.message}")
+    if attempt.task and all(task.task_id != attempt.task_id for task in tasks):
+        # A list that lags behind would not show a second task either.
+        gaps.append(f"the account's list does not even show {task_name(attempt.task_id)}")
     others = [
         task
         for task in tasks
