@@ -87,6 +87,35 @@ def run(
         return exit_status_of_signal(interrupted.signal_number)
 
 
+def remind(context: Context) -> None:
+    """Note on a terminal that unsaved results expire soon."""
+    if context.command.partition(" ")[0] in _NOT_REMINDING:
+        return
+    if not context.printer.stderr.is_terminal or context.printer.quiet:
+        return
+    from omniedit.edits.records import is_unsaved
+    from omniedit.models import render_count
+    from omniedit.terminal.human import render_duration
+
+    now = context.clock.now()
+    shown = {record.task_id for record in context.board.records}
+    ends = [
+        end
+        for record in context.newest_edits() or ()
+        # `download --all` passes over results of other origins.
+        if record.origin == context.settings.origin
+        and is_unsaved(record)
+        and record.task_id not in shown
+        and (end := record.link_valid_until) is not None
+        and now < end < now + _REMIND_WITHIN_S
+    ]
+    if ends:
+        verb = "expires" if len(ends) == 1 else "expire"
+        what = f"{render_count(len(ends), 'unsaved result')} {verb}"
+        left = render_duration(min(ends) - now)
+        context.printer.note(Hint(f"{what} in {left}: {{}}", "download --all"))
+
+
 def _buffered(stream: TextIO | None) -> TextIO | None:
     """Return a stream that writes everything, or fails.
 
@@ -295,35 +324,6 @@ def _note_sandbox(context: Context, error: OmniEditError | None) -> None:
         return
     if hint := context.sandbox_hint():
         context.printer.note(hint)
-
-
-def remind(context: Context) -> None:
-    """Note on a terminal that unsaved results expire soon."""
-    if context.command.partition(" ")[0] in _NOT_REMINDING:
-        return
-    if not context.printer.stderr.is_terminal or context.printer.quiet:
-        return
-    from omniedit.edits.records import is_unsaved
-    from omniedit.models import render_count
-    from omniedit.terminal.human import render_duration
-
-    now = context.clock.now()
-    shown = {record.task_id for record in context.board.records}
-    ends = [
-        end
-        for record in context.newest_edits() or ()
-        # `download --all` passes over results of other origins.
-        if record.origin == context.settings.origin
-        and is_unsaved(record)
-        and record.task_id not in shown
-        and (end := record.link_valid_until) is not None
-        and now < end < now + _REMIND_WITHIN_S
-    ]
-    if ends:
-        verb = "expires" if len(ends) == 1 else "expire"
-        what = f"{render_count(len(ends), 'unsaved result')} {verb}"
-        left = render_duration(min(ends) - now)
-        context.printer.note(Hint(f"{what} in {left}: {{}}", "download --all"))
 
 
 def _print_documents(
