@@ -27,7 +27,7 @@ from omniedit.policy import Retry
 from omniedit.system.mp4 import MP4_HEAD_BYTES, is_mp4
 
 if TYPE_CHECKING:
-    from omniedit.http.client import StreamedReply
+    from omniedit.http.client import Reply
 
 PROGRESS_INTERVAL_S: Final = 0.1
 
@@ -136,7 +136,7 @@ class Transfer:
         except InvalidInputError as error:
             raise _link_error(error) from None
 
-    def _accept(self, reply: "StreamedReply") -> tuple[int | None, Iterator[bytes]]:
+    def _accept(self, reply: "Reply") -> tuple[int | None, Iterator[bytes]]:
         """Prepare the part file for a body; return the size it ends at, if known, and the body."""
         match reply.status:
             case HTTPStatus.OK:
@@ -146,7 +146,7 @@ class Transfer:
             case _:
                 raise self._refusal(reply)
 
-    def _accept_whole(self, reply: "StreamedReply") -> tuple[int | None, Iterator[bytes]]:
+    def _accept_whole(self, reply: "Reply") -> tuple[int | None, Iterator[bytes]]:
         """Start with a whole file: it changed, ranges are unsupported, or there was no part yet."""
         chunks, head = reply.transfer(), b""
         # The first chunks may be shorter than the header that identifies an MP4.
@@ -167,7 +167,7 @@ class Transfer:
         self.part.begin(_version(reply, total_bytes=reply.content_length))
         return reply.content_length, chain((head,), chunks)
 
-    def _accept_rest(self, reply: "StreamedReply") -> tuple[int, Iterator[bytes]]:
+    def _accept_rest(self, reply: "Reply") -> tuple[int, Iterator[bytes]]:
         """Continue the part, if the reply is about its version and begins at its end."""
         part, found = self.part, reply.content_range
         if found and part.is_resumable and not reply.encoding:
@@ -214,12 +214,13 @@ class Transfer:
             msg = f"the {self.link.what} is larger than {limit_bytes / 1024**3:g} GiB"
             raise NotAVideoError(msg, code="too_large")
 
-    def _refusal(self, reply: "StreamedReply") -> OmniEditError:
+    def _refusal(self, reply: "Reply") -> OmniEditError:
         """Return the error for a reply without a video."""
         status, what = reply.status, self.link.what
         kind: type[OmniEditError] = ResultGoneError
         message = f"the {what} link answered {status}: it expired, or the {what} is gone"
-        if reply.blocks_client():
+        reply.beginning()
+        if reply.blocks_client:
             kind = BlockedClientError
             message = f"the {what}'s host refuses this client (Cloudflare error 1010)"
         elif status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -231,7 +232,7 @@ class Transfer:
         return kind(message, http_status=status, retry_after_s=reply.retry_after_s)
 
 
-def _version(reply: "StreamedReply", *, total_bytes: int | None) -> Version:
+def _version(reply: "Reply", *, total_bytes: int | None) -> Version:
     # Only a strong validator may stand in If-Range (RFC 9110, 13.1.5).
     strong = _STRONG_ETAG.fullmatch(reply.headers.get("etag", "").strip())
     return Version(urlsplit(reply.url).path, strong[0] if strong else None, total_bytes)

@@ -55,15 +55,24 @@ class ContentRange(NamedTuple):
     total_bytes: int
 
 
-class ReplyHead:
-    """The status and headers of a reply, without any key that they echo.
+class Reply:
+    """A reply, without any key that it echoes, except in a body that is read as bytes.
 
-    It is no dataclass, because three of them would add a millisecond to every start.
+    `HttpClient.request` reads the whole body; after `HttpClient.stream`, `transfer`, `whole` or
+    `beginning` reads it.
     """
 
-    def __init__(self, *, status: int, headers: Mapping[str, str]) -> None:
-        self.status = status
+    def __init__(
+        self, response: httpx.Response, headers: Mapping[str, str], *, url: str, timer: Timer
+    ) -> None:
+        self.status = response.status_code
         self.headers = headers  # case-insensitive
+        self.url = url
+        self.json: object = None
+        """The body that `request` read; None if it is not JSON, such as a proxy's HTML."""
+        self.blocks_client = False
+        """Whether the body that was read is Cloudflare's error 1010: it concerns every request."""
+        self._response, self._timer = response, timer
 
     @property
     def retry_after_s(self) -> float | None:
@@ -110,44 +119,13 @@ class ReplyHead:
         encoding = self.headers.get("content-encoding", "").strip().lower()
         return None if encoding in {"", "identity"} else encoding
 
-    @property
-    def _date(self) -> float | None:
-        moment = _unix_time(self.headers.get("date", ""))
-        return moment if moment and _EARLIEST_DATE < moment < _LATEST_DATE else None
-
-
-class Reply(ReplyHead):
-    """A complete reply, without any key that it echoed."""
-
-    def __init__(
-        self,
-        *,
-        status: int,
-        headers: Mapping[str, str],
-        json: object = None,
-        blocks_client: bool = False,
-    ) -> None:
-        super().__init__(status=status, headers=headers)
-        self.json = json  # None if the body is not JSON, such as a proxy's HTML
-        self.blocks_client = blocks_client  # Cloudflare's error 1010: it concerns every request
-
-
-class StreamedReply(ReplyHead):
-    """A reply whose body has not been read yet."""
-
-    def __init__(
-        self, response: httpx.Response, headers: Mapping[str, str], *, url: str, timer: Timer
-    ) -> None:
-        super().__init__(status=response.status_code, headers=headers)
-        self.response, self.url, self.timer = response, url, timer
-
     def transfer(self) -> Iterator[bytes]:
         """Yield the body as it was sent, under the stall rule."""
-        self.timer.begin_transfer()
-        for chunk in self.response.iter_raw():
-            self.timer.moved(len(chunk))
+        self._timer.begin_transfer()
+        for chunk in self._response.iter_raw():
+            self._timer.moved(len(chunk))
             yield chunk
-            self.timer.left_s()
+            self._timer.left_s()
 
     def whole(self, max_bytes: int) -> bytes:
         """Return the decoded body, which must not be larger."""
@@ -156,13 +134,14 @@ class StreamedReply(ReplyHead):
             for chunk in self._decoded(max_bytes + 1):
                 body += chunk
                 # Compressed bytes may yield nothing, as after the end of a compressed body.
-                if max(len(body), self.response.num_bytes_downloaded) > max_bytes:
+                if max(len(body), self._response.num_bytes_downloaded) > max_bytes:
                     msg = f"the reply is larger than {max_bytes / 1024**2:g} MiB"
                     raise UnreadableReplyError(msg, http_status=self.status)
-                self.timer.left_s()
+                self._timer.left_s()
         except zlib.error as error:
             msg = f"the reply from {shown_host(self.url)} cannot be decoded"
             raise UnreadableReplyError(msg, http_status=self.status) from error
+        self._look_for_block(body)
         return bytes(body)
 
     def beginning(self, max_bytes: int = _MAX_ERROR_BYTES) -> bytes:
@@ -170,29 +149,35 @@ class StreamedReply(ReplyHead):
         body = bytearray()
         # The body only explains a refusal, so part of it is enough.
         with suppress(httpx.HTTPError, httpx.StreamError, httpcore.TimeoutException):
-            for chunk in self.response.iter_raw():
+            for chunk in self._response.iter_raw():
                 body += chunk
                 if len(body) >= max_bytes:
                     break
-                self.timer.left_s()
+                self._timer.left_s()
+        self._look_for_block(body)
         return bytes(body[:max_bytes])
 
-    def blocks_client(self) -> bool:
-        """Read the body; return whether it is Cloudflare's error 1010."""
-        return _blocks_client(self.status, self.beginning())
+    def _look_for_block(self, body: bytearray) -> None:
+        if self.status in range(400, 500):
+            self.blocks_client = re.search(_BLOCKED, body[:_MAX_ERROR_BYTES]) is not None
 
     def _decoded(self, max_bytes: int) -> Iterator[bytes]:
         if self.encoding is None:
-            yield from self.response.iter_bytes()
+            yield from self._response.iter_bytes()
             return
         if self.encoding not in {"gzip", "x-gzip", "deflate"}:
             raise zlib.error
         # httpx would decode each chunk completely, and a megabyte may expand to a terabyte.
         inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
-        for chunk in self.response.iter_raw():
+        for chunk in self._response.iter_raw():
             yield inflater.decompress(chunk, max_bytes)
         if not inflater.eof:
             raise zlib.error
+
+    @property
+    def _date(self) -> float | None:
+        moment = _unix_time(self.headers.get("date", ""))
+        return moment if moment and _EARLIEST_DATE < moment < _LATEST_DATE else None
 
 
 class HttpClient:
@@ -273,12 +258,8 @@ class HttpClient:
         is_plain = body.isascii() and b"\\" not in body
         if not is_plain or any(secret.encode() in body for secret in self._secrets):
             value = _map_strings(value, self._cleaned)
-        return Reply(
-            status=reply.status,
-            headers=reply.headers,
-            json=value,
-            blocks_client=_blocks_client(reply.status, body),
-        )
+        reply.json = value
+        return reply
 
     @contextmanager
     def stream(
@@ -291,7 +272,7 @@ class HttpClient:
         timeout_s: float | None = None,
         deadline: float | None = None,
         allow_internal: bool = True,
-    ) -> Generator[StreamedReply]:
+    ) -> Generator[Reply]:
         """Send a request as `request` does, and yield the reply before its body is read.
 
         Args:
@@ -330,7 +311,7 @@ class HttpClient:
                 request_id = found.get("x-request-id") or found.get("x-oneapi-request-id")
                 suffix = f" (x-request-id {request_id})" if request_id else ""
                 self._trace_line(f"< {response.status_code}{suffix}", began)
-                yield StreamedReply(response, found, url=url, timer=timer)
+                yield Reply(response, found, url=url, timer=timer)
             finally:
                 response.close()
         except FAILURES as error:
@@ -436,11 +417,6 @@ def _unix_time(date: str) -> float | None:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
-
-
-def _blocks_client(status: int, body: bytes) -> bool:
-    is_refusal = status in range(400, 500)
-    return is_refusal and re.search(_BLOCKED, body[:_MAX_ERROR_BYTES]) is not None
 
 
 def _parse_json(body: bytes) -> object:

@@ -17,7 +17,7 @@ from omniedit.errors import InvalidInputError, OmniEditError, UnreadableReplyErr
 from omniedit.http.urls import check_clip_url, parse_web_url, shown_host
 
 if TYPE_CHECKING:
-    from omniedit.http.client import HttpClient, StreamedReply
+    from omniedit.http.client import HttpClient, Reply
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class Link(NamedTuple):
     allow_internal: bool = True
 
     @contextmanager
-    def open(self, headers: Mapping[str, str]) -> Generator["StreamedReply"]:
+    def open(self, headers: Mapping[str, str]) -> Generator["Reply"]:
         """Yield the reply at the end of all redirects; its `url` is the last one.
 
         Raises:
@@ -210,7 +210,7 @@ class RangeReader:
             self._link = self._link._replace(url=reply.url)
             return body
 
-    def _body(self, reply: "StreamedReply", first: int) -> bytes:
+    def _body(self, reply: "Reply", first: int) -> bytes:
         status, host = reply.status, shown_host(reply.url)
         if status == HTTPStatus.OK:
             self._refuse_web_page(reply.beginning(_HEAD_BYTES), host)

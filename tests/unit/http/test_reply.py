@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omniedit.http.client import LONGEST_RETRY_AFTER_S, HttpClient, Reply
+from omniedit.http.connections import Timer
+from omniedit.policy import DEFAULT
 
 NOW = datetime(2025, 9, 6, 11, 0, 0, tzinfo=UTC)
 NOW_S = NOW.timestamp()
@@ -32,7 +34,8 @@ def parse_json(body: bytes) -> object:
 
 def with_headers(**headers: str) -> Reply:
     named = {name.lower().replace("_", "-"): value for name, value in headers.items()}
-    return Reply(status=200, headers=named)
+    timer = Timer(1.0, deadline=None, policy=DEFAULT, clock=time.monotonic)
+    return Reply(httpx.Response(200), named, url="http://api.example.com/", timer=timer)
 
 
 ABSURD_DATES = [
