@@ -6,6 +6,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -63,12 +64,7 @@ def run(
     clock: Clock = SYSTEM_CLOCK,
 ) -> int:
     """Run a command line and return its exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # Typer's help may hold characters that the terminal's encoding lacks, and Windows
-            # would translate line breaks.
-            stream.reconfigure(errors="replace", newline="\n")
-    sys.stdout, sys.stderr = _buffered(sys.stdout), _buffered(sys.stderr)
+    sys.stdout, sys.stderr = _reliable(sys.stdout), _reliable(sys.stderr)
     context = Context(environ, argv=argv, policy=policy, clock=clock)
     is_watched = sys.stderr is not None and sys.stderr.isatty()
     try:
@@ -116,14 +112,22 @@ def remind(context: Context) -> None:
         context.printer.note(Hint(f"{what} in {left}: {{}}", "download --all"))
 
 
-def _buffered(stream: TextIO | None) -> TextIO | None:
-    """Return a stream that writes everything, or fails.
-
-    With PYTHONUNBUFFERED, Python silently drops the rest of a write that a signal or a full disk
-    cuts short.
-    """
-    if stream is None or not isinstance(getattr(stream, "buffer", None), io.RawIOBase):
+def _reliable(stream: TextIO | None) -> TextIO | None:
+    """Return a stream that takes any text, and writes all of it or fails."""
+    found: object = stream
+    if not isinstance(found, io.TextIOWrapper) or stream is None:
         return stream
+    # Typer's help may hold characters that the terminal's encoding lacks, and Windows would
+    # translate line breaks.
+    found.reconfigure(errors="replace", newline="\n")
+    if sys.platform != "win32":
+        # Node hands on pipes that do not block: a long write to them would fail.
+        with suppress(OSError):
+            os.set_blocking(stream.fileno(), True)
+    if not isinstance(stream.buffer, io.RawIOBase):
+        return stream
+    # With PYTHONUNBUFFERED, Python silently drops the rest of a write that a signal or a full disk
+    # cuts short.
     return open(
         stream.fileno(),
         "w",

@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -231,6 +233,37 @@ def test_errors_already_shown_are_not_repeated() -> None:
     ended = Ended(outcome, OutputMode.TEXT)
 
     assert (ended.status, ended.stderr.getvalue()) == (2, "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the size of a pipe is unknown")
+def test_a_full_pipe_is_waited_for_even_if_it_does_not_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
+    # As a parent such as Node leaves it.
+    reader, writer = os.pipe()
+    size = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writer, False)
+    received: list[bytes] = []
+
+    def read() -> None:
+        while fcntl.ioctl(reader, termios.FIONREAD, bytes(4)) != size.to_bytes(4, sys.byteorder):
+            assert not has_ended.wait(0.001)
+        while content := os.read(reader, size):
+            received.append(content)
+
+    has_ended = threading.Event()
+    thread = threading.Thread(target=read)
+    thread.start()
+    with os.fdopen(writer, "w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        status = main.run(["help", "json", "edit"], {})
+    has_ended.set()
+    thread.join()
+
+    assert status == 0
+    assert json.loads(b"".join(received))
+    os.close(reader)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full device")
