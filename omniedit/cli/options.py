@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from omniedit.edits.targets import Destination
 
 STDIN: Final = "-"
-_DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
 _DAY_S: Final = 24 * 3600
 
 
@@ -37,7 +36,8 @@ def parse_duration(text: str | float) -> float:
     """Return the seconds in a duration such as `90`, `90s`, `15m` or `1h30m`."""
     if not isinstance(text, str):  # Typer passes defaults through as well
         return text
-    match = _DURATION.fullmatch(text.strip())
+    pattern = r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?"
+    match = re.fullmatch(pattern, text.strip(), re.ASCII)
     if not match or not any(match.groups()):
         _refuse_value(f"invalid duration {text!r}; write 90, 90s, 15m or 1h30m")
     hours, minutes, seconds = (float(group or 0) for group in match.groups())

@@ -233,8 +233,7 @@ class Command(TyperCommand):
         if self.name not in COMMANDS_WITH_PROMPT:
             return
         for word in words_without_values(self.params, args):
-            is_prompt = re.match(r"-[^-]", word) and re.search(r"\s", word)
-            if is_prompt and word[:2] not in valued_options(self.params):
+            if re.match(r"-(?!-)\S*\s", word) and word[:2] not in valued_options(self.params):
                 from omniedit.cli.usage_errors import prompt_hint
 
                 refuse(f"no such option: {word}", hint=prompt_hint(self.name))
