@@ -141,10 +141,7 @@ def batch(
     except (Interrupted, OmniEditError) as error:
         ended_by = error
     return Outcome(
-        tasks=report.documents,
-        errors=report.errors,
-        has_shown_errors=True,
-        ended_by=ended_by,
+        tasks=report.documents, errors=report.errors, has_shown_errors=True, ended_by=ended_by
     )
 
 
@@ -162,10 +159,9 @@ def _read(
     from omniedit.edits.manifest import lines_of, parse_manifest
 
     if prompts:
-        if name := next(
-            (name for name in sources if Path(name).suffix in {".jsonl", ".csv"}), None
-        ):
-            refuse(f"{name} is a manifest, which has its own prompts", hint="leave `--prompt` out")
+        if named := [name for name in sources if Path(name).suffix in {".jsonl", ".csv"}]:
+            message = f"{named[0]} is a manifest, which has its own prompts"
+            refuse(message, hint="leave `--prompt` out")
         for prompt in prompts:
             advice = '`--prompt "$(cat {})"` sends its text instead'
             options.note_named_file(context, prompt, advice=advice)
