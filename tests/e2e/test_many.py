@@ -86,4 +86,4 @@ def test_several_tasks_cannot_be_saved_to_one_file(bench: Bench) -> None:
     ended = bench.run("wait", *tasks, "-d", "out.mp4")
 
     assert ended.status == 2
-    assert "`out.mp4/`" in ended.stderr
+    assert "`out/`" in ended.stderr
