@@ -12,7 +12,7 @@ from omniedit.edits.requests import PreparedEdit, prepare
 from omniedit.edits.save import (
     announce_if_there,
     check_sound,
-    failed_task_error,
+    completed_task,
     save,
     save_local_copy,
     save_with_sound,
@@ -163,10 +163,9 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
         TaskFailedError: If the task failed or was cancelled.
         ResultGoneError: If the result is gone.
     """
-    record = begun.record
-    if record.has_failed:
-        raise failed_task_error(record)
-    record = record._replace(video=record.video or begun.edit.request.shown_video)
+    completed_task(begun.record)
+    video = begun.record.video or begun.edit.request.shown_video
+    record = begun.record._replace(video=video)
     begun = begun._replace(record=record)
     target = options.target_of(begun.edit, record)
     if options.sound is Sound.NEW or target is None:

@@ -137,28 +137,24 @@ def result_file(session: Session, record: Record, *, deadline: float | None = No
 
 
 def completed_task(record: Record) -> Task:
-    """Return the task of a record; raise an error if it has failed or is not finished."""
+    """Return the task of a record.
+
+    Raises:
+        NotFinishedError: If it is not finished.
+        TaskFailedError: If it failed or was cancelled.
+    """
     task = record.task
     if task is None or not task.is_terminal:
         progress = f" at {task.progress} %" if task and task.progress is not None else ""
         msg = f"{task_name(record.task_id)} is not finished: {record.shown_status}{progress}"
         raise NotFinishedError(msg, task_id=record.task_id, request_id=record.request_id)
-    if task.has_failed:
-        raise failed_task_error(record)
-    return task
-
-
-def failed_task_error(record: Record) -> TaskFailedError:
-    """Return the error of a task that failed or was cancelled."""
-    error = record.task.failure if record.task else None
-    verb = "was cancelled" if record.status == TaskStatus.CANCELLED else "failed"
+    if task.is_completed:
+        return task
+    error = task.failure
+    verb = "was cancelled" if task.status == TaskStatus.CANCELLED else "failed"
     reason = f": {error.message} ({error.code})" if error else ""
-    return TaskFailedError(
-        f"{task_name(record.task_id)} {verb}{reason}",
-        code=error.code if error else None,
-        task_id=record.task_id,
-        request_id=record.request_id,
-    )
+    msg, code = f"{task_name(task.task_id)} {verb}{reason}", error.code if error else None
+    raise TaskFailedError(msg, code=code, task_id=task.task_id, request_id=record.request_id)
 
 
 def with_links(session: Session, record: Record, *, deadline: float | None) -> Record:

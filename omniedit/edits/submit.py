@@ -228,7 +228,6 @@ class Sending:
     def _write_ahead(self, edit: PreparedEdit) -> None:
         """Record a new submission in the journal, and note how to recover it without one."""
         session = self._session
-        is_recorded = session.has_journal
         try:
             session.journal.record_attempt(
                 self._attempt,
@@ -238,10 +237,11 @@ class Sending:
         except LocalError as error:
             if session.requires_journal:
                 raise
-            is_recorded = False
             session.warn(f"{error.message}; submitting without it")
-        if not is_recorded:
-            self._recovery_command = _whole_command(edit.request, self._attempt)
+        else:
+            if session.has_journal:
+                return
+        self._recovery_command = _whole_command(edit.request, self._attempt)
 
     def _record_accepted(self, task: Task, *, is_replay: bool) -> Record:
         session, edit = self._session, self._edit
