@@ -125,8 +125,8 @@ def merge(
             before = database.counts()
             _take_rows(database)
             after = database.counts()
-    new = {table: after[table] - before[table] for table in after}
-    submissions, tasks, files = (new[table] for table in ("attempts", "tasks", "files"))
+    tables = ("attempts", "tasks", "files")
+    submissions, tasks, files = (after[table] - before[table] for table in tables)
     return Merged(submissions=submissions, tasks=tasks, files=files, conflicts=conflicts)
 
 
