@@ -108,51 +108,6 @@ def clips_of(session: Session, sources: Sequence[str]) -> list[str]:
     return clips
 
 
-def _clips_in(session: Session, folder: Path) -> list[str]:
-    try:
-        videos = [path for path in folder.iterdir() if _is_video(path)]
-    except OSError as error:
-        msg = f"cannot read the folder {folder}: {error_reason(error)}"
-        raise LocalError(msg) from None
-    if not videos:
-        msg = f"{folder} holds no videos"
-        hint = "subfolders, hidden files and files with unknown suffixes are ignored"
-        raise InvalidInputError(msg, code="no_videos", hint=hint)
-    results: dict[int, list[SavedFile]] = {}
-    for file in session.journal.saved_files():
-        results.setdefault(file.size_bytes, []).append(file)
-    clips = [
-        # `./task:X` is a file with that name, `task:X` would be a task.
-        f"./{path}" if str(path).startswith(TASK_PREFIX) else str(path)
-        for path in sorted(videos, key=lambda path: (natural_order(path.name), path.name))
-        if not _is_result(session, path, results)
-    ]
-    if left_out := len(videos) - len(clips):
-        what = render_count(left_out, "result")
-        session.note(f"skipped in {folder}: {what} of earlier edits", is_general=True)
-    return clips
-
-
-def _is_result(session: Session, path: Path, results: Mapping[int, Sequence[SavedFile]]) -> bool:
-    try:
-        same_size = results.get(path.stat().st_size, ())
-    except OSError:
-        # The file has disappeared; the edit of it will report that.
-        return False
-    if session.is_sandbox:
-        # In the sandbox a result has the same content as its clip: go by the path.
-        same_size = [file for file in same_size if file.path == str(absolute_path(path))]
-    if not same_size:
-        return False
-    digest = digest_of_clip(session, path).sha256
-    return any(file.sha256 == digest for file in same_size)
-
-
-def _is_video(path: Path) -> bool:
-    is_shown = not path.name.startswith(".")
-    return is_shown and is_video_name(path.name) and is_file(path)
-
-
 def file_facts(session: Session, path: Path, *, name: str | None = None) -> ClipFacts:
     """Probe a local clip, once until it changes; `name` is its name in messages.
 
@@ -163,20 +118,6 @@ def file_facts(session: Session, path: Path, *, name: str | None = None) -> Clip
 
     name = name or str(path)
     return session.remember(f"facts of {name}", path, lambda: read_clip(path, name=name).facts)
-
-
-def _read_facts(session: Session, video: str, *, path: str | None = None) -> ClipFacts | Incomplete:
-    """Probe a clip, whose file may be at another path; of a URL, little more than the header."""
-    from omniedit.media.probing import probe_remote  # noqa: PLC0415 - brings PyAV
-
-    if path is not None or is_local(video):
-        return file_facts(session, Path(path or video), name=video)
-    return read_from_url(
-        session.http,
-        video,
-        lambda file: probe_remote(file, name=without_query(video), reads_all=file.is_small),
-        allow_internal=session.allows_internal_clips,
-    )
 
 
 def probe_result(
@@ -354,26 +295,6 @@ def local_clip(
         yield path
 
 
-def _handle_missing_extra(session: Session, request: EditRequest) -> None:
-    """Refuse a request that needs the extra `media`; of any other, note what is not checked."""
-    if request.is_cut or (request.check and not is_local(request.video)):
-        require_extra("inspecting and cutting clips")
-    reason = "clips are not inspected without the extra `media`"
-    _refuse_unpriced(request, reason, hint=install_command("media"))
-    session.note(
-        "only the clip's first bytes were checked, not its length and codecs:"
-        f" `{install_command('media')}` adds that",
-        is_general=True,
-    )
-
-
-def _refuse_unpriced(request: EditRequest, reason: str, *, hint: str = _LOCAL_FILE) -> None:
-    """Refuse an edit without an estimate if it has a limit."""
-    if request.max_credits is not None:
-        msg = f"the cost of the edit cannot be estimated: {reason}"
-        raise TooExpensiveError(msg, hint=hint)
-
-
 def check_price(what: str, estimate: float | None, *, max_credits: float | None, hint: str) -> None:
     """Refuse edits whose estimate exceeds the limit.
 
@@ -450,6 +371,85 @@ def progress_of(
     return lambda done, total: session.report(
         Working(name, f"{direction}ing", done, total, is_transfer=True, task_id=task_id)
     )
+
+
+def _clips_in(session: Session, folder: Path) -> list[str]:
+    try:
+        videos = [path for path in folder.iterdir() if _is_video(path)]
+    except OSError as error:
+        msg = f"cannot read the folder {folder}: {error_reason(error)}"
+        raise LocalError(msg) from None
+    if not videos:
+        msg = f"{folder} holds no videos"
+        hint = "subfolders, hidden files and files with unknown suffixes are ignored"
+        raise InvalidInputError(msg, code="no_videos", hint=hint)
+    results: dict[int, list[SavedFile]] = {}
+    for file in session.journal.saved_files():
+        results.setdefault(file.size_bytes, []).append(file)
+    clips = [
+        # `./task:X` is a file with that name, `task:X` would be a task.
+        f"./{path}" if str(path).startswith(TASK_PREFIX) else str(path)
+        for path in sorted(videos, key=lambda path: (natural_order(path.name), path.name))
+        if not _is_result(session, path, results)
+    ]
+    if left_out := len(videos) - len(clips):
+        what = render_count(left_out, "result")
+        session.note(f"skipped in {folder}: {what} of earlier edits", is_general=True)
+    return clips
+
+
+def _is_result(session: Session, path: Path, results: Mapping[int, Sequence[SavedFile]]) -> bool:
+    try:
+        same_size = results.get(path.stat().st_size, ())
+    except OSError:
+        # The file has disappeared; the edit of it will report that.
+        return False
+    if session.is_sandbox:
+        # In the sandbox a result has the same content as its clip: go by the path.
+        same_size = [file for file in same_size if file.path == str(absolute_path(path))]
+    if not same_size:
+        return False
+    digest = digest_of_clip(session, path).sha256
+    return any(file.sha256 == digest for file in same_size)
+
+
+def _is_video(path: Path) -> bool:
+    is_shown = not path.name.startswith(".")
+    return is_shown and is_video_name(path.name) and is_file(path)
+
+
+def _read_facts(session: Session, video: str, *, path: str | None = None) -> ClipFacts | Incomplete:
+    """Probe a clip, whose file may be at another path; of a URL, little more than the header."""
+    from omniedit.media.probing import probe_remote  # noqa: PLC0415 - brings PyAV
+
+    if path is not None or is_local(video):
+        return file_facts(session, Path(path or video), name=video)
+    return read_from_url(
+        session.http,
+        video,
+        lambda file: probe_remote(file, name=without_query(video), reads_all=file.is_small),
+        allow_internal=session.allows_internal_clips,
+    )
+
+
+def _handle_missing_extra(session: Session, request: EditRequest) -> None:
+    """Refuse a request that needs the extra `media`; of any other, note what is not checked."""
+    if request.is_cut or (request.check and not is_local(request.video)):
+        require_extra("inspecting and cutting clips")
+    reason = "clips are not inspected without the extra `media`"
+    _refuse_unpriced(request, reason, hint=install_command("media"))
+    session.note(
+        "only the clip's first bytes were checked, not its length and codecs:"
+        f" `{install_command('media')}` adds that",
+        is_general=True,
+    )
+
+
+def _refuse_unpriced(request: EditRequest, reason: str, *, hint: str = _LOCAL_FILE) -> None:
+    """Refuse an edit without an estimate if it has a limit."""
+    if request.max_credits is not None:
+        msg = f"the cost of the edit cannot be estimated: {reason}"
+        raise TooExpensiveError(msg, hint=hint)
 
 
 def _marked_length(facts: ClipFacts, start_s: float | None, end_s: float | None) -> float | None:

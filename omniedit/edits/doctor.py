@@ -75,6 +75,51 @@ def every_check(
             yield _certificates(name, value)
 
 
+def check_clock(session: "Session") -> Check:
+    """Compare this machine's clock with the service's."""
+    try:
+        service_time = session.service.get_time()
+    except OmniEditError:
+        service_time = None
+    if service_time is None:
+        return _warning("clock", "cannot be compared: the service did not send its time")
+    off_s = session.now() - service_time
+    if abs(off_s) > session.policy.clock_skew_s:
+        message = f"{abs(off_s):.0f} s {'ahead of' if off_s > 0 else 'behind'} the service's"
+        return _warning("clock", message, "set the clock: the time left on links depends on it")
+    return Check("clock", "agrees with the service's")
+
+
+def check_folder(
+    name: str, folder: Path, *, used: Path | None = None, system: System = THIS_SYSTEM
+) -> Check:
+    """Check that a folder can be written.
+
+    Args:
+        name: The name of the check.
+        folder: The folder, which need not exist yet.
+        used: The folder inside it in which files must also be lockable.
+        system: The operating system; injected by tests.
+    """
+    hint = "set OMNIEDIT_CONFIG_DIR and OMNIEDIT_STATE_DIR, or change its owner"
+    fault = f"{folder} cannot be written"
+    try:
+        nearest = used or folder
+        while not exists(nearest) and nearest != nearest.parent:
+            nearest = nearest.parent
+        # Write a file: permissions do not reveal read-only file systems, quotas or full disks.
+        with tempfile.TemporaryFile(dir=nearest) as file:
+            file.write(b"omniedit")
+            file.flush()
+            if used is not None:
+                hint = "set OMNIEDIT_STATE_DIR to a folder on a disk of this machine"
+                fault = f"files in {folder} cannot be locked"
+                system.try_lock(file.fileno())
+    except OSError as failure:
+        return _failure(name, LocalError(f"{fault}: {error_reason(failure)}", hint=hint))
+    return Check(name, str(folder))
+
+
 def _checks_of_settings(
     settings: "Settings", open_session: "Callable[[], AbstractContextManager[Session]]"
 ) -> Iterator[Check]:
@@ -116,21 +161,6 @@ def _checks_of_service(settings: "Settings", session: "Session") -> Iterator[Che
         yield _model(session, settings.model)
 
 
-def check_clock(session: "Session") -> Check:
-    """Compare this machine's clock with the service's."""
-    try:
-        service_time = session.service.get_time()
-    except OmniEditError:
-        service_time = None
-    if service_time is None:
-        return _warning("clock", "cannot be compared: the service did not send its time")
-    off_s = session.now() - service_time
-    if abs(off_s) > session.policy.clock_skew_s:
-        message = f"{abs(off_s):.0f} s {'ahead of' if off_s > 0 else 'behind'} the service's"
-        return _warning("clock", message, "set the clock: the time left on links depends on it")
-    return Check("clock", "agrees with the service's")
-
-
 def _model(session: "Session", model: "Setting[str]") -> Check:
     """Report whether the account has used a model; only a submission can tell if it still may."""
     try:
@@ -142,36 +172,6 @@ def _model(session: "Session", model: "Setting[str]") -> Check:
         if any(task.model == model.value for task in tasks):
             found = ", which this account has used"
     return Check("model", f"{model.value} ({model.source}){found}")
-
-
-def check_folder(
-    name: str, folder: Path, *, used: Path | None = None, system: System = THIS_SYSTEM
-) -> Check:
-    """Check that a folder can be written.
-
-    Args:
-        name: The name of the check.
-        folder: The folder, which need not exist yet.
-        used: The folder inside it in which files must also be lockable.
-        system: The operating system; injected by tests.
-    """
-    hint = "set OMNIEDIT_CONFIG_DIR and OMNIEDIT_STATE_DIR, or change its owner"
-    fault = f"{folder} cannot be written"
-    try:
-        nearest = used or folder
-        while not exists(nearest) and nearest != nearest.parent:
-            nearest = nearest.parent
-        # Write a file: permissions do not reveal read-only file systems, quotas or full disks.
-        with tempfile.TemporaryFile(dir=nearest) as file:
-            file.write(b"omniedit")
-            file.flush()
-            if used is not None:
-                hint = "set OMNIEDIT_STATE_DIR to a folder on a disk of this machine"
-                fault = f"files in {folder} cannot be locked"
-                system.try_lock(file.fileno())
-    except OSError as failure:
-        return _failure(name, LocalError(f"{fault}: {error_reason(failure)}", hint=hint))
-    return Check(name, str(folder))
 
 
 def _shown_journal(folder: Path, enclosing: Path | None) -> str:

@@ -74,29 +74,6 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
         return uploaded.url
 
 
-def _upload(session: Session, edit: PreparedEdit, deadline: float | None) -> UploadedClip:
-    """Upload the clip itself, or a prepared copy."""
-    name = edit.request.piece or clip_name(edit.request.video)
-    with session.uploads, ExitStack() as stack:
-        session.check_not_stopping()
-        path = stack.enter_context(local_clip(session, edit.request, deadline=deadline))
-        if edit.plan.is_reencoded:
-            copy = _prepared_copy(session, path, edit.request, edit.plan)
-            path = stack.enter_context(copy).path
-
-        def upload() -> UploadedClip:
-            check_is_same(session, path)
-            return uploader(session).upload(
-                path,
-                expected=digest_of_clip(session, path),
-                deadline=deadline,
-                on_progress=progress_of(session, name, "upload"),
-            )
-
-        budget_s = session.policy.submit_budget_s
-        return session.retry(budget_s=budget_s, deadline=deadline).call(upload)
-
-
 def save_prepared(
     session: Session, video: str, target: Path, *, model_id: str
 ) -> tuple[SavedFile, str]:
@@ -118,47 +95,6 @@ def save_prepared(
             session.note(done)
         saved = session.placement().copy(saved_file(path), target, overwrite=False)
     return saved, done
-
-
-@contextmanager
-def _prepared_copy(
-    session: Session, source: Path, request: EditRequest, plan: ClipPlan
-) -> Generator["Prepared"]:
-    """Yield a private copy of the clip that was cut, converted, or both; note what was changed."""
-    from omniedit.media.writing import prepare_clip, refuse_damage  # noqa: PLC0415 - brings PyAV
-
-    name = request.piece or clip_name(request.video)
-    what = "cutting" if request.is_cut else "converting"
-    with private_folder(session.private_folder) as private:
-        # Leave room for what may be appended to the name.
-        target = private / f"{source.stem[:_LONGEST_STEM]}.mp4"
-        with preparation_shown(session, name, what) as on_progress:
-            prepared = prepare_clip(
-                source,
-                target,
-                name=request.video,
-                start_s=plan.start_s,
-                end_s=plan.end_s,
-                keeps_hdr=request.keeps_hdr,
-                on_progress=on_progress,
-            )
-        if request.check is not False:
-            refuse_damage(prepared.check, name=request.video)
-        check_is_same(session, source)
-        check_upload_size(
-            target.stat().st_size,
-            name=f"the prepared copy of {request.video}",
-            hint="make it smaller with another program, or host it as an MP4 and give its URL",
-        )
-        session.note(prepared.done)
-        _warn_of_damage(session, name, prepared.check)
-        if count := prepared.silenced_packets:
-            packets = render_count(count, "audio packet")
-            session.warn(f"{name}: {packets} cannot be decoded: replaced by silence", is_once=True)
-        warn_of_lost_marks(
-            session, prepared.lost_marks, whose=clip_name(request.video), where="the uploaded copy"
-        )
-        yield prepared
 
 
 @contextmanager
@@ -205,6 +141,86 @@ def warn_of_lost_marks(session: Session, marks: tuple[str, ...], *, whose: str, 
         session.warn(f"the {name} of {whose} is lost in {where}", is_once=True)
 
 
+def uploader(session: Session) -> Uploader:
+    """Return a client of the file service."""
+    connection = session.connection
+    return Uploader(session.http, files_url=connection.files_url, key=connection.key)
+
+
+def check_is_same(session: Session, path: Path) -> None:
+    """Refuse a clip that has changed since its digest was taken.
+
+    Raises:
+        LocalError: If the clip has changed.
+    """
+    if session.has_changed("digest", path):
+        raise clip_changed_error(path)
+
+
+def _upload(session: Session, edit: PreparedEdit, deadline: float | None) -> UploadedClip:
+    """Upload the clip itself, or a prepared copy."""
+    name = edit.request.piece or clip_name(edit.request.video)
+    with session.uploads, ExitStack() as stack:
+        session.check_not_stopping()
+        path = stack.enter_context(local_clip(session, edit.request, deadline=deadline))
+        if edit.plan.is_reencoded:
+            copy = _prepared_copy(session, path, edit.request, edit.plan)
+            path = stack.enter_context(copy).path
+
+        def upload() -> UploadedClip:
+            check_is_same(session, path)
+            return uploader(session).upload(
+                path,
+                expected=digest_of_clip(session, path),
+                deadline=deadline,
+                on_progress=progress_of(session, name, "upload"),
+            )
+
+        budget_s = session.policy.submit_budget_s
+        return session.retry(budget_s=budget_s, deadline=deadline).call(upload)
+
+
+@contextmanager
+def _prepared_copy(
+    session: Session, source: Path, request: EditRequest, plan: ClipPlan
+) -> Generator["Prepared"]:
+    """Yield a private copy of the clip that was cut, converted, or both; note what was changed."""
+    from omniedit.media.writing import prepare_clip, refuse_damage  # noqa: PLC0415 - brings PyAV
+
+    name = request.piece or clip_name(request.video)
+    what = "cutting" if request.is_cut else "converting"
+    with private_folder(session.private_folder) as private:
+        # Leave room for what may be appended to the name.
+        target = private / f"{source.stem[:_LONGEST_STEM]}.mp4"
+        with preparation_shown(session, name, what) as on_progress:
+            prepared = prepare_clip(
+                source,
+                target,
+                name=request.video,
+                start_s=plan.start_s,
+                end_s=plan.end_s,
+                keeps_hdr=request.keeps_hdr,
+                on_progress=on_progress,
+            )
+        if request.check is not False:
+            refuse_damage(prepared.check, name=request.video)
+        check_is_same(session, source)
+        check_upload_size(
+            target.stat().st_size,
+            name=f"the prepared copy of {request.video}",
+            hint="make it smaller with another program, or host it as an MP4 and give its URL",
+        )
+        session.note(prepared.done)
+        _warn_of_damage(session, name, prepared.check)
+        if count := prepared.silenced_packets:
+            packets = render_count(count, "audio packet")
+            session.warn(f"{name}: {packets} cannot be decoded: replaced by silence", is_once=True)
+        warn_of_lost_marks(
+            session, prepared.lost_marks, whose=clip_name(request.video), where="the uploaded copy"
+        )
+        yield prepared
+
+
 def _check_frames(session: Session, request: EditRequest) -> None:
     """Decode a clip that is uploaded unchanged, once per command, to find damaged frames.
 
@@ -231,19 +247,3 @@ def _warn_of_damage(session: Session, name: str, check: "FrameCheck") -> None:
     if check.bad_frames:
         what = f"{check.bad_frames} of {check.frames} frames cannot be decoded"
         session.warn(f"{name}: {what}", is_once=True)
-
-
-def uploader(session: Session) -> Uploader:
-    """Return a client of the file service."""
-    connection = session.connection
-    return Uploader(session.http, files_url=connection.files_url, key=connection.key)
-
-
-def check_is_same(session: Session, path: Path) -> None:
-    """Refuse a clip that has changed since its digest was taken.
-
-    Raises:
-        LocalError: If the clip has changed.
-    """
-    if session.has_changed("digest", path):
-        raise clip_changed_error(path)
