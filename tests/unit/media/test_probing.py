@@ -170,6 +170,16 @@ def test_240_fps_are_accepted(tmp_path: Path) -> None:
     assert find_problems(facts, longest_s=10) == ()
 
 
+def test_audio_that_begins_unannounced_in_the_middle_is_no_error(tmp_path: Path) -> None:
+    sound = Sound(codec="libmp3lame", rate=44100, starts_s=6.5, seconds=1.0)
+    clip = make_clip(tmp_path / "a.flv", codec="flv1", seconds=8, sound=sound)
+    content = bytearray(clip.read_bytes())
+    content[4] = 1  # the header announces video alone
+    clip.write_bytes(content)
+
+    assert probe_file(clip, name="a").frames == 80
+
+
 def test_a_single_frame_is_a_clip(tmp_path: Path) -> None:
     facts = probed(make_clip(tmp_path / "a.mp4", seconds=0.1))
 
