@@ -281,8 +281,7 @@ def test_an_interrupted_edit_still_prints_a_document(
     installed = replace(served, command=commands / "omniedit")
     process = installed.start("edit", CLIP, "x [sandbox:seconds=600]", "-v", option)
     assert process.stderr is not None
-    while b"/v1/tasks/" not in process.stderr.readline():
-        pass
+    assert any(b"/v1/tasks/" in line for line in process.stderr)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=20)
 
