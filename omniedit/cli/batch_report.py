@@ -241,6 +241,8 @@ class BatchReport:
                 return _RUNNING
             case OmniEditError():
                 return _FAILED
+            case None:
+                pass
         if record.task is None:
             return _UNSTARTED
         if edit.number not in self._outcomes:

@@ -5,6 +5,7 @@ import threading
 import uuid
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
@@ -61,6 +62,7 @@ class _Once(cached_property[T]):
             return super().__get__(session, None)
 
 
+@dataclass(kw_only=True, eq=False, repr=False, match_args=False)
 class Session:
     """What the use cases of one command share.
 
@@ -68,56 +70,42 @@ class Session:
     do not load an HTTP library.
     """
 
-    # Not a dataclass, which takes a millisecond of every command to build.
-    def __init__(
-        self,
-        *,
-        journal: Journal,
-        origin: str,  # the API's; records of other origins are kept apart
-        open_http: "Callable[[], HttpClient]",
-        find_connection: Callable[[], Connection],  # raises an error if there is no usable one
-        private_folder: Path,  # for temporary files
-        context: str | None = None,  # `last` names the newest call of this context
-        requires_journal: bool = True,  # nothing is paid for without one
-        is_sandbox: bool = False,
-        allows_internal_clips: bool = False,  # a clip's URL may name this machine or its network
-        writes_sidecars: bool = False,
-        is_watched: bool = False,  # a progress bar is shown
-        is_batch: bool = False,  # there are many edits: only general notes are reported, once each
-        probes_results: bool = True,  # saved results are probed if the extra `media` is installed
-        observers: "Sequence[Observer]" = (),  # called with every event, in this order
-        # Returns a context manager whose block the first signal interrupts only after a grace period.
-        shielded: Callable[[], AbstractContextManager[None]] = nullcontext,
-        # Waits a few seconds for the replies that other threads are waiting for.
-        drain: Callable[[], None] = lambda: None,
-        stream_out: Callable[[Path], None] = _no_stream,  # writes a file to standard output
-        clock: Clock = SYSTEM_CLOCK,
-        policy: Policy = DEFAULT,
-        submission_interval_s: float = 0.0,  # the minimum time between two submissions
-        # What earlier sessions of the same command have reported, and learnt about files.
-        already_reported: set[str] | None = None,
-        remembered: Remembered | None = None,
-    ) -> None:
-        self.journal, self.has_journal = journal, journal.is_persistent
-        self.requires_journal, self.origin = requires_journal, origin
-        self.open_http, self.find_connection = open_http, find_connection
-        self.private_folder, self.stream_out = private_folder, stream_out
+    journal: Journal
+    origin: str  # the API's; records of other origins are kept apart
+    open_http: "Callable[[], HttpClient]"
+    find_connection: Callable[[], Connection]  # raises an error if there is no usable one
+    private_folder: Path  # for temporary files
+    context: str | None = None  # `last` names the newest call of this context
+    requires_journal: bool = True  # nothing is paid for without one
+    is_sandbox: bool = False
+    allows_internal_clips: bool = False  # a clip's URL may name this machine or its network
+    writes_sidecars: bool = False
+    is_watched: bool = False  # a progress bar is shown
+    is_batch: bool = False  # there are many edits: only general notes are reported, once each
+    probes_results: bool = True  # saved results are probed if the extra `media` is installed
+    observers: "Sequence[Observer]" = ()  # called with every event, in this order
+    # Returns a context manager whose block the first signal interrupts only after a grace period.
+    shielded: Callable[[], AbstractContextManager[None]] = nullcontext
+    # Waits a few seconds for the replies that other threads are waiting for.
+    drain: Callable[[], None] = lambda: None
+    stream_out: Callable[[Path], None] = _no_stream  # writes a file to standard output
+    clock: Clock = SYSTEM_CLOCK
+    policy: Policy = DEFAULT
+    submission_interval_s: float = 0.0  # the minimum time between two submissions
+    # What earlier sessions of the same command have reported, and learnt about files.
+    already_reported: set[str] = field(default_factory=set[str])
+    remembered: Remembered = field(default_factory=Remembered)
+
+    def __post_init__(self) -> None:
+        self.now, self.monotonic, self._wait = self.clock
         # The context whose newest call a submission becomes; a batch is never `last`.
-        self.context, self.recorded_context = context, None if is_batch else context
-        self.is_sandbox, self.is_watched, self.is_batch = is_sandbox, is_watched, is_batch
-        self.allows_internal_clips = allows_internal_clips
-        self.writes_sidecars, self.probes_results = writes_sidecars, probes_results
-        self.observers, self.shielded, self.drain = observers, shielded, drain
-        self.policy, self.clock = policy, clock
-        self.now, self.monotonic, self._wait = clock
-        self.already_reported = set() if already_reported is None else already_reported
-        self.remembered = {} if remembered is None else remembered
+        self.recorded_context = None if self.is_batch else self.context
+        self.has_journal = self.journal.is_persistent
         # Acquired while a clip is prepared and uploaded.
-        self.uploads = threading.BoundedSemaphore(policy.transfers_at_once)
-        self.submission_interval_s = submission_interval_s
+        self.uploads = threading.BoundedSemaphore(self.policy.transfers_at_once)
         # Gives the threads of this session turns to submit.
         self.rate_limiter = RateLimiter(
-            self.monotonic, self.sleep, least_interval_s=submission_interval_s
+            self.monotonic, self.sleep, least_interval_s=self.submission_interval_s
         )
         # Held while something is created that worker threads share.
         self.creating = threading.RLock()
