@@ -154,7 +154,7 @@ ATTEMPT_FIELDS: Final = (
 """Columns of `attempts` that hold fields of a `Record` as they are."""
 OPTIONAL_COLUMNS: Final = (*OPTIONAL_TASK_FIELDS, "error", "completed_after")
 """Columns of `tasks` that may be null; each of `OPTIONAL_TASK_FIELDS` is held in one as it is."""
-_SEQUENCES: Final = "create table sqlite_sequence (name, seq)"
+_SEQUENCES: Final = "create table sqlite_sequence(name,seq)"
 """SQLite's own table for `autoincrement`."""
 VERSION: Final = 3
 MAGIC: Final = b"SQLite format 3\0"
@@ -436,16 +436,24 @@ def _prepare(connection: sqlite3.Connection, path: Path | None, *, is_new: bool)
     # In any other schema a column may be missing, or compute something forever when it is read.
     read_schema = "select substr(group_concat(sql, ';'), 1, 10000) from sqlite_master"
     found = connection.execute(read_schema).fetchone()[0]
-    if version != VERSION or _statements(found) != _statements(";".join((*_SCHEMA, _SEQUENCES))):
+    if version != VERSION or not _is_schema(found or ""):
         raise damage(path, "its tables are not those of this version" if found else "it is empty")
     # Damage in the middle of a file goes unnoticed until that part is read.
     for table in TABLES:
         connection.execute(f"select * from {table} limit 1").fetchall()  # noqa: S608 - constants only
 
 
-def _statements(sql: object) -> set[str]:
+def _is_schema(sql: str) -> bool:
+    """Return whether these are the schema's statements, perhaps written or ordered differently."""
+    schema = ";".join((*_SCHEMA, _SEQUENCES))
+    # Nearly always they are written like this; normalizing costs every command a millisecond.
+    found, expected = ({*map(str.strip, text.lower().split(";"))} for text in (sql, schema))
+    return found == expected or _statements(sql) == _statements(schema)
+
+
+def _statements(sql: str) -> set[str]:
     """Return SQL statements without comments and differences of case and white space."""
-    spaced = re.sub(r"\s+", " ", re.sub(r"--.*", " ", str(sql).lower()), flags=re.ASCII)
+    spaced = re.sub(r"\s+", " ", re.sub(r"--.*", " ", sql.lower()), flags=re.ASCII)
     return {*re.sub(r" ?([(),;]) ?", r"\1", spaced).strip().split(";")}
 
 
