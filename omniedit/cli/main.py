@@ -26,7 +26,7 @@ from omniedit.cli.parser import MISSING_COMMAND, ROOT, SUBMITTING
 from omniedit.errors import Hint, Interrupted, LocalError, NotFinishedError, OmniEditError
 from omniedit.policy import DEFAULT, Policy
 from omniedit.sanitize import masked
-from omniedit.system import SYSTEM_CLOCK, Clock, error_reason
+from omniedit.system import SYSTEM_CLOCK, THIS_SYSTEM, Clock, error_reason
 from omniedit.terminal.printer import OutputMode
 
 if TYPE_CHECKING:
@@ -120,10 +120,9 @@ def _reliable(stream: TextIO | None) -> TextIO | None:
     # Typer's help may hold characters that the terminal's encoding lacks, and Windows would
     # translate line breaks.
     found.reconfigure(errors="replace", newline="\n")
-    if sys.platform != "win32":
-        # Node hands on pipes that do not block: a long write to them would fail.
-        with suppress(OSError):
-            os.set_blocking(stream.fileno(), True)
+    # Node hands on pipes that do not block: a long write to them would fail.
+    with suppress(OSError):
+        THIS_SYSTEM.make_blocking(stream.fileno())
     if not isinstance(stream.buffer, io.RawIOBase):
         return stream
     # With PYTHONUNBUFFERED, Python silently drops the rest of a write that a signal or a full disk

@@ -173,6 +173,9 @@ class System:
             # Rounded, to ignore clock corrections; after a large one, downloads start over.
             return f"{(time.time() - self.uptime()) / _BOOT_PRECISION_S:.0f}"
 
+    def make_blocking(self, descriptor: int) -> None:
+        """Make writes to a pipe wait for its reader, whatever another process has set."""
+
     def enables_escapes(self, fileno: Callable[[], int]) -> bool:
         """Enable escape sequences on a terminal; return whether it obeys them."""
         return True
@@ -403,6 +406,9 @@ else:
         @staticmethod
         def lock(descriptor: int) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+        def make_blocking(self, descriptor: int) -> None:
+            os.set_blocking(descriptor, True)
 
         @staticmethod
         def uptime() -> float:
