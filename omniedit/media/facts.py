@@ -15,8 +15,6 @@ PQ: Final = 16
 HLG: Final = 18
 """Transfer characteristic of broadcast HDR (H.273)."""
 
-UNSPECIFIED_COLOR: Final = 2
-"""Primaries, transfer or matrix that a clip does not specify (H.273)."""
 ACCEPTED_CODECS: Final = frozenset({"h264", "hevc"})
 # Containers round times to their ticks, the coarsest to a millisecond.
 _ROUNDING_S: Final = 0.0015

@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from omniedit.errors import InvalidInputError
-from omniedit.media.facts import PQ, UNSPECIFIED_COLOR
+from omniedit.media.facts import HLG, PQ
 from omniedit.media.timeline import Part
 
 TimedFrame: TypeAlias = tuple[VideoFrame, int]
@@ -132,11 +132,13 @@ class FrameFilter:
         keeps_hdr: bool,
         scaling: str,
     ) -> None:
-        self._facts = part.facts
+        self._aspect = part.facts.pixel_aspect
         self._kind = _kind(frame)
         self._tick_s = part.timeline.tick_s
         self.deinterlaces = frame.interlaced_frame
-        is_hdr = part.facts.hdr is not None
+        # A clip that was joined from several may change from HDR to SDR.
+        self._primaries, self._transfer = frame.color_primaries, frame.color_trc
+        is_hdr = self._transfer in {PQ, HLG}
         self._maps_tones = is_hdr and not keeps_hdr
         self._pixel_format = _HDR_FORMAT if keeps_hdr else _SDR_FORMAT
         rotation, is_mirrored = rotation_of(frame), _is_mirrored(frame)
@@ -198,21 +200,17 @@ class FrameFilter:
 
     def configure(self, stream: VideoStream, filtered: VideoFrame, tick_s: Fraction) -> None:
         """Set up an encoder's stream for frames like this filtered one."""
-        target, facts = stream.codec_context, self._facts
+        target = stream.codec_context
         target.width, target.height = self.size
         target.pix_fmt = self._pixel_format
         target.time_base = stream.time_base = tick_s
-        aspect = facts.pixel_aspect
-        if aspect != 1:
-            target.sample_aspect_ratio = 1 / aspect if self._is_on_its_side else aspect
+        if self._aspect != 1:
+            target.sample_aspect_ratio = 1 / self._aspect if self._is_on_its_side else self._aspect
         # Leave unspecified values unspecified: players then guess as they do for the source.
         target.color_range = filtered.color_range
         target.colorspace = _BT709 if filtered.colorspace == _RGB else filtered.colorspace
-        primaries, transfer = facts.color_primaries, facts.color_transfer
-        if self._maps_tones:
-            primaries = transfer = _BT709
-        target.color_primaries = primaries or UNSPECIFIED_COLOR
-        target.color_trc = transfer or UNSPECIFIED_COLOR
+        target.color_primaries = _BT709 if self._maps_tones else self._primaries
+        target.color_trc = _BT709 if self._maps_tones else self._transfer
 
     def _built(self, filters: list[str]) -> FilterContext:
         """Build the graph and return its sink."""
@@ -229,7 +227,7 @@ class FrameFilter:
         last = _linked(graph, last, [*filters, f"format={self._pixel_format}", "buffersink"])
         graph.configure()
         if table is not None:
-            table.push(_hald_image(is_pq=self._facts.color_transfer == PQ))
+            table.push(_hald_image(is_pq=self._transfer == PQ))
             table.push(None)
         return last
 
@@ -294,7 +292,7 @@ def _is_mirrored(frame: VideoFrame) -> bool:
 
 
 def _kind(frame: VideoFrame) -> tuple[object, ...]:
-    return frame.width, frame.height, frame.format.name, frame.rotation
+    return frame.width, frame.height, frame.format.name, frame.rotation, frame.color_trc
 
 
 def _scaling(frame: VideoFrame, size: FrameSize) -> str:

@@ -20,12 +20,13 @@ from omniedit.media.containers import (
     external_reference,
     opened_media,
 )
-from omniedit.media.facts import UNSPECIFIED_COLOR, AudioTrack, ClipFacts
+from omniedit.media.facts import AudioTrack, ClipFacts
 from omniedit.media.filters import rotation_of
 from omniedit.media.formats import EXPORT_AGAIN, Readable, Recognised, container_of, recognise
 from omniedit.media.timeline import MAX_LENGTH_S, Part, Timeline, TimelineBuilder, too_long
 from omniedit.system.files import open_file
 
+_UNSPECIFIED_COLOR: Final = 2
 _UNSPECIFIED_RANGE: Final = 0
 # Neither rounding nor other tracks explain a track this many times as long as its file.
 _MOST_DISAGREEMENT: Final = 1.5
@@ -203,9 +204,9 @@ def _facts(
         pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
         is_interlaced=bool(frame and frame.interlaced_frame),
         color_range=_specified(context.color_range, _UNSPECIFIED_RANGE),
-        color_primaries=_specified(context.color_primaries, UNSPECIFIED_COLOR),
-        color_transfer=_specified(context.color_trc, UNSPECIFIED_COLOR),
-        color_space=_specified(context.colorspace, UNSPECIFIED_COLOR),
+        color_primaries=_specified(context.color_primaries, _UNSPECIFIED_COLOR),
+        color_transfer=_specified(context.color_trc, _UNSPECIFIED_COLOR),
+        color_space=_specified(context.colorspace, _UNSPECIFIED_COLOR),
         audio_tracks=tuple(
             AudioTrack(
                 codec=each.codec_context.codec.canonical_name,

@@ -28,6 +28,7 @@ from tests.unit.media.clips import (
 
 INTRA_REFRESH = {"x264-params": "intra-refresh=1:keyint=10:bframes=0"}
 HDR = {"color_range": 1, "color_primaries": 9, "color_trc": PQ, "colorspace": 9}
+SDR = {"color_range": 1, "color_primaries": 1, "color_trc": 1, "colorspace": 1}
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
@@ -201,6 +202,36 @@ def test_hdr_is_kept_on_request(tmp_path: Path) -> None:
         facts = probe_file(prepared.path, name="out")
         assert (facts.hdr, facts.bit_depth, facts.video_codec) == ("PQ", 10, "hevc")
     assert see(cut.path).numbers == list(range(5, 20))
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le"])
+@pytest.mark.parametrize("order", [("hdr", "sdr"), ("sdr", "hdr")])
+def test_only_the_hdr_of_a_clip_joined_from_two_is_converted(
+    tmp_path: Path, pixel_format: str, order: tuple[str, str]
+) -> None:
+    source = tmp_path / "joined.ts"
+    for index, name in enumerate(order):
+        is_hdr = name == "hdr"
+        part = make_clip(
+            tmp_path / "part.ts",
+            codec="libx265",
+            colours=HDR if is_hdr else SDR,
+            pixel_format="yuv420p10le" if is_hdr else pixel_format,
+            times=range(10 * index, 10 * index + 10),
+        )
+        with source.open("ab") as file:
+            file.write(part.read_bytes())
+
+    prepared = prepare_clip(source, tmp_path / "out.mp4", largest_bytes=1)
+    cut = prepare_clip(source, tmp_path / "cut.mp4", start_s=1.2, largest_bytes=1)
+
+    with av.open(str(prepared.path)) as container:
+        bars = [bytes(frame.planes[0])[0] for frame in container.decode(video=0)]
+    bright = dict(zip(order, (bars[0], bars[-1]), strict=True))
+    assert len(bars) == 20
+    assert bright["sdr"] == pytest.approx(188, abs=10)
+    assert bright["hdr"] > 220
+    assert probe_file(cut.path, name="cut").color_transfer == 1
 
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])
