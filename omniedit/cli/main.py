@@ -64,6 +64,11 @@ def run(
     clock: Clock = SYSTEM_CLOCK,
 ) -> int:
     """Run a command line and return its exit status."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        # Node hands on pipes that do not block: input would seem to end early, long output fail.
+        if stream is not None:
+            with suppress(OSError, ValueError):
+                THIS_SYSTEM.make_blocking(stream.fileno())
     sys.stdout, sys.stderr = _reliable(sys.stdout), _reliable(sys.stderr)
     context = Context(environ, argv=argv, policy=policy, clock=clock)
     is_watched = sys.stderr is not None and sys.stderr.isatty()
@@ -120,9 +125,6 @@ def _reliable(stream: TextIO | None) -> TextIO | None:
     # Typer's help may hold characters that the terminal's encoding lacks, and Windows would
     # translate line breaks.
     found.reconfigure(errors="replace", newline="\n")
-    # Node hands on pipes that do not block: a long write to them would fail.
-    with suppress(OSError):
-        THIS_SYSTEM.make_blocking(stream.fileno())
     if not isinstance(stream.buffer, io.RawIOBase):
         return stream
     # With PYTHONUNBUFFERED, Python silently drops the rest of a write that a signal or a full disk

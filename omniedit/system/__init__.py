@@ -174,7 +174,7 @@ class System:
             return f"{(time.time() - self.uptime()) / _BOOT_PRECISION_S:.0f}"
 
     def make_blocking(self, descriptor: int) -> None:
-        """Make writes to a pipe wait for its reader, whatever another process has set."""
+        """Make a pipe wait for its other end, whatever another process has set."""
 
     def enables_escapes(self, fileno: Callable[[], int]) -> bool:
         """Enable escape sequences on a terminal; return whether it obeys them."""

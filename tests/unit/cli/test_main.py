@@ -28,6 +28,7 @@ from omniedit.models import Record, Sound, Task
 from omniedit.terminal.documents import task_document
 from omniedit.terminal.printer import OutputMode, Printer
 
+CLIP_URL = "https://example.com/clip.mp4"
 EDIT_ARGV = ("edit", "clip.mp4", "make it night")
 
 
@@ -264,6 +265,33 @@ def test_a_full_pipe_is_waited_for_even_if_it_does_not_block(
     assert status == 0
     assert json.loads(b"".join(received))
     os.close(reader)
+
+
+def test_input_is_read_to_its_end_even_if_it_does_not_block(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.write(writer, b"make it ")
+
+    def write() -> None:
+        while fcntl.ioctl(reader, termios.FIONREAD, bytes(4)) != bytes(4):
+            assert not has_ended.wait(0.001)
+        os.write(writer, b"night")
+        os.close(writer)
+
+    has_ended = threading.Event()
+    thread = threading.Thread(target=write)
+    thread.start()
+    with os.fdopen(reader) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        status = main.run(["--sandbox", "submit", "--dry-run", CLIP_URL, "-"], os.environ)
+        has_ended.set()
+        thread.join()
+
+    assert status == 0
+    assert '"make it night"' in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full device")
