@@ -160,7 +160,8 @@ class BatchReport:
 
     def print_recovery_hint(self, hint: str) -> None:
         """Print the hint with the recovery command, or leave it to the interrupt being handled."""
-        self.recovery_hint, cause = hint, sys.exception()
+        self.recovery_hint = hint
+        cause = sys.exception()
         if isinstance(cause, Interrupted):
             cause.hint = hint
         else:
@@ -170,7 +171,8 @@ class BatchReport:
         """Return a task document for each line of this run, in the manifest's order."""
         shown: list[Document] = list(self._faulty)
         for edit, record in self._records():
-            cause, error = record.error, self._error_of(edit)
+            cause = record.error
+            error = self._error_of(edit)
             if cause is None and error is not None:
                 cause = TaskError.of(error, suggestion=self._hint_for(error))
             shown.append(task_document(record._replace(error=cause)) | self._fields(edit))
@@ -225,7 +227,8 @@ class BatchReport:
 
     def _record_without_task(self, edit: "PlannedEdit") -> Record:
         outcome = self._outcomes.get(edit.number, EditOutcome(edit=edit))
-        error, attempt = outcome.error, outcome.record
+        error = outcome.error
+        attempt = outcome.record
         record = _record(edit.request, UNSENT, model=edit.request.model)
         if error is not None:
             is_unknown = exit_status(error) is ExitStatus.UNKNOWN

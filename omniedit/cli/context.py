@@ -73,7 +73,9 @@ class Context:
         policy: Policy = DEFAULT,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.environ, self.policy, self.clock = environ, policy, clock
+        self.environ = environ
+        self.policy = policy
+        self.clock = clock
         self.argv = argv
         """The arguments as typed, without `omniedit`."""
         self.command = ""
@@ -96,10 +98,12 @@ class Context:
         Raises:
             InvalidInputError: If two options exclude each other.
         """
-        self.params, self.is_parsed = params, True
+        self.params = params
+        self.is_parsed = True
         if {"json", "events"} <= self.options.keys():
             refuse("--json and --events cannot be used together", hint="leave one of them out")
-        target, summary = params.get("output", params.get("download")), self.options.get("summary")
+        target = params.get("output", params.get("download"))
+        summary = self.options.get("summary")
         if target and summary:
             taken = {os.path.realpath(target), os.path.realpath(f"{target}.json")}
             if os.path.realpath(summary) in taken:
@@ -202,7 +206,8 @@ class Context:
         """Return the newest edits in the journal; None if it cannot be read at once."""
         from omniedit.journal import JOURNAL_FILE, Journal
 
-        folder, enclosing = self.settings.journal_folder, self.settings.enclosing_folder
+        folder = self.settings.journal_folder
+        enclosing = self.settings.enclosing_folder
         if not os.path.lexists(folder / JOURNAL_FILE):
             return []
         try:
@@ -256,7 +261,8 @@ class Context:
         from omniedit.edits.session import Session
         from omniedit.journal import JournalUse, opened_journal
 
-        settings, printer = self.settings, self.printer
+        settings = self.settings
+        printer = self.printer
         folder = settings.journal_folder
         opened = opened_journal(
             folder,
@@ -358,7 +364,8 @@ class Context:
             if show is not None and is_sandbox and self.board.saved - self.board.skipped:
                 self.printer.note("sandbox: no edit was made; this is the clip itself or a sample")
             # Threads that were given up may still report something.
-            show, is_wanted = None, False
+            show = None
+            is_wanted = False
 
     def _check_summary(self, session: "Session") -> None:
         """Fail before anything is paid for; the call counts as an attempt all the same.

@@ -231,7 +231,8 @@ def _print_interruption(
     if context.command != _SERVER:
         context.printer.error(error.message)
     if (unknown := interrupted.unknown_outcome) is not None:  # it has been warned of
-        error.hint, error.request_id = error.hint or unknown.hint, unknown.request_id
+        error.hint = error.hint or unknown.hint
+        error.request_id = unknown.request_id
     elif error.hint:
         context.printer.hint(error.hint)
     _print_recovery_commands(context, error)
@@ -300,7 +301,8 @@ def _print_recovery_commands(context: Context, error: OmniEditError) -> None:
     if hints:
         first = [*running, *unsaved][0]
         error.hint = error.hint or hints[0]
-        error.task_id, error.request_id = first.task_id, first.request_id
+        error.task_id = first.task_id
+        error.request_id = first.request_id
 
 
 def _recovery_hint(context: Context, record: "Record") -> str:
@@ -335,7 +337,8 @@ def _print_documents(
     context: Context, outcome: Outcome, status: ExitStatus, error: OmniEditError | None
 ) -> None:
     """Append the summary, and print the document or the last event, as far as they are wanted."""
-    printer, has_summary = context.printer, "summary" in context.options
+    printer = context.printer
+    has_summary = "summary" in context.options
     if printer.mode is OutputMode.TEXT and not has_summary:
         return
     from omniedit.schemas import FAILURE, unknown_values
@@ -356,7 +359,9 @@ def _print_documents(
                 printer.warn(failure.message)
     if printer.mode is OutputMode.TEXT:
         return
-    ok, sandbox, at = status is ExitStatus.DONE, context.is_sandbox, context.clock.now()
+    ok = status is ExitStatus.DONE
+    sandbox = context.is_sandbox
+    at = context.clock.now()
     hint = _hint(context, error) if error else None
     shown = documents.error_document(error, exit_status=status, hint=hint) if error else None
     fields = {**unknown_values(context.document_name or FAILURE), **outcome.fields}

@@ -140,7 +140,9 @@ def _plot(
         return "", ""
     highest = max(amount for video in plotted for _, amount in video.changes)
     scale = f"{highest:.{_DIGITS}f} (1 - SSIM)"
-    shapes, names, buttons = "", [escape(_name_of(video)) for video in plotted], ""
+    shapes = ""
+    names = [escape(_name_of(video)) for video in plotted]
+    buttons = ""
     for video in plotted:
         points = (f"{at_s:.3f},{1 - amount / (highest or 1):.3f}" for at_s, amount in video.changes)
         shapes += f'<polyline points="{" ".join(points)}"/>'

@@ -40,7 +40,8 @@ class Signals:
         system: System = THIS_SYSTEM,
     ) -> None:
         self._on_grace = on_grace
-        self._grace_s, self._patience_s = policy.grace_s, policy.signal_patience_s
+        self._grace_s = policy.grace_s
+        self._patience_s = policy.signal_patience_s
         self._system = system
         self._on_overdue: Callable[[Interrupted], None] = lambda _: None
         self._on_suspend: Callable[[Callable[[], object]], None] | None = None
@@ -73,8 +74,10 @@ class Signals:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        self._on_overdue, self._on_suspend = on_overdue, on_suspend
-        endings, waking = self._system.ending_signals, self._system.waking
+        self._on_overdue = on_overdue
+        self._on_suspend = on_suspend
+        endings = self._system.ending_signals
+        waking = self._system.waking
         # `nohup`, and shells that start a job in the background, have them ignored.
         self._numbers = {each for each in endings if signal.getsignal(each) is not signal.SIG_IGN}
         with ExitStack() as restoring:
@@ -223,7 +226,8 @@ class Signals:
 
         Never return once another thread is ending the process.
         """
-        self._is_noticed, self._pending = True, None
+        self._is_noticed = True
+        self._pending = None
         while self._is_overdue:
             time.sleep(_TICK_S)
         return Interrupted(number)

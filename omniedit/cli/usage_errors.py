@@ -146,7 +146,8 @@ def _words_hint(ctx: typer.Context, rest: str, command: str, argv: Sequence[str]
     has_options = any(word.startswith("-") and word != "--sandbox" for word in argv)
     words = " ".join(filter(None, [params["video"], params.get("prompt"), rest])).split(" ")
     for end in range(2, len(words) + 1):
-        name, prompt = " ".join(words[:end]), " ".join(words[end:])
+        name = " ".join(words[:end])
+        prompt = " ".join(words[end:])
         is_name = is_video_name(name) and not is_video_name(params["video"])
         if is_name or os.path.isfile(name):  # noqa: PTH113 - Path raises if a name is too long
             if has_options:
@@ -210,7 +211,8 @@ def _command_hint(name: str, similar: str | None, command: str, argv: Sequence[s
 def _option_hint(error: Any, command: str, argv: Sequence[str]) -> Hint | None:
     """Return which option was probably meant; None if unknown."""
     name: str = error.option_name
-    takes_prompt, is_prose = command in COMMANDS_WITH_PROMPT, re.search(r"\s", name) is not None
+    takes_prompt = command in COMMANDS_WITH_PROMPT
+    is_prose = re.search(r"\s", name) is not None
     if takes_prompt and len(name) == len("-x") and name not in argv:
         return prompt_hint(command)  # it is the beginning of a word such as `-dark`
     if hint := _alternative_to(name, command):

@@ -27,7 +27,8 @@ def credits_(ctx: typer.Context) -> Outcome:
     context: Context = ctx.obj
     with context.session(JournalUse.NONE) as session:
         found: Credits = session.retry().call(session.service.get_credits)
-    account, key = found.account_remaining, found.key_remaining
+    account = found.account_remaining
+    key = found.key_remaining
     limit = Span("no limit of its own", Colour.GREEN) if found.is_key_unlimited else _shown(key)
     context.printer.line([_shown(account)], label="account  ")
     context.printer.line([limit], label="key      ")

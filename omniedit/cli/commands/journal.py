@@ -40,7 +40,8 @@ def merge(
     from omniedit.journal.merging import merge as merge_journal
 
     context: Context = ctx.obj
-    into, timeout_s = context.settings.journal_folder, context.policy.journal_timeout_s
+    into = context.settings.journal_folder
+    timeout_s = context.policy.journal_timeout_s
     found: list[dict[str, object]] = []
     errors: list[OmniEditError] = []
     # Opening our own journal sets it aside if it is damaged, as in other commands.
@@ -75,7 +76,8 @@ def recover(ctx: typer.Context) -> Outcome:
     for already. The damaged file is kept.
     """
     context: Context = ctx.obj
-    folder, enclosing = context.settings.journal_folder, context.settings.enclosing_folder
+    folder = context.settings.journal_folder
+    enclosing = context.settings.enclosing_folder
     recoveries: list[Recovery] = []
     # A journal that cannot be examined must not be called sound.
     check_own_paths(folder / JOURNAL_FILE)

@@ -119,7 +119,8 @@ def _show(
         rest = listing.describe_rest(session) if shows_unsaved else ""
         context.note_nothing(f"nothing to list{rest and f' ({rest})'}")
         return
-    printer, now = context.printer, session.now()
+    printer = context.printer
+    now = session.now()
     width = printer.stdout_width
     known_ids = session.journal.names() if width is not None else ()
     lost = listing.lost_files(found.records)

@@ -91,7 +91,9 @@ def probe(
 
 def findings_document(video: str, found: "Findings") -> "Document":
     """Return the document about a clip; `video` is VIDEO as typed."""
-    facts, audio, cost = found.facts, found.facts.audio, found.estimated_credits
+    facts = found.facts
+    audio = facts.audio
+    cost = found.estimated_credits
     fields: Document = {
         "video": video,
         "model": found.model.model_id,
@@ -112,7 +114,8 @@ def findings_document(video: str, found: "Findings") -> "Document":
 
 def show_findings(printer: "Printer", found: "Findings") -> None:
     """Print a line for each fact about a clip, and the verdict last."""
-    facts, cost = found.facts, found.estimated_credits
+    facts = found.facts
+    cost = found.estimated_credits
     rows = (
         *_facts(facts),
         ("model", _model(found.model)),

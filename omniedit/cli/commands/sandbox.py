@@ -86,7 +86,8 @@ def reset(ctx: typer.Context) -> Outcome:
 
         removed = remove(settings.sandbox_folder)
         # The journal's entries would name tasks that are gone.
-        folder, enclosing = settings.sandbox_journal_folder, settings.state_dir.value
+        folder = settings.sandbox_journal_folder
+        enclosing = settings.state_dir.value
         with Journal(folder, enclosing=enclosing) as journal:
             journal.clear()
     context.printer.line(f"removed {render_count(removed, 'task')}")

@@ -127,7 +127,9 @@ def _make(
 def _note_plan(context: Context, session: Session, plan: SplitPlan, sound: Sound) -> None:
     """Note what is sent, what it costs, and how splitting affects picture and sound."""
     note = context.printer.note
-    count, due, cost = len(plan.pieces), plan.due_count, render_estimate(plan.due_credits)
+    count = len(plan.pieces)
+    due = plan.due_count
+    cost = render_estimate(plan.due_credits)
     pieces = f"{count} pieces of {plan.longest_s:.1f} s" if count > 1 else "1 piece"
     if not due:
         note(f"{pieces}, all known here: nothing is paid again")
@@ -154,7 +156,8 @@ def _piece_fields(plan: SplitPlan, edit: PlannedEdit) -> "Document":
 
 def _with_hint(outcome: EditOutcome) -> EditOutcome:
     """Return an outcome whose hint makes the piece again, and not the whole clip."""
-    error, request = outcome.error, outcome.edit.request
+    error = outcome.error
+    request = outcome.edit.request
     usual = hint_for(error, command="edit") if error else None
     if error and usual and "--again" in usual and request.is_cut:
         typed = {"--start": request.start, "--end": request.end}

@@ -136,9 +136,11 @@ def _show_request(context: Context, request: EditRequest) -> Outcome:
         clip_url = f"<URL of {clip_name(edit.request.video)} once it is uploaded>"
     body = edit.body(clip_url=clip_url)
     settings = context.settings
-    base_url, key = settings.base_url.value, _KEY
+    base_url = settings.base_url.value
+    key = _KEY
     if settings.is_embedded:
-        base_url, key = f"http://127.0.0.1:{_SANDBOX_PORT}", _SANDBOX_KEY
+        base_url = f"http://127.0.0.1:{_SANDBOX_PORT}"
+        key = _SANDBOX_KEY
         context.printer.note(f"`omniedit sandbox serve --port {_SANDBOX_PORT}` takes this request")
     url = f"{base_url}/v1/videos/generations"
     headers = {

@@ -79,7 +79,8 @@ def _print_links(context: Context, record: Record) -> None:
     if has_every_file(record) and file is not None:
         context.printer.note(f"saved as {file.path}")
         return
-    end, until = record.link_valid_until, ""
+    end = record.link_valid_until
+    until = ""
     if end is not None and end <= context.clock.now():
         until = f"the link may have expired at {render_moment(end)}; "
     elif context.settings.is_embedded:

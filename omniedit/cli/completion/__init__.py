@@ -170,7 +170,8 @@ def _shown(text: str) -> str:
 
     from omniedit.sanitize import sanitize
 
-    shown, width = "", 0
+    shown = ""
+    width = 0
     for character in sanitize(text):
         is_wide = east_asian_width(character) in {"W", "F"}
         width += 0 if combining(character) else 1 + is_wide

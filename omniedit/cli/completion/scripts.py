@@ -252,7 +252,8 @@ def _zsh(root: CommandModel) -> dict[str, Iterable[str]]:
 
 def _zsh_function(command: CommandModel) -> str:
     name = "-".join(("_omniedit", *command.path))
-    call, lines = "_arguments -s -S :", [f"{name}() {{"]
+    call = "_arguments -s -S :"
+    lines = [f"{name}() {{"]
     if command.commands:
         entries = (_zsh_quoted(f"{known.name}:{known.help}") for known in command.commands)
         lines += ["    local -a commands=(", *(f"        {entry}" for entry in entries), "    )"]
