@@ -158,7 +158,8 @@ class BatchRun:
         Raises:
             TooExpensiveError: If the credits reserved so far leave too little for it.
         """
-        limit, estimate = self._max_credits, edit.estimated_credits or 0.0
+        limit = self._max_credits
+        estimate = edit.estimated_credits or 0.0
         if limit is None or not edit.is_due:
             return
         committed = sum(self._committed.values())

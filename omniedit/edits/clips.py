@@ -249,7 +249,8 @@ def digest_of_clip(session: Session, path: Path, *, check: bool = False) -> Clip
 
 def is_whole(session: Session, file: SavedFile) -> bool:
     """Return whether a saved file still has its recorded size and digest."""
-    path, kind = Path(file.path), f"is {file.sha256}"
+    path = Path(file.path)
+    kind = f"is {file.sha256}"
     try:
         # Not by `digest_of_clip`: what it remembers tells whether a clip has changed.
         return path.stat().st_size == file.size_bytes and session.remember(

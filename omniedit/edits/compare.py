@@ -104,7 +104,8 @@ def measured(session: Session, comparison: Comparison) -> Comparison:
         for other, part in zip(others, parts, strict=True):
             # The position in the first video at the first frame of the other.
             begin_s = first.from_s - other.from_s
-            shown, name = reference.cut(begin_s or None, first.until_s), part.source.name
+            shown = reference.cut(begin_s or None, first.until_s)
+            name = part.source.name
             with preparation_shown(session, name, "comparing", after_s=_SHOWN_AFTER_S) as progress:
                 changes = tuple(
                     change._replace(at_s=change.at_s - other.from_s)

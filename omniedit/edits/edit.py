@@ -59,7 +59,8 @@ class EditOptions(NamedTuple):
         """
         # The journal stores a clip's URL without its query, which does not matter for the name.
         video = (known.video if known else None) or edit.request.shown_video
-        task_id, destination = known.task_id if known else None, self.destination
+        task_id = known.task_id if known else None
+        destination = self.destination
         if destination.text is None:
             name = default_name(video, edit.request.prompt, edit.identity, sound=self.sound)
             return destination.named(name, self.sound)
@@ -111,7 +112,8 @@ def begin_edit(
         with refusal_recorded(session, request) as request_id:
             check_sound(options.sound)
             # A known edit costs nothing, so the limit does not apply yet.
-            unlimited, may_be_known = request._replace(max_credits=None), options.may_be_known
+            unlimited = request._replace(max_credits=None)
+            may_be_known = options.may_be_known
             edit = prepare(session, unlimited, deadline=deadline, may_be_known=may_be_known)
             _check_unchanged(edit, planned_identity)
             locks.enter_context(session.locked("editing", edit.identity, deadline=deadline))
@@ -123,7 +125,8 @@ def begin_edit(
             if known is not None and options.again:
                 session.warn(f"`--again` has no effect: request ID {request_id} is known here")
             if known is None and (request.max_credits is not None or not edit.has_clip):
-                identity, edit = edit.identity, prepare(session, request, deadline=deadline)
+                identity = edit.identity
+                edit = prepare(session, request, deadline=deadline)
                 _check_unchanged(edit, identity)
             _check_target(session, known, edit, options)
             attempt = known or new_submission(session, edit, request_id, deadline=deadline)
@@ -211,7 +214,9 @@ def _deliver_as_served(
         record = refresh(session, record, deadline=begun.deadline)
 
     def stream_with_sound(path: Path) -> None:
-        sound, name, deadline = options.sound, "standard output", begun.deadline
+        sound = options.sound
+        name = "standard output"
+        deadline = begun.deadline
         with with_sound(session, begun.edit, path, sound, name, deadline=deadline) as changed:
             session.stream_out(changed)
 
@@ -287,6 +292,7 @@ def _check_target(
         is_saved = known is not None and find_file_at(session, known, target) is not None
         if not is_saved:
             checked.append(target.served)
-    sha256, video = edit.clip_sha256, edit.request.video
+    sha256 = edit.clip_sha256
+    video = edit.request.video
     for each in checked:
         check_target(session, known, each, clip_sha256=sha256, video=video)

@@ -235,7 +235,8 @@ def _parse_line(number: int, row: Mapping[str, Any], *, manifest: str, model: Se
     for field in ("video", "prompt"):
         if not values[field]:
             refuse(f"`{field}` is missing")
-    take, own_model = values["take"], values["model"]
+    take = values["take"]
+    own_model = values["model"]
     if take is not None and not _TAKE.fullmatch(take):
         refuse(f"`take` is not a whole number of at most 9 digits: {take[:20]}")
     request = EditRequest(

@@ -57,8 +57,11 @@ class Planner:
         max_credits: float | None = None,
         system: System = THIS_SYSTEM,
     ) -> None:
-        self._session, self._options, self._system = session, options, system
-        self._shard, self._max_credits = shard, max_credits
+        self._session = session
+        self._options = options
+        self._system = system
+        self._shard = shard
+        self._max_credits = max_credits
         check_sound(options.sound)
         folder = options.destination.text
         self._folder = str(Path(folder or "."))
@@ -124,7 +127,8 @@ class Planner:
             return None
 
     def _plan_line(self, line: Line) -> PlannedEdit | None:
-        request, is_own = line.request, line.is_in_shard(*self._shard)
+        request = line.request
+        is_own = line.is_in_shard(*self._shard)
         if not is_own and (is_local(request.video) or request.is_cut):
             # Clips of other shards need not be on this machine, and are not probed.
             parse_cut(request)

@@ -103,7 +103,8 @@ class _Followed:
             return False
         self.unrecognized = 0
         if (task.status, task.progress) != (before.status, before.progress):
-            self.moved_at, self.stalls_reported = now, 0
+            self.moved_at = now
+            self.stalls_reported = 0
         if not task.has_failed and (before.progress or 0) > (task.progress or 0):
             task = task._replace(progress=before.progress)
         record = self.record.with_task(task)
@@ -240,7 +241,8 @@ class Poller:
 
     def _report_answer(self, followed: _Followed, answer: _Answer) -> TaskOutcome | None:
         """Report what a poll showed of one task; return its outcome, or None to keep following."""
-        session, record = self._session, followed.record
+        session = self._session
+        record = followed.record
         if isinstance(answer, Task):
             self._report(followed)
             return (record, None) if followed.task.is_terminal else None
@@ -333,18 +335,22 @@ class Poller:
         if isinstance(error, RateLimitedError):
             self._quiet_until = due_at
         for followed in chunk:
-            followed.due_at, followed.trouble = due_at, error.message
+            followed.due_at = due_at
+            followed.trouble = error.message
         task_id = chunk[0].task_id if len(chunk) == 1 else None
         session.report_retry(task_id, error.message, rest_s, failures)
 
     def _report(self, followed: _Followed) -> None:
-        session, task = self._session, followed.task
+        session = self._session
+        task = followed.task
         now = session.monotonic()
-        followed.trouble, followed.failures = None, 0
+        followed.trouble = None
+        followed.failures = 0
         followed.last_unfinished_at = session.now()
         snapshot = followed.snapshot(now)
         rest_s = max(self._next_poll_s(snapshot), len(self._followed) * _ROUND_PER_TASK_S)
-        followed.due_at, followed.may_join = now + rest_s, True
+        followed.due_at = now + rest_s
+        followed.may_join = True
         if followed.unrecognized:
             status = followed.latest.status
             shown = f"an unknown status: {status}" if status else "no status"
@@ -400,7 +406,8 @@ def remaining_s(snapshot: Snapshot) -> float | None:
 
     One per cent after six seconds does not mean ten minutes, so at first the estimate weighs more.
     """
-    by_progress_s, by_estimate_s = _left_by_progress_s(snapshot), None
+    by_progress_s = _left_by_progress_s(snapshot)
+    by_estimate_s = None
     if snapshot.estimated_s is not None:
         by_estimate_s = max(0.0, snapshot.estimated_s - snapshot.elapsed_s)
     if by_progress_s is None or snapshot.progress is None:
@@ -435,7 +442,8 @@ def _left_by_progress_s(snapshot: Snapshot) -> float | None:
 
 
 def _interval_s(snapshot: Snapshot, policy: Policy) -> float:
-    steady_s, progress = policy.steady_poll_s, snapshot.progress
+    steady_s = policy.steady_poll_s
+    progress = snapshot.progress
     if progress is None or not 0 < progress < _FULL:
         return steady_s
     if snapshot.unchanged_s * progress / snapshot.elapsed_s > _MISSED_PERCENT:

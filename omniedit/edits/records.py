@@ -141,21 +141,21 @@ def list_records(
         shows_unsent: Include attempts that were refused before anything was sent.
         is_offline: Leave open tasks as last recorded.
     """
-    journal, hides = session.journal, not shows_unsent
     seen, failure = ({}, None) if is_offline else _read_open_tasks(session, BATCH_SIZE)
     most = limit if filters.is_empty else None
     records = [
         # The journal does not record progress.
         record.with_task(seen[str(record.task_id)]) if record.task_id in seen else record
-        for record in journal.recent(limit=most, skips_unsent=hides)
+        for record in session.journal.recent(limit=most, skips_unsent=not shows_unsent)
     ]
     total = len(records)
     if not filters.is_empty:
         _check_state(filters.state, records)
         records = [record for record in records if filters.keep(record, now=session.now())]
-        total, records = len(records), records[: limit or None]
+        total = len(records)
+        records = records[: limit or None]
     elif limit and total == limit:
-        total = journal.count(skips_unsent=hides)
+        total = session.journal.count(skips_unsent=not shows_unsent)
     return Listing(records, total, failure)
 
 
@@ -189,12 +189,13 @@ def forget(session: Session, reference: str) -> Record:
         msg = f"{task_name(reference)} is not in the journal"
         raise NoSuchReferenceError(msg, hint=KNOWN_TASKS_HINT)
     if record.task is not None:
-        name, was_ours = task_name(record.task_id), record.request_id is not None
-        may_pay_again = was_ours and not record.has_failed
+        name = task_name(record.task_id)
+        may_pay_again = record.request_id is not None and not record.has_failed
         session.journal.forget(record)
     else:
         request_id = str(record.request_id)
-        name, may_pay_again = f"submission {request_id}", record.is_unsettled
+        name = f"submission {request_id}"
+        may_pay_again = record.is_unsettled
         # Not while another process sends it: its task would be lost.
         with session.sending_lock(request_id, pays=False, deadline=session.monotonic()):
             session.journal.forget(record)
@@ -296,7 +297,8 @@ class Bill:
         is_charged = expense.status == TaskStatus.COMPLETED
         amount = expense.used if is_charged else expense.reserved
         if expense.status in {TaskStatus.FAILED, TaskStatus.CANCELLED}:
-            is_charged, amount = True, expense.used or 0.0
+            is_charged = True
+            amount = expense.used or 0.0
         if amount is None:
             self.unknown += expense.tasks
         elif is_charged:
@@ -379,10 +381,10 @@ def _find_last(session: Session, command: str) -> Record:
 
 def _name_in_hint(error: OmniEditError, command: str) -> None:
     """Add to the hint the command for the newest task that was accepted."""
-    words, commands = "the newest accepted task: {}", [command]
+    hint = Hint("the newest accepted task: {}", command)
     if isinstance(error, OutcomeUnknownError) and isinstance(error.hint, Hint):
-        words, commands = f"{error.hint.text}; {words}", [*error.hint.commands, command]
-    error.hint = Hint(words, *commands)
+        hint = Hint(f"{error.hint.text}; {hint.text}", *error.hint.commands, command)
+    error.hint = hint
 
 
 def _error_of(record: Record) -> OmniEditError:
@@ -464,8 +466,7 @@ def _check_state(state: str | None, records: Iterable[Record]) -> None:
 
         msg = f"invalid value for '--state': {state!r} is not one of {', '.join(known)}"
         near = _OTHER_STATES.get(state) or next(iter(get_close_matches(state, known, n=1)), None)
-        hint = f"did you mean `{near}`?" if near else None
-        refuse(msg, hint=hint)
+        refuse(msg, hint=f"did you mean `{near}`?" if near else None)
 
 
 def _link_end(record: Record) -> float:

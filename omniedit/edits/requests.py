@@ -188,7 +188,8 @@ def digest_of(parts: Sequence[object]) -> str:
 
 def command_line(command: str, request: EditRequest, *options: str) -> str:
     """Return a command for this VIDEO, PROMPT and model, quoted for a shell, without `omniedit`."""
-    video, prompt = request.shown_video, request.prompt
+    video = request.shown_video
+    prompt = request.prompt
     if request.model_source != "default":
         options = ("--model", request.model, *options)
     if prompt.startswith("-"):
@@ -203,8 +204,10 @@ def known_command(record: Record, *, model: str | None) -> str | None:
 
     It names the model unless that is `model`, the one in force.
     """
-    video, own_model = record.shown_video or "", record.model or DEFAULT_MODEL
-    is_url, is_result = not is_local(video), record.parent is not None
+    video = record.shown_video or ""
+    own_model = record.model or DEFAULT_MODEL
+    is_url = not is_local(video)
+    is_result = record.parent is not None
     clip_id = video if is_url else f"{_SHA256}{record.clip_sha256}"
     source = "default" if own_model == model else "journal"
     request = EditRequest(video, record.prompt or "", model=own_model, model_source=source)
@@ -258,7 +261,8 @@ def _known_edit_of_result(session: Session, request: EditRequest) -> PreparedEdi
     sha256 = session.journal.digest_of_result(str(parent.task_id))
     if sha256 is None:
         return None
-    clip_id, plan = f"{_SHA256}{sha256}", ClipPlan()
+    clip_id = f"{_SHA256}{sha256}"
+    plan = ClipPlan()
     edit = PreparedEdit(
         request=request._replace(parent=parent.task_id),
         clip_id=clip_id,

@@ -153,7 +153,8 @@ def completed_task(record: Record) -> Task:
     error = task.failure
     verb = "was cancelled" if task.status == TaskStatus.CANCELLED else "failed"
     reason = f": {error.message} ({error.code})" if error else ""
-    msg, code = f"{task_name(task.task_id)} {verb}{reason}", error.code if error else None
+    msg = f"{task_name(task.task_id)} {verb}{reason}"
+    code = error.code if error else None
     raise TaskFailedError(msg, code=code, task_id=task.task_id, request_id=record.request_id)
 
 
@@ -234,14 +235,16 @@ def save_with_sound(
 ) -> Record:
     """Save a result with another sound; keep the served file only if the two differ."""
     with ExitStack() as stack:
-        path, name = Path(served.path), target.shown
+        path = Path(served.path)
+        name = target.shown
         changed = with_sound(session, edit, path, target.sound, name, deadline=deadline)
         try:
             path = stack.enter_context(changed)
         except OmniEditError:
             session.warn(f"the result as it was served is kept: {served.path}")
             raise
-        file, facts = served, served.facts
+        file = served
+        facts = served.facts
         if path != Path(served.path):
             # Rewriting a file loses its provenance marks.
             facts = facts and facts._replace(marks=())
@@ -298,7 +301,8 @@ def with_sound(
 
 def _fetched(session: Session, record: Record, deadline: float | None) -> Path:
     """Fetch the first result of a task to a private file, which stays until the session ends."""
-    task_id, name = str(record.task_id), task_name(record.task_id)
+    task_id = str(record.task_id)
+    name = task_name(record.task_id)
 
     def fetch(url: str) -> Path:
         return session.fetched_files.enter_context(

@@ -115,7 +115,8 @@ class Session:
         self.fetched_files = ExitStack()
         # Callbacks that give up a submission that has no task yet, by request ID.
         self.outstanding: dict[str, Callable[[], tuple[Record, OmniEditError] | None]] = {}
-        self._reporting, self._stopping = threading.Lock(), threading.Event()
+        self._reporting = threading.Lock()
+        self._stopping = threading.Event()
 
     @_Once
     def connection(self) -> Connection:
@@ -145,7 +146,8 @@ class Session:
         from omniedit.downloads.placement import Placement  # noqa: PLC0415 - few commands save
 
         sleep = self._noting_sleep("saving the same file")
-        budget_s, left_s = self.policy.busy_budget_s, self.left_s(deadline)
+        budget_s = self.policy.busy_budget_s
+        left_s = self.left_s(deadline)
         return Placement(sleep, budget_s if left_s is None else min(budget_s, left_s))
 
     def report(self, event: "Event") -> None:
@@ -259,7 +261,8 @@ class Session:
             WaitTimeoutError: If another process still holds the lock then.
             JournalError: If the lock cannot be taken.
         """
-        left_s, what = self.left_s(deadline), _ACTIONS[action].format(name)
+        left_s = self.left_s(deadline)
+        what = _ACTIONS[action].format(name)
         budget_s = self.policy.busy_budget_s if left_s is None else left_s
         with ExitStack() as stack:
             sleep = self._noting_sleep(what)
@@ -294,7 +297,8 @@ class Session:
 
     def _noting_sleep(self, what: str) -> Callable[[float], None]:
         """Return a `sleep` for waiting for another process; a note says so if it takes a while."""
-        waited_s, is_noted = 0.0, False
+        waited_s = 0.0
+        is_noted = False
 
         def sleep(seconds: float) -> None:
             nonlocal waited_s, is_noted
@@ -312,7 +316,8 @@ class Session:
         A command thus probes and hashes a clip once for all its edits, unless threads ask at the
         same time.
         """
-        key, state = (kind, str(absolute_path(path))), _state_of(path)
+        key = (kind, str(absolute_path(path)))
+        state = _state_of(path)
         known = self.remembered.get(key)
         if known is None or known[0] != state:
             known = self.remembered[key] = state, find()

@@ -93,7 +93,8 @@ def warn_of_duplicates(
     session: Session, record: Record, *, why: str, deadline: float | None = None
 ) -> None:
     """Warn of other tasks in the account since an attempt, or that duplicates cannot be ruled out."""
-    budget_s, left_s = session.policy.duplicates_budget_s, session.left_s(deadline)
+    budget_s = session.policy.duplicates_budget_s
+    left_s = session.left_s(deadline)
     if left_s is not None:
         budget_s = min(budget_s, left_s)
     listed = _tasks_since(session, record, budget_s=budget_s)
@@ -114,7 +115,8 @@ def warn_of_duplicates(
 
 def _possible_task(session: Session, record: Record, found: Record) -> Task:
     """Return a task as the service now reports it, if the submission may have become this task."""
-    request_id, task_id = record.request_id, str(found.task_id)
+    request_id = record.request_id
+    task_id = str(found.task_id)
     if not record.is_unsettled:
         what = task_name(record.task_id) if record.task else "refused"
         msg = f"submission {request_id} is already settled: {what}"
@@ -153,7 +155,8 @@ def _check_replayable(
     Raises:
         NotReplayedError: If only the user can decide how to settle it.
     """
-    request_id, command = record.request_id, record.resume_command
+    request_id = record.request_id
+    command = record.resume_command
     if record.body is None:
         msg = f"the journal no longer holds what submission {request_id} asked for"
         words = "{} settles it with a task of the account; {} drops it"

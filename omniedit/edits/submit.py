@@ -149,7 +149,9 @@ class Sending:
     """
 
     def __init__(self, session: Session, attempt: Record, edit: PreparedEdit | None = None) -> None:
-        self._session, self._attempt, self._edit = session, attempt, edit
+        self._session = session
+        self._attempt = attempt
+        self._edit = edit
         self._request_id = str(attempt.request_id)
         self._recovery_command = attempt.resume_command
         # Since when the service may have accepted it without our knowing; None if it cannot have.
@@ -194,7 +196,8 @@ class Sending:
 
     def _post(self, deadline: float) -> Record:
         """Send the submission once; a new task is recorded and reported before this returns."""
-        session, in_doubt_since = self._session, self._in_doubt_since
+        session = self._session
+        in_doubt_since = self._in_doubt_since
         with session.shielded():
             # A signal that arrived while this waited for its turn stops it here, unsent.
             session.check_not_stopping()
@@ -244,7 +247,8 @@ class Sending:
         self._recovery_command = _whole_command(edit.request, self._attempt)
 
     def _record_accepted(self, task: Task, *, is_replay: bool) -> Record:
-        session, edit = self._session, self._edit
+        session = self._session
+        edit = self._edit
         failure: JournalError | None = None
         self._learn_clock()
         self._warn_of_shared_task(task.task_id)
@@ -280,7 +284,8 @@ class Sending:
         That happens after this machine was suspended, its clock was changed, or `--rate` made the
         replay wait very long.
         """
-        session, policy = self._session, self._session.policy
+        session = self._session
+        policy = session.policy
         if self._in_doubt_since is None:
             return
         elapsed_s = session.now() - self._in_doubt_since
@@ -387,7 +392,8 @@ class Sending:
 
     def _record_unknown(self, error: OmniEditError) -> None:
         self._learn_clock()
-        reason, offset_s = TaskError.of(error), self._attempt.clock_offset_s
+        reason = TaskError.of(error)
+        offset_s = self._attempt.clock_offset_s
         with suppress(JournalError):
             self._session.journal.record_unknown(self._request_id, reason, clock_offset_s=offset_s)
 

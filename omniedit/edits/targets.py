@@ -346,7 +346,8 @@ def write_sidecar(
     if written_sha256 == file.sha256:
         remove_leftover_part(path, file.sha256)
         return
-    record, task = records[0], records[0].task
+    record = records[0]
+    task = record.task
     facts = file.facts
     if facts is None and is_available():
         with suppress(OmniEditError):

@@ -49,12 +49,14 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
         LocalError: If the clip has changed, or a file cannot be read or written.
         ServiceError: If the file service refuses the upload.
     """
-    key, plan = edit.clip_sha256 or edit.clip_id, edit.plan
+    key = edit.clip_sha256 or edit.clip_id
+    plan = edit.plan
     if plan.is_reencoded:
         # Hash the URL: its query may be a signature, which must not be stored in the journal.
         marks = [None if mark is None else repr(mark) for mark in (plan.start_s, plan.end_s)]
         key = digest_of([edit.clip_id, *marks, edit.request.keeps_hdr])
-    origin, margin_s = session.origin, session.policy.upload_margin_s
+    origin = session.origin
+    margin_s = session.policy.upload_margin_s
     files_origin = origin if session.is_sandbox else origin_of(session.connection.files_url)
     with ExitStack() as stack:
         # If the lock cannot be taken in time, continue without it: uploading twice costs nothing.
@@ -83,12 +85,14 @@ def save_prepared(
         InvalidInputError: If the clip does not fit, cannot be converted, or is damaged.
         LocalError: If a file cannot be read or written, or the target is taken.
     """
-    request, path = EditRequest(video=video, prompt="", model=model_id), Path(video)
+    request = EditRequest(video=video, prompt="", model=model_id)
+    path = Path(video)
     with ExitStack() as stack:
         plan = plan_clip(session, request)
         if plan.is_reencoded:
             prepared = stack.enter_context(_prepared_copy(session, path, request, plan))
-            path, done = prepared.path, prepared.done
+            path = prepared.path
+            done = prepared.done
         else:
             _check_frames(session, request)
             done = "copied"
@@ -122,9 +126,13 @@ def preparation_shown(
         is_due = progress.elapsed_s >= after_s if next_s is None else now >= next_s
         if is_due and progress.done_s < progress.total_s:
             next_s = now + _SHOWN_EVERY_S
-            done_s, total_s, left_s = progress.done_s, progress.total_s, progress.remaining_s
             session.report(
-                working(done=done_s, total=total_s, fps=progress.fps, remaining_s=left_s)
+                working(
+                    done=progress.done_s,
+                    total=progress.total_s,
+                    fps=progress.fps,
+                    remaining_s=progress.remaining_s,
+                )
             )
 
     try:
@@ -231,7 +239,8 @@ def _check_frames(session: Session, request: EditRequest) -> None:
         return
     from omniedit.media.writing import check_clip, refuse_damage  # noqa: PLC0415 - brings PyAV
 
-    path, name = Path(request.video), clip_name(request.video)
+    path = Path(request.video)
+    name = clip_name(request.video)
 
     def check() -> "FrameCheck":
         shown = preparation_shown(session, name, "checking", after_s=_CHECK_SHOWN_AFTER_S)
