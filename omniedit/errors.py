@@ -74,7 +74,8 @@ class Hint(str):
     def __new__(cls, text: str, *commands: str) -> Self:
         """Return the hint."""
         hint = super().__new__(cls, _with_commands("omniedit", text, commands))
-        hint.text, hint.commands = text, commands
+        hint.text = text
+        hint.commands = commands
         return hint
 
 

@@ -391,7 +391,8 @@ class Record(NamedTuple):
         error = self.error or TaskError(
             "refused", "the reason is not known", kind="request_refused"
         )
-        cls, status = OmniEditError.of_kind(error.kind), error.http_status
+        cls = OmniEditError.of_kind(error.kind)
+        status = error.http_status
         return cls(error.message, code=error.code, http_status=status, request_id=self.request_id)
 
     def with_task(self, task: Task) -> "Record":

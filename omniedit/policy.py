@@ -125,7 +125,10 @@ class Retry:
     ) -> None:
         self.attempts = 0  # how many have failed
         self._failures_in_a_row = 0
-        self._sleep, self._clock, self._jitter, self._on_retry = sleep, clock, jitter, on_retry
+        self._sleep = sleep
+        self._clock = clock
+        self._jitter = jitter
+        self._on_retry = on_retry
         self._policy = policy
         self._latest = inf if deadline is None else deadline
         self._budget_s = budget_s
@@ -193,7 +196,8 @@ class RateLimiter:
         *,
         least_interval_s: float = 0.0,
     ) -> None:
-        self._monotonic, self._sleep = monotonic, sleep
+        self._monotonic = monotonic
+        self._sleep = sleep
         self._least_interval_s = least_interval_s
         self._lock = threading.Lock()
         self._open_at = 0.0  # when the next turn may begin

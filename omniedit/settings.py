@@ -309,7 +309,8 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
     # A key for another API must not reach the default file service.
     files_default = DEFAULT_FILES_URL if base_url.value == DEFAULT_BASE_URL else base_url.value
     files_url = _url(_find(environ, "files_url", stored), files_default)
-    key, key_error = None, None
+    key = None
+    key_error = None
     if not is_embedded:
         try:
             key = _key(environ, config_dir.value, base_url.value, files_url.value)
@@ -358,7 +359,8 @@ def _find(
 def _url(found: Setting[str] | None, default: str) -> Setting[str]:
     if found is None:
         return Setting(default, "default")
-    url, where = found.value.rstrip("/"), found.source.partition(": ")[2]
+    url = found.value.rstrip("/")
+    where = found.source.partition(": ")[2]
     try:
         parts = parse_web_url(url, what=f"URL in {where}")
         if parts.query or parts.fragment:
@@ -425,7 +427,8 @@ def _context(environ: Mapping[str, str]) -> Setting[str]:
     """Return the context of `last`: the one that is set, the CI job, or this user."""
     if name := _text(environ, "OMNIEDIT_CONTEXT"):
         return Setting(f"named:{name}", "environment: OMNIEDIT_CONTEXT")
-    run, job = _text(environ, "GITHUB_RUN_ID"), _text(environ, "GITHUB_JOB")
+    run = _text(environ, "GITHUB_RUN_ID")
+    job = _text(environ, "GITHUB_JOB")
     if run and job:
         return Setting(f"github:{run}:{job}", "environment: GITHUB_RUN_ID, GITHUB_JOB")
     if job := _text(environ, "CI_JOB_ID"):

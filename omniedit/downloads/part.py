@@ -109,7 +109,8 @@ class PartFile:
                 return
             self._file.seek(0)
             self._digest = hashlib.file_digest(self._file, "sha256")
-        self.size_bytes, self.version = self._file.tell(), version
+        self.size_bytes = self._file.tell()
+        self.version = version
         if version.total_bytes is not None and self.size_bytes > version.total_bytes:
             self.clear()
 

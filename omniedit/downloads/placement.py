@@ -317,7 +317,8 @@ def _check_kind(target: Path, system: System) -> None:
 
 def _check_folder(target: Path, system: System) -> bool:
     """Return whether files in the target's folder can be locked, having created one there."""
-    folder, names = target.parent, [target.name]
+    folder = target.parent
+    names = [target.name]
     while not os.path.lexists(folder):
         names.append(folder.name)
         folder = folder.parent

@@ -72,17 +72,22 @@ class Transfer:
             raise error.about(task_id=self.task_id) from error.__cause__
 
     def _request_all(self) -> None:
-        part, fruitless, changes = self.part, 0, 0
-        most_bytes, version = part.size_bytes, part.version
+        part = self.part
+        fruitless = 0
+        changes = 0
+        most_bytes = part.size_bytes
+        version = part.version
         while True:
             try:
                 self._attempt()
             except UnavailableError as error:
                 if most_bytes and part.version != version:
                     # Progress starts over with another version, but a file must not keep changing.
-                    changes, most_bytes = changes + 1, part.size_bytes
+                    changes += 1
+                    most_bytes = part.size_bytes
                 elif part.size_bytes > most_bytes:
-                    fruitless, most_bytes = 0, part.size_bytes
+                    fruitless = 0
+                    most_bytes = part.size_bytes
                     self.retry.succeeded()
                 else:
                     fruitless += 1
@@ -99,7 +104,8 @@ class Transfer:
             fruitless: How many attempts in a row brought no bytes, or how often the file changed.
             has_bytes: Whether any attempt has brought bytes.
         """
-        policy, attempts = self.link.http.policy, self.retry.attempts + 1
+        policy = self.link.http.policy
+        attempts = self.retry.attempts + 1
         if (error.retry_after_s or 0.0) > policy.longest_retry_after_s:
             raise error
         if fruitless < policy.attempts_without_progress and attempts < policy.download_attempts:
@@ -148,7 +154,8 @@ class Transfer:
 
     def _accept_whole(self, reply: "Reply") -> tuple[int | None, Iterator[bytes]]:
         """Start with a whole file: it changed, ranges are unsupported, or there was no part yet."""
-        chunks, head = reply.transfer(), b""
+        chunks = reply.transfer()
+        head = b""
         # The first chunks may be shorter than the header that identifies an MP4.
         for chunk in chunks:
             head += chunk
@@ -169,7 +176,8 @@ class Transfer:
 
     def _accept_rest(self, reply: "Reply") -> tuple[int, Iterator[bytes]]:
         """Continue the part, if the reply is about its version and begins at its end."""
-        part, found = self.part, reply.content_range
+        part = self.part
+        found = reply.content_range
         if found and part.is_resumable and not reply.encoding:
             version = _version(reply, total_bytes=found.total_bytes)
             # The part's total may be unknown.
@@ -190,7 +198,8 @@ class Transfer:
         raise BrokenDownloadError(msg, http_status=reply.status)
 
     def _receive(self, chunks: Iterator[bytes], end_bytes: int | None) -> None:
-        part, clock = self.part, self.link.http.clock
+        part = self.part
+        clock = self.link.http.clock
         total_bytes = part.version.total_bytes
         self.on_progress(part.size_bytes, total_bytes)
         due = clock() + PROGRESS_INTERVAL_S
@@ -216,7 +225,8 @@ class Transfer:
 
     def _refusal(self, reply: "Reply") -> OmniEditError:
         """Return the error for a reply without a video."""
-        status, what = reply.status, self.link.what
+        status = reply.status
+        what = self.link.what
         kind: type[OmniEditError] = ResultGoneError
         message = f"the {what} link answered {status}: it expired, or the {what} is gone"
         reply.beginning()

@@ -121,7 +121,8 @@ class EvoLinkClient:
         reply = self._ask("GET", f"/v1/tasks/{quote(task_id, safe='')}", deadline=deadline)
         if reply.status == HTTPStatus.NOT_FOUND:
             found = parse_refusal(reply.json)
-            msg, status = found.message or "no such task", reply.status
+            msg = found.message or "no such task"
+            status = reply.status
             raise TaskNotFoundError(msg, code=found.code, task_id=task_id, http_status=status)
         try:
             task = parse_task(value_of(reply))

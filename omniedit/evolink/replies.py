@@ -271,7 +271,8 @@ def parse_credits(value: object) -> Credits:
         UnreadableReplyError: If it contains neither a balance nor a limit.
     """
     stored = as_object(value, "data")
-    key, account = as_object(stored, "token"), as_object(stored, "user")
+    key = as_object(stored, "token")
+    account = as_object(stored, "user")
     if not key and not account:
         reason = _text(as_object(value), "message")
         msg = f"the service's reply contains no credits{f': {reason}' if reason else ''}"

@@ -165,7 +165,8 @@ class Uploader:
 
     def _refusal(self, reply: "Reply") -> OmniEditError:
         refusal = parse_refusal(reply.json)
-        status, code = reply.status, as_object(reply.json).get("code")
+        status = reply.status
+        code = as_object(reply.json).get("code")
         if status < HTTPStatus.MULTIPLE_CHOICES:
             # A refusal may come in the body of a 200.
             status = code if isinstance(code, int) and code in range(400, 600) else 400
@@ -210,7 +211,8 @@ def _clip_blocks(
     on_progress: Callable[[int, int | None], None],
 ) -> Generator[bytes]:
     """Yield the bytes of a clip; raise a LocalError at the end if they are not the expected ones."""
-    digest, done_bytes = hashlib.sha256(), 0
+    digest = hashlib.sha256()
+    done_bytes = 0
     on_progress(0, expected.size_bytes)
     while block := _read(file, path):
         digest.update(block)

@@ -72,7 +72,8 @@ class Reply:
         """The body that `request` read; None if it is not JSON, such as a proxy's HTML."""
         self.blocks_client = False
         """Whether the body that was read is Cloudflare's error 1010: it concerns every request."""
-        self._response, self._timer = response, timer
+        self._response = response
+        self._timer = timer
 
     @property
     def retry_after_s(self) -> float | None:
@@ -322,7 +323,8 @@ class HttpClient:
         """Return the client for a URL; only URLs that may lead to the same addresses share connections."""
         only = HostKind.LOOPBACK if is_loopback_url(url) else None
         if not allow_internal:
-            host, only = shown_host(url), HostKind.PUBLIC
+            host = shown_host(url)
+            only = HostKind.PUBLIC
             if host_kind(host) is not only:
                 msg = f"{host} is an address of this machine or network, which omniedit does not contact"
                 hint = "give a public URL, or the path of a local file"

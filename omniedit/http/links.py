@@ -67,7 +67,9 @@ class Link(NamedTuple):
             InvalidInputError: If the link or one of its redirects must not be followed.
             NetworkError: If a host does not answer.
         """
-        url, was_https, what = self.url, False, f"{self.what} link"
+        url = self.url
+        was_https = False
+        what = f"{self.what} link"
         for _ in range(MAX_REDIRECTS + 1):
             is_https = parse_web_url(url, what=what).scheme == "https"
             if was_https and not is_https:
@@ -211,7 +213,8 @@ class RangeReader:
             return body
 
     def _body(self, reply: "Reply", first: int) -> bytes:
-        status, host = reply.status, shown_host(reply.url)
+        status = reply.status
+        host = shown_host(reply.url)
         if status == HTTPStatus.OK:
             self._refuse_web_page(reply.beginning(_HEAD_BYTES), host)
             msg = f"{host} does not support range requests"
@@ -235,7 +238,8 @@ class RangeReader:
             raise OmniEditError(msg)
         if first == 0:
             self._refuse_web_page(body, host)
-        self._version, self.size_bytes = version, found.total_bytes
+        self._version = version
+        self.size_bytes = found.total_bytes
         return body[:expected]
 
     def _refuse_web_page(self, head: bytes, host: str) -> None:

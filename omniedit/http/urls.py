@@ -128,7 +128,8 @@ def check_callback_url(text: str, *, allow_loopback: bool) -> None:
     """
     what = "callback URL"
     parts = parse_web_url(text, what=what)
-    kind, fault = host_kind(parts.hostname or ""), None
+    kind = host_kind(parts.hostname or "")
+    fault = None
     if len(text) > MAX_CALLBACK_URL_LENGTH:
         fault = f"is longer than {MAX_CALLBACK_URL_LENGTH} characters: {len(text)}"
     elif allow_loopback and kind is HostKind.LOOPBACK:

@@ -271,7 +271,8 @@ class Database:
             values: The row, by column.
             conflict: What to do if its key is taken (SQL); by default, the row is replaced.
         """
-        names, marks = ", ".join(values), ", ".join("?" * len(values))
+        names = ", ".join(values)
+        marks = ", ".join("?" * len(values))
         verb = "insert" if conflict else "insert or replace"
         self.execute(f"{verb} into {table} ({names}) values ({marks}) {conflict}", *values.values())
 

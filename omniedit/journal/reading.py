@@ -388,7 +388,8 @@ def parse_row(row: Row | Mapping[str, object]) -> ParsedRow:
         if stored is None and name not in _NEVER_NULL:
             continue
         types, parse = _KIND_BY_NAME.get(name, (object, None))
-        value, msg = stored, f"invalid {name}"
+        value = stored
+        msg = f"invalid {name}"
         if types is _TEXT_OR_BYTES and isinstance(stored, bytes):
             # A file name that is not valid UTF-8 (PEP 383).
             value = stored.decode(errors="surrogateescape")

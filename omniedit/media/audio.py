@@ -57,7 +57,8 @@ def clip_audio(
         length_s: How much to keep.
         pads: Add silence if the audio ends earlier.
     """
-    audio, end_s = part.facts.audio, part.facts.audio_end_s
+    audio = part.facts.audio
+    end_s = part.facts.audio_end_s
     is_covered = not pads or (end_s is not None and end_s + _TOLERANCE_S >= length_s)
     is_aac = audio is not None and audio.codec == "aac"
     if is_aac and part.start == part.timeline.start and is_covered:

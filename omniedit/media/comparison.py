@@ -143,7 +143,8 @@ def _measured(graph: Graph) -> Iterator[Change]:
 
 def _pictures(row: SheetRow, moments: Sequence[float]) -> "list[Image]":
     """Return the picture at each moment; the previous frame stands in for a damaged one."""
-    part, own = row.part, [moment + row.from_s for moment in moments]
+    part = row.part
+    own = [moment + row.from_s for moment in moments]
     ticks = [part.start + int(Fraction(moment) / part.timeline.tick_s) for moment in own]
     # Outside the part, its first or last frame is shown.
     wanted = {part.timeline.shown_at(min(max(at, part.start), part.end - 1)) for at in ticks}

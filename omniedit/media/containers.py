@@ -282,7 +282,8 @@ def write_mp4(
     ):
         report = progress_to(on_progress, total_s=total_s)
         streams = [stack.enter_context(closing(source(container))) for source in sources]
-        frames, done_s = 0, Fraction(0)
+        frames = 0
+        done_s = Fraction(0)
         # The first packet of each stream is taken, which adds the stream, before any is written.
         for packet in heapq.merge(*streams, key=_at_s):
             is_video = packet.stream_index == 0

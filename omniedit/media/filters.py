@@ -137,7 +137,8 @@ class FrameFilter:
         self._tick_s = part.timeline.tick_s
         self.deinterlaces = frame.interlaced_frame
         # A clip that was joined from several may change from HDR to SDR.
-        self._primaries, self._transfer = frame.color_primaries, frame.color_trc
+        self._primaries = frame.color_primaries
+        self._transfer = frame.color_trc
         is_hdr = self._transfer in {PQ, HLG}
         self._maps_tones = is_hdr and not keeps_hdr
         self._pixel_format = _HDR_FORMAT if keeps_hdr else _SDR_FORMAT
@@ -214,7 +215,9 @@ class FrameFilter:
 
     def _built(self, filters: list[str]) -> FilterContext:
         """Build the graph and return its sink."""
-        graph, last, table = self._graph, self._source, None
+        graph = self._graph
+        last = self._source
+        table = None
         if self._maps_tones:
             last = _linked(graph, last, [*filters, f"format={_MAPPED_FORMAT}"])
             side = f"{_LEVEL**3}x{_LEVEL**3}"

@@ -107,7 +107,9 @@ def _check(facts: ClipFacts) -> None:
 
 def _check_index(facts: ClipFacts, source: Recognised, timeline: Timeline) -> None:
     """Refuse an index that contradicts itself."""
-    length_s, stated_s, count = timeline.duration_s, source.stated_length_s, len(timeline.times)
+    length_s = timeline.duration_s
+    stated_s = source.stated_length_s
+    count = len(timeline.times)
     if stated_s and length_s > _MOST_DISAGREEMENT * stated_s + 1:
         claim = f"the video is {length_s:.2f} s long, but the whole file only {stated_s:.2f} s"
         msg = f"the index of {facts.name} is damaged: it says that {claim}"
@@ -173,7 +175,8 @@ def _facts(
     clip: OpenClip, frame: VideoFrame | None, source: Recognised, *, is_local: bool
 ) -> ClipFacts:
     """Return the facts from the header, and from the first frame if there is one."""
-    stream, audio = clip.video, clip.audio
+    stream = clip.video
+    audio = clip.audio
     context = stream.codec_context
     rate = stream.average_rate or stream.guessed_rate
     length = clip.container.duration

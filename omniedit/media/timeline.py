@@ -150,8 +150,10 @@ class Part:
         Raises:
             InvalidInputError: If the cut leaves nothing, or lies beyond the clip.
         """
-        name, timeline = self.facts.name, self.timeline
-        length_s, frame_s = timeline.duration_s, timeline.frame_s
+        name = self.facts.name
+        timeline = self.timeline
+        length_s = timeline.duration_s
+        frame_s = timeline.frame_s
         check_cut(start_s, end_s, name=name, duration_s=length_s, frame_s=frame_s)
         start, end = timeline.start, timeline.end
         if start_s is not None:

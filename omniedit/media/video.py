@@ -65,7 +65,8 @@ def copyable_frames(part: Part) -> tuple[CodedFrame, ...]:
     is_inside = [part.start <= frame.pts < part.end for frame in timeline.frames]
     if timeline.has_hidden or timeline.shown_at(part.start) != part.start:
         return ()
-    first, count = is_inside.index(True), sum(is_inside)
+    first = is_inside.index(True)
+    count = sum(is_inside)
     kept = timeline.frames[first : first + count]
     if not all(is_inside[first : first + count]) or not kept[0].is_key:
         return ()
@@ -137,7 +138,8 @@ class VideoEncoding:
 
     def _of_part(self, stream: VideoStream, part: Part) -> Packets:
         ends = part.timeline.ends()
-        at_s, tick_s = part.at_s - part.start_s, part.timeline.tick_s
+        at_s = part.at_s - part.start_s
+        tick_s = part.timeline.tick_s
         frames = self._counted(part)
         for frame, pts, by in filtered(part, frames, self.size, keeps_hdr=self.keeps_hdr):
             self.deinterlaces |= by.deinterlaces

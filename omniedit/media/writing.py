@@ -89,7 +89,8 @@ def prepare_clip(
         LocalError: If the target cannot be written.
     """
     part = read_clip(source, name=name).cut(start_s, end_s)
-    facts, length_s = part.facts, part.length_s
+    facts = part.facts
+    length_s = part.length_s
     share = float(length_s) / part.timeline.duration_s
     copies_video = (
         facts.video_codec in ACCEPTED_CODECS
@@ -105,9 +106,11 @@ def prepare_clip(
     audio = partial(clip_audio, part=part, length_s=length_s, on_damage=silenced.append)
     _write(target, [part], encoding, audio, length_s=length_s, on_progress=on_progress)
     if encoding:
-        done, check = _described(facts, encoding), FrameCheck.of(part, encoding.good_frames)
+        done = _described(facts, encoding)
+        check = FrameCheck.of(part, encoding.good_frames)
     else:
-        done, check = "copied" if part.is_whole else "cut (copied)", check_clip(target)
+        done = "copied" if part.is_whole else "cut (copied)"
+        check = check_clip(target)
     return Prepared(
         path=target, done=done, check=check, silenced_packets=len(silenced), lost_marks=facts.marks
     )
@@ -119,7 +122,8 @@ def check_clip(source: Path, *, on_progress: OnProgress = ignore_progress) -> Fr
     Raises:
         InvalidInputError: If it is not a readable clip.
     """
-    part, good = read_clip(source), 0
+    part = read_clip(source)
+    good = 0
     # Decoding takes about a quarter of the memory of encoding; many clips are checked at once.
     with ENCODING_SLOTS.taken(part.facts.pixels // 4):
         report = progress_to(on_progress, total_s=part.length_s)
@@ -173,7 +177,8 @@ def plan_split(
     """
     whole = read_clip(source).cut(start_s, end_s)
     tick_s = whole.timeline.tick_s
-    first, ticks = whole.timeline.start, _divided(whole, longest_s)
+    first = whole.timeline.start
+    ticks = _divided(whole, longest_s)
     inner_s = [round(float((at - first) * tick_s), _CUT_DIGITS) for at in ticks[1:-1]]
     cuts_s = pairwise([start_s, *inner_s, end_s])
     return tuple(
@@ -344,7 +349,8 @@ def _at_piece_starts(parts: list[Part], pieces: Sequence[Piece]) -> list[Part]:
     placed: list[Part] = []
     for part, piece in zip(parts, pieces, strict=True):
         # Half a frame beyond the end is rounding; frames that begin later are dropped.
-        tick_s, half_s = part.timeline.tick_s, Fraction(part.timeline.frame_s) / 2
+        tick_s = part.timeline.tick_s
+        half_s = Fraction(part.timeline.frame_s) / 2
         limit = part.start + (Fraction(piece.duration_s) - half_s) / tick_s
         end = next((time for time in part.timeline.times if time > limit), part.end)
         end = max(end, part.timeline.start + 1)
@@ -369,7 +375,8 @@ def _can_copy(parts: list[Part]) -> bool:
 
 def _format_of(part: Part) -> tuple[object, ...]:
     """Return the properties that clips must share to be copied into one video stream."""
-    facts, timeline = part.facts, part.timeline
+    facts = part.facts
+    timeline = part.timeline
     return (
         facts.video_codec,
         facts.width,

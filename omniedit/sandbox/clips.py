@@ -199,7 +199,9 @@ def stated_length_s(path: Path) -> float | None:
 
 
 def _keep(service: Service, exchange: Exchange, part: Path, *, name: str) -> Upload:
-    size_bytes, sha256, kind = part.stat().st_size, _digest(part), _mime_type(part)
+    size_bytes = part.stat().st_size
+    sha256 = _digest(part)
+    kind = _mime_type(part)
     exchange.noted_body = {"size_bytes": size_bytes, "sha256": sha256}
     if size_bytes > UPLOAD_LIMIT_BYTES:
         raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The file is larger than 95 MiB")

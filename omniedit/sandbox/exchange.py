@@ -33,7 +33,8 @@ _LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _LOCALHOST = re.compile(r"(.*\.)?localhost")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\]")
-_INVALID, _QUOTA = "invalid_request_error", "insufficient_quota"
+_INVALID = "invalid_request_error"
+_QUOTA = "insufficient_quota"
 # HTTP status -> code, type and message, as the API reference documents them.
 _ERRORS = {
     400: ("invalid_request", _INVALID, "Invalid request parameters"),
@@ -74,7 +75,8 @@ class Refusal(Exception):  # noqa: N818 - an answer of the service, not a failur
         code, kind, default_message = _ERRORS.get(status) or _undocumented(status)
         message = message or default_message
         super().__init__(message)
-        self.status, self.headers = status, dict(headers or {})
+        self.status = status
+        self.headers = dict(headers or {})
         self.envelope = {"error": {"code": code, "message": message, "type": kind} | details}
 
 

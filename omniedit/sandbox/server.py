@@ -107,7 +107,8 @@ class SandboxApp:
         return route.endpoint(self.service, exchange, *segments)
 
     def _check_rate(self) -> None:
-        limit, now = self.service.rate_limit_per_min, self.service.clock()
+        limit = self.service.rate_limit_per_min
+        now = self.service.clock()
         if limit is None:
             return
         with self._lock:
@@ -127,7 +128,8 @@ class RunningSandbox(ThreadedWSGIServer):
 
     def __init__(self, listener: socket.socket, app: SandboxApp) -> None:
         """Take over a listening socket and start answering."""
-        self.store, self.clock = app.service.store, app.service.clock
+        self.store = app.service.store
+        self.clock = app.service.clock
         self.stopped = threading.Event()
         self._log = app.service.traffic.note_text
         self._connections = set[Connection]()
@@ -248,7 +250,8 @@ class Handler(WSGIRequestHandler):
         """Answer a malformed request with the documented envelope, and close the connection."""
         body = json.dumps(Refusal(code, message).envelope)
         # A request line without a version counts as HTTP/0.9, which has no headers.
-        self.request_version, self.command = self.protocol_version, self.command or "GET"
+        self.request_version = self.protocol_version
+        self.command = self.command or "GET"
         environ = {"REQUEST_METHOD": self.command}
         self._send(Response(body, code, content_type="application/json"), environ, keep_alive=False)
         self._linger()

@@ -133,7 +133,8 @@ class Store:
             OSError: If the folder or the database cannot be created or opened.
         """
         self._lock = threading.Lock()
-        self._uploads, self._results = folder / "uploads", folder / "results"
+        self._uploads = folder / "uploads"
+        self._results = folder / "results"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Some file systems refuse this; the files in the folder are private anyway.
         with contextlib.suppress(PermissionError):

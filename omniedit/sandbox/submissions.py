@@ -221,7 +221,8 @@ def _accept(service: Service, edit: Edit) -> Edit:
 def _plan(
     service: Service, submission: Submission, *, request_key: str | None, digest: str
 ) -> Edit:
-    faults, now = submission.faults, service.clock()
+    faults = submission.faults
+    now = service.clock()
     duration_s = float(faults.get("seconds", service.edit_seconds)) * service.time_scale
     task_id = f"task-unified-{int(now)}-{secrets.token_hex(4)}"
     final_status = next((_ENDS[name] for name in faults if name in _ENDS), Status.COMPLETED)

@@ -90,12 +90,14 @@ def list_tasks(service: Service, exchange: Exchange) -> Response:
     if output_type not in _OUTPUT_TYPES:
         refuse("type", "Unknown type")
     now = service.clock()
-    model, offset = exchange.args.get("model"), (page - 1) * page_size
+    model = exchange.args.get("model")
+    offset = (page - 1) * page_size
     edits, total = service.store.tasks(
         now=now, status=status, model=model, limit=page_size, offset=offset
     )
     if output_type != "video":
-        edits, total = [], 0
+        edits = []
+        total = 0
     rows = [_list_row(edit, now=now) for edit in edits]
     return json_reply({"data": rows, "total": total, "page": page, "page_size": page_size})
 

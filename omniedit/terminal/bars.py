@@ -103,7 +103,8 @@ class Bars:
         if not self._is_wanted:
             # If Rich remembered any row, it would later erase lines that others have written.
             return
-        board, size = self._board, self._stream.size
+        board = self._board
+        size = self._stream.size
         # Terminals echo `^C` at the cursor: leave room for it, or the row would wrap.
         width = max(1, size.columns - 2)
         self._console.size = (width, size.lines)
@@ -198,7 +199,8 @@ def _rest(width: int, label: int, state: int) -> tuple[int, int]:
 
 
 def _single_row(board: Board) -> _Row:
-    edit, now = board.latest, board.clock()
+    edit = board.latest
+    now = board.clock()
     # Retries before the task exists belong to no edit: they are on the board.
     row = _edit_row(edit, now, edit.pause or board.pause)
     name = edit.work.event.name if edit.work else edit.label
@@ -220,7 +222,8 @@ def _edit_row(edit: EditState, now: float, pause: Pause | None) -> _Row:
 
 
 def _work_facts(work: Work, now: float) -> list[_Fact]:
-    event, speed = work.event, work.speed(now)
+    event = work.event
+    speed = work.speed(now)
     if event.is_transfer:
         total = "" if event.total is None else f" of {render_size(event.total)}"
         return [
@@ -240,7 +243,9 @@ def _pause_fact(pause: Pause, now: float) -> _Fact:
 
 
 def _overall_row(board: Board, width: int) -> _Row:
-    now, counts, pause = board.clock(), board.counts, board.pause
+    now = board.clock()
+    counts = board.counts
+    pause = board.pause
     if cell_width(counts) + _PERCENT_WIDTH + 4 > width:
         counts = f"{board.done}/{board.total}"
     if pause is not None and pause.until > now:

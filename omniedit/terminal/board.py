@@ -64,7 +64,8 @@ class Work:
     """The progress of work on this machine: a transfer, or the preparation of a clip."""
 
     def __init__(self, event: Working, began_at: float) -> None:
-        self.event, self.began_at = event, began_at
+        self.event = event
+        self.began_at = began_at
         self._samples: deque[tuple[float, float]] = deque()
 
     def update(self, event: Working, now: float) -> None:
@@ -93,7 +94,8 @@ class Work:
 
     def remaining_s(self, now: float) -> float | None:
         """Return the remaining seconds, by default at the recent speed; None if unknown."""
-        event, speed = self.event, self.speed(now)
+        event = self.event
+        speed = self.speed(now)
         if event.remaining_s is not None or not speed or event.total is None:
             return event.remaining_s
         return max(0.0, (event.total - event.done) / speed)
@@ -111,7 +113,8 @@ class EditState:
     """The state of one edit, interpolated between polls so that its display moves evenly."""
 
     def __init__(self, updated_at: float, task_id: str | None = None) -> None:
-        self.updated_at, self.task_id = updated_at, task_id
+        self.updated_at = updated_at
+        self.task_id = task_id
         self.label = ""
         """The name shown to people: its clip or manifest line."""
         self.state = "starting"
@@ -181,7 +184,9 @@ class EditState:
 
     def update_times(self, now: float, elapsed_s: float, remaining_s: float | None) -> None:
         """Record for how long the task has been in progress, and will probably still be."""
-        self.updated_at, self._elapsed_s, self._remaining_s = now, elapsed_s, remaining_s
+        self.updated_at = now
+        self._elapsed_s = elapsed_s
+        self._remaining_s = remaining_s
         self.has_ended = False
 
     def end(self, now: float) -> None:
@@ -205,7 +210,8 @@ class Board:
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, *, keeps_replies: bool = True
     ) -> None:
-        self.clock, self._keeps_replies = clock, keeps_replies
+        self.clock = clock
+        self._keeps_replies = keeps_replies
         self.saves = True
         """Whether the command also saves results; `saved` then stands for `completed`."""
         self.request: EditRequest | None = None
@@ -300,10 +306,13 @@ class Board:
             labels: What bars call the edit of each identity; by default the clip's name.
             names: What errors call it; by default the task ID.
         """
-        self.total, self.started_at = total, self.clock()
-        self._labels, self._names = labels or {}, names or {}
+        self.total = total
+        self.started_at = self.clock()
+        self._labels = labels or {}
+        self._names = names or {}
         self._edits: dict[str, EditState] = {}
-        self._shown, self._most_running = _Shown(), 1
+        self._shown = _Shown()
+        self._most_running = 1
 
     def state_of(self, event: Event) -> EditState:
         """Return the state of an event's edit; a fresh one if the edit is unknown."""
@@ -315,7 +324,8 @@ class Board:
         While some edits have not begun, it is unknown until the first one has shown how long an
         edit takes.
         """
-        now, running = self.clock(), self.running
+        now = self.clock()
+        running = self.running
         self._most_running = max(self._most_running, len(running))
         ended = len(self.completed | self.saved | self.unsuccessful.keys())
         begun = sum(edit.task_id is not None and not edit.has_ended for edit in running)
@@ -386,7 +396,8 @@ class Board:
         return self._edits.setdefault(_edit_key(event), EditState(now, _task_id(event)))
 
     def _update_task(self, event: TaskEvent, now: float) -> None:
-        record, task_id = event.record, str(event.record.task_id)
+        record = event.record
+        task_id = str(event.record.task_id)
         known = self._records.get(task_id)
         if known is not None and known.saved and not record.saved:
             record = record._replace(saved=known.saved)
@@ -394,7 +405,8 @@ class Board:
         if self.is_single:
             # Any preparation or upload was for this task.
             self._edits = {key: edit for key, edit in self._edits.items() if edit.task_id}
-        edit, status = self._edit(event, now), record.shown_status
+        edit = self._edit(event, now)
+        status = record.shown_status
         edit.label = self._labels.get(record.identity or "") or render_clip(record.video) or task_id
         edit.work = edit.pause = self.pause = None
         if status != edit.state:
@@ -444,7 +456,8 @@ class Board:
         if is_whole and event.task_id is None:
             # The task made from an upload gets a state of its own; other work has none.
             if self.is_single and event.what == "uploading":
-                edit.state, edit.work = "submitting", None
+                edit.state = "submitting"
+                edit.work = None
             else:
                 del self._edits[_edit_key(event)]
 
@@ -453,7 +466,8 @@ class Board:
         if not event.is_new:
             self.skipped.add(task_id)
         edit = self.state_of(event)
-        edit.has_ended, edit.work = True, None
+        edit.has_ended = True
+        edit.work = None
         record = event.record or self._records.get(task_id)
         if record is not None:
             others = [file for file in record.saved if file.path != event.file.path]
@@ -463,7 +477,8 @@ class Board:
         self.unsuccessful[event.task_id or event.name] = event.state
         edit = self._edits.get(event.task_id or "")
         if edit is not None:
-            edit.has_ended, edit.work = True, None
+            edit.has_ended = True
+            edit.work = None
 
 
 def _edit_key(event: Event) -> str:

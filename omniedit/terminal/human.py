@@ -165,7 +165,8 @@ def render_status_line(
     record: Record, now: float, *, lost_files: Mapping[str, str] | None = None
 ) -> list[Span]:
     """Return one line about an edit, its task ID first; `lost_files` is as for `render_table`."""
-    task, error = record.task, failure_of(record)
+    task = record.task
+    error = failure_of(record)
     parts = [Span(name_of(record)), Span(record.shown_status)]
     if task is not None and task.is_completed:
         parts += [

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 # What GitHub Actions obeys in a log: `::` after blanks and colours, and `##[` anywhere.
 _COMMAND: Final = r"^((\s|\x1b\[[0-9;]*m)*):(?=:)"
-_GROUP, _SHOWN_GROUP = "##[", "# #["
+_GROUP = "##["
+_SHOWN_GROUP = "# #["
 
 _LOCK_TIMEOUT_S: Final = 1.0
 """How long to wait for another thread to finish writing."""

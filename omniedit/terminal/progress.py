@@ -100,7 +100,8 @@ _Display: TypeAlias = tuple[Callable[[Event], None], Callable[[], None], float |
 
 @contextlib.contextmanager
 def _display(printer: Printer, board: Board) -> Generator[_Display]:
-    stderr, is_auto = printer.stderr, printer.progress is ProgressMode.AUTO
+    stderr = printer.stderr
+    is_auto = printer.progress is ProgressMode.AUTO
     told_by_events = printer.mode is OutputMode.EVENTS and is_auto and not stderr.is_animated
     if told_by_events or not printer.shows_progress:
         yield lambda _: None, lambda: None, None
@@ -191,7 +192,8 @@ def _ended_line(mark: Span, state: str, edit: EditState, board: Board) -> Line:
 
 def _saved(event: Saved, edit: EditState, board: Board, stream: OutputStream) -> Iterator[Line]:
     """Yield a saved file with its facts, which go below it if they do not fit beside it."""
-    path, facts = stream.shown(event.shown_path), " · ".join(_saved_facts(event, edit, board))
+    path = stream.shown(event.shown_path)
+    facts = " · ".join(_saved_facts(event, edit, board))
     verb = _verb(event)
     saved = [_SUCCESS, Span(f" {verb} "), Span(path, file=event.file.path)]
     if cell_width(f"✓ {verb} {path} · {facts}") <= stream.size.columns:
@@ -205,7 +207,9 @@ class _LastShown:
     """What the last line about an edit, or about all of them, showed, and when it was printed."""
 
     def __init__(self, at: float) -> None:
-        self.at, self.state, self.step = at, "", 0
+        self.at = at
+        self.state = ""
+        self.step = 0
 
 
 class PlainLines:
@@ -256,7 +260,9 @@ class PlainLines:
     def _print(self, edit: EditState, text: str) -> None:
         """Print a line about an edit: its task ID, after the name that errors give the edit."""
         last = self._last_shown(edit)
-        last.at, last.state, last.step = self._board.clock(), edit.state, _step_of(edit)
+        last.at = self._board.clock()
+        last.state = edit.state
+        last.step = _step_of(edit)
         name = self._board.name_of(edit.task_id)
         name = f"{name} ({edit.task_id})" if name else edit.task_id
         self._printer.message(f"{name}: {text}" if name else text)
@@ -293,7 +299,8 @@ class PlainLines:
 
         Among many edits, only for what holds all of them back, and for no first failure.
         """
-        now, is_new = self._board.clock(), event.attempt == 1 and not self._is_many
+        now = self._board.clock()
+        is_new = event.attempt == 1 and not self._is_many
         if self._is_many and event.task_id is not None:
             return None
         if not is_new and now - self._last_retries_at.get(event.task_id, -math.inf) < EVERY_S:
@@ -307,7 +314,9 @@ class PlainLines:
             return None  # the end has its own line
         if not edit.label:
             return None  # an upload that its task has replaced
-        now, last, work = self._board.clock(), self._last_shown(edit), edit.work
+        now = self._board.clock()
+        last = self._last_shown(edit)
+        work = edit.work
         if work and work.event.is_transfer and now - work.began_at < _TRANSFER_AFTER_S:
             return None
         silent_s = now - last.at
@@ -343,7 +352,8 @@ def _ended(state: str, edit: EditState, board: Board) -> tuple[str, str]:
 
     `completed after 48 s`, or `completed about 3h07m ago` if it was not followed to its end.
     """
-    elapsed_s, task = edit.elapsed_s(board.clock()), board.task(edit.task_id)
+    elapsed_s = edit.elapsed_s(board.clock())
+    task = board.task(edit.task_id)
     ago_s = elapsed_s - ((task.estimated_s if task else None) or 0.0)
     if edit.has_been_followed:
         state += f" after {render_took(elapsed_s)}"

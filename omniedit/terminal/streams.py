@@ -172,7 +172,8 @@ class OutputStream:
     def _program(self) -> str:
         """The terminal's program; empty if sequences beyond colours do not reach it."""
         environ = self._environ
-        term, vte = environ.get("TERM", ""), environ.get("VTE_VERSION", "")
+        term = environ.get("TERM", "")
+        vte = environ.get("VTE_VERSION", "")
         named = environ.get("TERM_PROGRAM", "").lower()
         # tmux and screen intercept the sequences.
         is_multiplexed = (
@@ -199,7 +200,8 @@ class OutputStream:
         if not (self.is_terminal and other.is_terminal):
             return False
         try:
-            mine, its = os.fstat(self.fileno()), os.fstat(other.fileno())
+            mine = os.fstat(self.fileno())
+            its = os.fstat(other.fileno())
         except (OSError, ValueError):  # no descriptor: most likely it is the same terminal
             return True
         return os.path.samestat(mine, its)
@@ -355,7 +357,8 @@ def wrapped(text: Sequence[Span], width: int, *, label: Sequence[Span] = ()) -> 
             if used and indent + used + needed > width:
                 lines[-1].append(span._replace(text=span.text[start : word.start()].rstrip()))
                 lines.append([Span(" " * indent)])
-                start, used = word.start(), 0
+                start = word.start()
+                used = 0
             used += needed + cell_width(word[2])
         lines[-1].append(span._replace(text=span.text[start:]))
     return lines

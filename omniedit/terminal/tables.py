@@ -195,7 +195,8 @@ def _padded(column: _Column, width: int) -> Iterator[list[Span]]:
     """Yield the header and each cell in the column's width, with the gap after it."""
     for span in (Span(column.name, Colour.BOLD), *column.cells):
         text = truncate(span.text, width, keeps_end=column.keeps_end)
-        shown, padding = span._replace(text=text), Span(" " * (width - cell_width(text)))
+        shown = span._replace(text=text)
+        padding = Span(" " * (width - cell_width(text)))
         yield [padding, shown, Span(_GAP)] if column.is_number else [shown, padding, Span(_GAP)]
 
 
@@ -231,7 +232,8 @@ def _id(record: Record, length: int | None, branch: str) -> Span:
 
 def _cells(record: Record, now: float, lost_files: Mapping[str, str]) -> dict[str, Span]:
     task = record.task
-    left_s, file = link_left_s(record, now), shown_file(record, lost_files)
+    left_s = link_left_s(record, now)
+    file = shown_file(record, lost_files)
     fate = None if file is None else lost_files.get(file.path)
     cells = {
         "CLIP": Span(render_clip(record.video) or _NONE),
