@@ -43,7 +43,7 @@ _ELLIPSIS: Final = "…"
 _WORDS: Final = re.compile(r"([^\s`]*`[^`]*`\S*|\S+)(\s*)")
 """Words and the blanks after them; a command in backticks is one word, so that it can be pasted."""
 _NARROWEST: Final = 16
-"""The fewest cells beside a label; with less, wrapping is left to the terminal."""
+"""The fewest cells beside a label; with less, further lines begin at the margin."""
 
 _FINISHED: Final = "the edit has ended"
 _NOTIFICATION: Final = f"\x1b]777;notify;omniedit;{_FINISHED}\x07"
@@ -346,7 +346,7 @@ def wrapped(text: Sequence[Span], width: int, *, label: Sequence[Span] = ()) -> 
     """
     indent = sum(cell_width(span.text) for span in label)
     if indent and width - indent < _NARROWEST:
-        return [[*label, *text]]
+        return wrapped([*label, *text], width)
     lines = [[*label]]
     used = 0
     for span in text:

@@ -141,8 +141,10 @@ def test_a_narrow_terminal_gets_values_wrapped_between_words(width: int) -> None
     )
 
 
-def test_a_terminal_too_narrow_for_columns_gets_unwrapped_lines() -> None:
-    assert rendered(FACTS, width=20) == rendered(FACTS)
+def test_a_terminal_too_narrow_for_columns_gets_lines_wrapped_at_the_margin() -> None:
+    lines = rendered(FACTS, width=20)
+
+    assert lines[:3] == ["length     9.800 s,", "294 frames, 30 fps,", "variable"]
 
 
 @pytest.mark.parametrize(

@@ -106,9 +106,9 @@ def test_a_label_stands_beside_what_is_wrapped(
         printer.line([Span("31.8 credits", Colour.GREEN), Span(" ($0.47) left")], label="key  ")
     make_printer().line("31.8 credits ($0.47) left", label=[Span("key  ", Colour.DIM)])
 
-    # With too few cells beside the label, wrapping is left to the terminal.
+    # With too few cells beside the label, further lines begin at the margin.
     assert terminal.text == (
-        "key  31.8 credits\n     ($0.47) left\nkey  31.8 credits ($0.47) left\n"
+        "key  31.8 credits\n     ($0.47) left\nkey  31.8 credits\n($0.47) left\n"
     )
     assert stdout.text == "key  31.8 credits ($0.47) left\n"
 
