@@ -34,7 +34,7 @@ def attempt(request_id: str, *, prompt: str, origin: str = ORIGIN, **known: Any)
 
 
 def record_of(task: Task, **fields: Any) -> Record:
-    """Return the record of a task that this machine submitted."""
+    """Return a record of a task about which nothing else is known, apart from these fields."""
     record = Record(
         request_id=None, task=task, status=task.status, created_at=0.0, error=task.error
     )

@@ -12,13 +12,14 @@ from omniedit.cli.options import Force, can_ask
 from omniedit.cli.parser import OUTPUT, option
 from omniedit.errors import refuse
 from omniedit.journal import JournalUse
+from omniedit.sanitize import sanitize
 from omniedit.settings import KEY_VARIABLES
 from omniedit.system.files import absolute_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from omniedit.edits.compare import Comparison
+    from omniedit.edits.compare import ComparedVideo, Comparison
     from omniedit.media.comparison import Change
     from omniedit.models import SavedFile
     from omniedit.terminal.documents import Document
@@ -137,7 +138,6 @@ def _page(comparison: "Comparison", target: Path, *, embeds: bool) -> "Iterator[
 
 def _sheet(comparison: "Comparison") -> bytes:
     from omniedit.media import require_extra
-    from omniedit.sanitize import sanitize
 
     require_extra("inspecting clips", "PIL")
     from omniedit.media.comparison import SheetRow, draw_sheet
@@ -146,12 +146,20 @@ def _sheet(comparison: "Comparison") -> bytes:
     rows = [
         SheetRow(
             read_clip(Path(video.file.path)).cut(None, video.until_s),
-            sanitize(f"{Path(video.file.path).name} {video.record.prompt if video.record else ''}"),
+            _label_of(video),
             video.from_s,
         )
         for video in comparison.videos
     ]
     return draw_sheet(rows)
+
+
+def _label_of(video: "ComparedVideo") -> str:
+    """Return what the picture calls a video: its file name and, if known, the prompt."""
+    words = [Path(video.file.path).name]
+    if video.record is not None and video.record.prompt:
+        words.append(video.record.prompt)
+    return sanitize(" ".join(words))
 
 
 def _address(path: str, folder: Path) -> str:

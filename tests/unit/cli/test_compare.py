@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from omniedit.cli.commands import compare
 from omniedit.cli.page import page_chunks
 from omniedit.edits.compare import ComparedVideo, Comparison
 from omniedit.models import SavedFile, Task
@@ -265,6 +266,14 @@ def test_a_hostile_prompt_adds_no_metadata_to_a_picture(edited: CommandLine) -> 
     assert edited("compare", "-o", "odd.png").status == 0
     with image.open(edited.folder / "odd.png") as sheet:
         assert (sheet.format, sheet.info) == ("PNG", {})
+
+
+def test_a_picture_names_a_result_without_a_known_prompt_by_its_file_alone() -> None:
+    adopted = Task(task_id="task-1", status="completed")
+    file = SavedFile(path="/results/night.mp4", size_bytes=1, sha256="0" * 64)
+    video = ComparedVideo(file=file, record=record_of(adopted))
+
+    assert compare._label_of(video) == "night.mp4"
 
 
 def page(prompt: str, *, missing: tuple[str, ...] = ()) -> bytes:
