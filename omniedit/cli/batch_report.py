@@ -87,7 +87,7 @@ class BatchReport:
             record = _record(request, AttemptState.REFUSED, model=model)
             document = task_document(record._replace(error=TaskError.of(error)))
             self._faulty.append(document | {"line": number, "output": None})
-            name = (line and line.label) or f"{self._manifest}:{number}"
+            name = line.name if line else f"{self._manifest}:{number}"
             # The fault of a missing clip ends with its path, which names it already.
             is_named = clip_name(message.rpartition(": ")[2]) == name
             error.message = message if is_named else f"{name}: {message}"
@@ -221,9 +221,11 @@ class BatchReport:
         known = {name: record for record in records for name in (record.identity, record.task_id)}
         for edit in self._edits:
             outcome = self._outcomes.get(edit.number)
-            task_id = outcome and outcome.record and outcome.record.task_id
-            # By task if possible: a faulty service may return the same one for two submissions.
-            yield edit, known.get(task_id or edit.identity) or self._record_without_task(edit)
+            key: str | None = edit.identity
+            if outcome is not None and outcome.record is not None and outcome.record.task_id:
+                # A faulty service may return the same task for two submissions.
+                key = outcome.record.task_id
+            yield edit, known.get(key) or self._record_without_task(edit)
 
     def _record_without_task(self, edit: "PlannedEdit") -> Record:
         outcome = self._outcomes.get(edit.number, EditOutcome(edit=edit))

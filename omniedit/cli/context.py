@@ -114,9 +114,10 @@ class Context:
     @property
     def document_name(self) -> str:
         """The name of the command's document; empty until the command is known."""
-        params = self.params
-        variant = " split" if params.get("split") else " dry run" if params.get("dry_run") else ""
-        return f"{self.command}{variant}".replace(" ", "-")
+        name = self.command.replace(" ", "-")
+        if self.params.get("split"):
+            return f"{name}-split"
+        return f"{name}-dry-run" if self.params.get("dry_run") else name
 
     @property
     def is_sandbox_flag(self) -> bool:
@@ -168,7 +169,7 @@ class Context:
         return self.is_sandbox_flag if settings is None else settings.is_sandbox
 
     def model(self, option: str | None) -> "Setting[str]":
-        """Return the model for edits, which `--model` or else a setting selects, and which of them."""
+        """Return the model for edits and its source: `--model`, or else a setting."""
         from omniedit.settings import Setting
 
         return self.settings.model if option is None else Setting(option, "option: --model")
@@ -178,7 +179,7 @@ class Context:
         return render_hint(hint, is_sandbox=self.is_sandbox_flag) if hint else None
 
     def same_command(self) -> str:
-        """Return the command as typed, ready to paste, without `--again`, which would pay again."""
+        """Return the command as typed, ready to paste, but without `--again`: that would pay again."""
         command = f"`{quoted('omniedit', *(word for word in self.argv if word != '--again'))}`"
         if len(command) > _LONGEST_COMMAND:
             command = "the same command" + (" without `--again`" if "--again" in self.argv else "")
@@ -250,7 +251,7 @@ class Context:
             journal: What to do if the journal cannot be opened.
             observers: Called with every event, after the board and the progress display.
             shows_progress: Whether the first event of an expected edit starts the progress display.
-            sidecars: Whether to write one for each saved result; False leaves it to the settings.
+            sidecars: Whether `--sidecar` was typed; otherwise the settings decide.
             is_batch: Whether there are many edits, so that notes about single ones are left out.
             submission_interval_s: The minimum time between two submissions.
 
@@ -333,7 +334,7 @@ class Context:
 
     @contextmanager
     def _display(self, *, is_wanted: bool) -> Generator["Observer"]:
-        """Yield what records events on the board, and shows them if that is wanted."""
+        """Yield an observer that records events on the board and, if wanted, shows them."""
         is_sandbox = self.settings.is_sandbox
         show: Observer | None = None
         lock = threading.Lock()
@@ -438,7 +439,8 @@ class Context:
         # Raised if the signal arrived in the middle of a write to the same stream.
         with suppress(RuntimeError):
             self.printer.note(
-                "waiting up to 5 s for the service's reply; press again to stop at once"
+                f"waiting up to {self.policy.grace_s:g} s for the service's reply;"
+                " press again to stop at once"
             )
 
 

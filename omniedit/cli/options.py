@@ -99,13 +99,12 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def _refuse_value(message: str, *, option: str | None = None) -> NoReturn:
     """Refuse the value of an option; Typer knows which one while it parses."""
-    raise typer.BadParameter(message, param_hint=option and f"'{option}'")
+    raise typer.BadParameter(message, param_hint=f"'{option}'" if option else None)
 
 
-def refuse_sidecar(is_wanted: bool) -> None:  # noqa: FBT001 - the value of an option
+def refuse_sidecar() -> NoReturn:
     """Refuse `--sidecar` for a command that saves no file."""
-    if is_wanted:
-        refuse("--sidecar writes beside a saved file, and no file is saved")
+    refuse("--sidecar writes beside a saved file, and no file is saved")
 
 
 _VIDEO: Final = typer.Argument(
@@ -223,7 +222,8 @@ def new_destination(
     destination = Destination(path, overwrite=force)
     if destination.is_stdout:
         context.require_free_stdout(f"{option} -")
-        refuse_sidecar(sidecar)
+        if sidecar:
+            refuse_sidecar()
     return destination
 
 
@@ -287,7 +287,8 @@ def note_named_file(context: "Context", prompt: str, *, advice: str) -> None:
 def _missing_prompt_hint(context: "Context") -> str:
     """Return what probably became of the prompt, or an example of one."""
     # Such as `-oil painting`, or `-onight.mp4` without any prompt.
-    if word := next((word for word in context.argv if re.match("-o.", word)), None):
+    word = next((word for word in context.argv if re.match("-o.", word)), None)
+    if word is not None:
         from omniedit.cli.usage_errors import prompt_hint
 
         hint = prompt_hint("edit")

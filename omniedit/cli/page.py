@@ -121,8 +121,10 @@ def _figure(video: "ComparedVideo", address: str | None) -> Iterator[str]:
     )
     label = escape(_name_of(video))
     yield f'"{given} muted playsinline preload="auto" aria-label="{label}"></video>'
-    caption = video.record.prompt if video.record else "the clip" if video.clip_address else None
-    caption = sanitize(caption or "")[:_CAPTION_CHARACTERS]
+    caption = "the clip" if video.is_clip else ""
+    if video.record is not None:
+        caption = video.record.prompt or ""
+    caption = sanitize(caption)[:_CAPTION_CHARACTERS]
     about = f" · <bdi>{escape(caption)}</bdi>" if caption else ""
     yield f"<figcaption>{label}{about}</figcaption></figure>\n"
 

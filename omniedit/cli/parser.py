@@ -54,7 +54,8 @@ def parse_choice(text: str, choices: tuple[str, ...]) -> str:
 
 
 def _parse_progress(text: str) -> str:
-    return text and parse_choice(text, tuple(ProgressMode))
+    # Empty: the same as without the option.
+    return parse_choice(text, tuple(ProgressMode)) if text else text
 
 
 def _show_version(_ctx: typer.Context, _param: typer.CallbackParam, value: bool) -> None:  # noqa: FBT001 - Typer's callback signature

@@ -204,7 +204,8 @@ def _command_hint(name: str, similar: str | None, command: str, argv: Sequence[s
     meant = _OUR_NAMES.get(f"{group}{name} {after}") or _OUR_NAMES.get(f"{group}{name}")
     if command == "sandbox" and name in COMMANDS:
         meant = name if "--sandbox" in argv else f"--sandbox {name}"
-    meant = meant or (similar and f"{group}{similar}")
+    if meant is None and similar:
+        meant = f"{group}{similar}"
     return Hint("did you mean {}? {} lists all", meant, f"{group}--help") if meant else None
 
 

@@ -196,13 +196,18 @@ def _confirm(
         return
     estimates = [edit.estimated_credits for edit in due if edit.estimated_credits is not None]
     estimated = sum(estimates) if estimates else None
-    cost, price = render_estimate(estimated), render_price(estimated)
+    cost = render_estimate(estimated)
+    price = render_price(estimated)
     if estimates and len(estimates) < len(due):
         rest = f", and {len(due) - len(estimates)} that cannot be estimated"
-        cost, price = cost + rest, price + rest
-    count = render_count(len(edits), "edit")
-    known = f"{len(edits) - len(due)} known here, " if len(due) < len(edits) else ""
-    context.printer.note(f"{count}: {known}{len(due)} to be paid{f', {cost}' if due else ''}")
+        cost += rest
+        price += rest
+    parts = [f"{len(due)} to be paid"]
+    if len(due) < len(edits):
+        parts.insert(0, f"{len(edits) - len(due)} known here")
+    if due:
+        parts.append(cost)
+    context.printer.note(f"{render_count(len(edits), 'edit')}: {', '.join(parts)}")
     if due:
         session.require_service()
     if len(due) > 1 and not has_consent and options.can_ask(context):

@@ -86,6 +86,8 @@ def _note_rest(
     if not has_found and expiring_s is not None:
         context.note_nothing("no unsaved result expires that soon")
     elif not has_found:
-        context.note_nothing(f"nothing is left to save{rest and f' ({rest})'}")
+        context.note_nothing(
+            f"nothing is left to save ({rest})" if rest else "nothing is left to save"
+        )
     elif rest:
         context.printer.note(f"not saved: {rest}")

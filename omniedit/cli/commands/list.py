@@ -117,7 +117,7 @@ def _show(
 
     if not found.records:
         rest = listing.describe_rest(session) if shows_unsaved else ""
-        context.note_nothing(f"nothing to list{rest and f' ({rest})'}")
+        context.note_nothing(f"nothing to list ({rest})" if rest else "nothing to list")
         return
     printer = context.printer
     now = session.now()

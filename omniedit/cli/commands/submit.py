@@ -154,8 +154,8 @@ def _show_request(context: Context, request: EditRequest) -> Outcome:
     estimate = edit.plan.estimated_credits
     if estimate is not None:
         context.printer.note(f"estimated cost: {render_estimate(estimate)}")
-    fields = {"request": shown, "curl": curl, "estimated_credits": estimate and round(estimate, 1)}
-    return Outcome(fields=fields)
+    rounded = None if estimate is None else round(estimate, 1)
+    return Outcome(fields={"request": shown, "curl": curl, "estimated_credits": rounded})
 
 
 def _render_curl(url: str, headers: dict[str, str], body: str) -> str:

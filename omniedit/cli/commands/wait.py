@@ -49,7 +49,8 @@ def wait(
     context: Context = ctx.obj
     destination = None
     if download is None:
-        refuse_sidecar(sidecar)
+        if sidecar:
+            refuse_sidecar()
     else:
         destination = new_destination(context, "--download", download, force=force, sidecar=sidecar)
     context.board.saves = destination is not None
