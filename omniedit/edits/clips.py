@@ -338,7 +338,7 @@ def fetch_file(
 
     link = Link(session.http, url, what, deadline, session.allows_internal_clips)
     retry = session.retry(budget_s=math.inf, deadline=deadline, task_id=task_id)
-    on_progress = progress_of(session, name, "download", task_id=task_id)
+    on_progress = progress_of(session, name, "downloading", task_id=task_id)
     return session.placement(deadline).write(
         target,
         task_id or what,
@@ -366,12 +366,21 @@ def fetched_file(
 
 
 def progress_of(
-    session: Session, name: str, direction: str, *, task_id: str | None = None
+    session: Session, name: str, what: str, *, task_id: str | None = None
 ) -> Callable[[int, int | None], None]:
-    """Return a callback that reports the bytes of a transfer, done and in total."""
-    return lambda done, total: session.report(
-        Working(name, f"{direction}ing", done, total, is_transfer=True, task_id=task_id)
-    )
+    """Return a callback that reports the bytes of a transfer, done and in total.
+
+    Args:
+        name: What is transferred, for the user.
+        what: What is done to it: `downloading` or `uploading`.
+    """
+
+    def report(done_bytes: int, total_bytes: int | None) -> None:
+        session.report(
+            Working(name, what, done_bytes, total_bytes, is_transfer=True, task_id=task_id)
+        )
+
+    return report
 
 
 def _clips_in(session: Session, folder: Path) -> list[str]:
@@ -393,8 +402,8 @@ def _clips_in(session: Session, folder: Path) -> list[str]:
         for path in sorted(videos, key=lambda path: (natural_order(path.name), path.name))
         if not _is_result(session, path, results)
     ]
-    if left_out := len(videos) - len(clips):
-        what = render_count(left_out, "result")
+    if len(clips) < len(videos):
+        what = render_count(len(videos) - len(clips), "result")
         session.note(f"skipped in {folder}: {what} of earlier edits", is_general=True)
     return clips
 

@@ -209,9 +209,13 @@ def _certificates(name: str, path: str) -> Check:
 
 
 def _without_userinfo(text: str) -> str:
-    before, found, after = text.rpartition("@")
+    """Return a proxy's URL, whose scheme may be missing, without user name and password."""
+    before, at_sign, after = text.rpartition("@")
+    if not at_sign:
+        return text
     scheme, has_scheme, _ = before.partition("://")
-    return f"{scheme + '://' if has_scheme else ''}…@{after}" if found else text
+    start = f"{scheme}://" if has_scheme else ""
+    return f"{start}…@{after}"
 
 
 def _check(name: str, find: Callable[[], str]) -> Check:

@@ -139,7 +139,8 @@ def _warnings_of(unknown: Mapping[str, int]) -> Iterator[tuple[int, str]]:
     """Yield a warning for each unknown field, by the number of its first line; not too many."""
     for name, number in islice(unknown.items(), _SHOWN_FIELDS):
         yield number, f"{_not_a_field(name)}; known: {', '.join(FIELDS)}"
-    if rest := [*islice(unknown.values(), _SHOWN_FIELDS, None)]:
+    rest = [*islice(unknown.values(), _SHOWN_FIELDS, None)]
+    if rest:
         yield rest[0], f"{render_count(len(rest), 'more field')} of no meaning to a manifest"
 
 
@@ -178,10 +179,12 @@ def _first_duplicate(names: Iterable[str]) -> str | None:
 def _misspelling(names: Collection[str]) -> str | None:
     """Return the fault of a misspelt field, which would be ignored; None if there is none."""
     for name in names:
-        for field in () if name in FIELDS else _similar_fields(name):
-            # Beside `video`, `video_id` is no misspelling of it.
-            if field not in names:
-                return f"{_not_a_field(name)}; did you mean `{field}`?"
+        if name in FIELDS:
+            continue
+        # Beside `video`, `video_id` is no misspelling of it.
+        meant = next((field for field in _similar_fields(name) if field not in names), None)
+        if meant is not None:
+            return f"{_not_a_field(name)}; did you mean `{meant}`?"
     return None
 
 

@@ -3,7 +3,7 @@
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -181,7 +181,7 @@ class Planner:
         )
 
     def _name_outputs(self, edits: list[PlannedEdit]) -> None:
-        """Name all outputs: lengthen default names that collide, and refuse clips of other lines."""
+        """Name all outputs, lengthening default names that collide, and refuse conflicting ones."""
         uses = Counter(self._line_of_output.keys())
         unnamed = (edit.output for edit in edits if edit.number not in self._named)
         uses.update(map(self._output_key, unnamed))
@@ -193,14 +193,20 @@ class Planner:
                 self._claim_output(edit, output)
             # Replace edits in place, to save memory: there may be 100,000.
             edits[index] = replace(edit, output=self._shown(output))
-        for claimed, fault in (
-            (self._line_of_folder, "writes a file where line {} needs a folder"),
-            (self._line_of_clip, "replaces the clip of line {}"),
-        ):
-            for path, number in claimed.items():
-                if (writer := self._line_of_output.get(path, number)) != number:
-                    line = next((edit for edit in edits if edit.number == writer), None)
-                    self.faults.append(Fault(writer, fault.format(number), line))
+        self._refuse_writers(
+            edits, self._line_of_folder, "writes a file where line {} needs a folder"
+        )
+        self._refuse_writers(edits, self._line_of_clip, "replaces the clip of line {}")
+
+    def _refuse_writers(
+        self, edits: Sequence[PlannedEdit], claimed: Mapping[int, int], message: str
+    ) -> None:
+        """Add a fault for each output at a path that another line has claimed; `{}` is that line."""
+        for path, number in claimed.items():
+            writer = self._line_of_output.get(path, number)
+            if writer != number:
+                line = next((edit for edit in edits if edit.number == writer), None)
+                self.faults.append(Fault(writer, message.format(number), line))
 
     def _output_key(self, output: str) -> int:
         # A 64-bit hash identifies the path in a third of the memory.

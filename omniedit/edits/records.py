@@ -148,15 +148,13 @@ def list_records(
         record.with_task(seen[str(record.task_id)]) if record.task_id in seen else record
         for record in session.journal.recent(limit=most, skips_unsent=not shows_unsent)
     ]
-    total = len(records)
-    if not filters.is_empty:
-        _check_state(filters.state, records)
-        records = [record for record in records if filters.keep(record, now=session.now())]
-        total = len(records)
-        records = records[: limit or None]
-    elif limit and total == limit:
-        total = session.journal.count(skips_unsent=not shows_unsent)
-    return Listing(records, total, failure)
+    if filters.is_empty:
+        is_cut = limit > 0 and len(records) == limit
+        total = session.journal.count(skips_unsent=not shows_unsent) if is_cut else len(records)
+        return Listing(records, total, failure)
+    _check_state(filters.state, records)
+    kept = [record for record in records if filters.keep(record, now=session.now())]
+    return Listing(kept[: limit or None], len(kept), failure)
 
 
 def list_account(session: Session, models: Iterable[str], *, limit: int, adopt: bool) -> Listing:
@@ -169,7 +167,7 @@ def list_account(session: Session, models: Iterable[str], *, limit: int, adopt: 
         records.append(_known_or_new(session, task, adopt=adopt))
         if len(records) == limit and not adopt:
             break
-    is_cut = limit and len(records) >= limit
+    is_cut = limit > 0 and len(records) >= limit
     return Listing(records[: limit or None], None if is_cut else len(records))
 
 
@@ -326,7 +324,8 @@ def known_expenses(session: Session, by: str, *, since: float) -> list[Expense]:
     if failure is not None:
         session.warn(f"open edits are as last recorded: {failure.message}")
     expenses = [*map(Expense._make, session.journal.expenses(by, since=since))]
-    if unsettled := sum(expense.tasks for expense in expenses if expense.status is None):
+    unsettled = sum(expense.tasks for expense in expenses if expense.status is None)
+    if unsettled:
         what = f"{render_count(unsettled, 'submission')} that may or may not have been accepted"
         session.note(Hint(f"counted as unknown: {what} ({{}})", "list --state unknown"))
     return expenses
@@ -351,8 +350,9 @@ def account_expenses(
     expenses: list[Expense] = []
     for task in listed:
         newest = seen.get(task.task_id, task)
-        cost = newest.status, newest.credits_reserved, newest.credits_used
-        expenses.append(Expense(_group_of(task, by), *cost))
+        reserved = newest.credits_reserved
+        used = newest.credits_used
+        expenses.append(Expense(_group_of(task, by), newest.status, reserved, used))
     return expenses, oldest
 
 

@@ -303,7 +303,8 @@ def _check_prompt(session: Session, prompt: str) -> None:
         refuse("the prompt is empty", code="empty_prompt", hint=EXAMPLE_HINT)
     if not is_valid_unicode(prompt):
         refuse("the prompt is not valid UTF-8 text", code="invalid_prompt")
-    if len(prompt) > (most := session.policy.max_prompt_bytes):
+    most = session.policy.max_prompt_bytes
+    if len(prompt) > most:
         refuse(f"the prompt has more than {most:,} characters", code="invalid_prompt")
     if not session.is_sandbox and _SANDBOX_MARKER.search(prompt):
         msg = "the prompt has a `[sandbox:…]` marker, which the real service would treat as text"

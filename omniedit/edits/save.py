@@ -247,7 +247,7 @@ def save_with_sound(
         facts = served.facts
         if path != Path(served.path):
             # Rewriting a file loses its provenance marks.
-            facts = facts and facts._replace(marks=())
+            facts = facts._replace(marks=()) if facts else None
             file = saved_file(path)._replace(served_path=served.path)
         variant = file._replace(facts=facts, sound=target.sound)
         copy = partial(copy_recorded, session, variant, target, str(record.task_id), deadline)

@@ -134,7 +134,8 @@ def planned_split(
     if request.check is not False and not is_local(request.video):
         check_no_video_page(request.video)
     prepare(session, request._replace(start=None, end=None, check=False, max_credits=None))
-    if (joined_before := _joined_before(session, request, options)) is not None:
+    joined_before = _joined_before(session, request, options)
+    if joined_before is not None:
         yield joined_before
         return
     with (
@@ -238,13 +239,15 @@ def _joined_before(
         if record.identity == unseen_edit(request, record.start_s, record.end_s).identity:
             newest.setdefault(record.start_s or 0.0, record)
     attempts = [newest[start_s] for start_s in sorted(newest)]
+    # Each piece must begin where the one before it ends, and together they must cover the cut.
     begins = [record.start_s for record in attempts]
-    if [*begins, end_s] != [whole.plan.start_s, *(record.end_s for record in attempts)]:
+    ends = [record.end_s for record in attempts]
+    if [*begins, end_s] != [whole.plan.start_s, *ends]:
         return None
     pieces = tuple(
         Piece(
             start_s=(record.start_s or 0.0) - (start_s or 0.0),
-            duration_s=(record.clip_facts and record.clip_facts.duration_s) or 0.0,
+            duration_s=(record.clip_facts.duration_s if record.clip_facts else None) or 0.0,
             cut_start_s=record.start_s,
             cut_end_s=record.end_s,
         )
@@ -338,12 +341,17 @@ def _default_name(whole: PreparedEdit, identity: str, *, sound: Sound = Sound.NE
 
 def _piece_requests(request: EditRequest, pieces: "Sequence[Piece]") -> Iterator[EditRequest]:
     for number, piece in enumerate(pieces, start=1):
-        start, end = (
-            None if mark_s is None else f"{mark_s:.{_MARK_DIGITS}f}".rstrip("0").rstrip(".")
-            for mark_s in (piece.cut_start_s, piece.cut_end_s)
+        yield request._replace(
+            start=_mark(piece.cut_start_s),
+            end=_mark(piece.cut_end_s),
+            max_credits=None,
+            piece=f"piece {number} of {len(pieces)}",
         )
-        name = f"piece {number} of {len(pieces)}"
-        yield request._replace(start=start, end=end, max_credits=None, piece=name)
+
+
+def _mark(mark_s: float | None) -> str | None:
+    """Return a cut mark as `--start` and `--end` take it."""
+    return None if mark_s is None else f"{mark_s:.{_MARK_DIGITS}f}".rstrip("0").rstrip(".")
 
 
 def _prepared(session: Session, request: EditRequest) -> PreparedEdit:
@@ -358,7 +366,9 @@ def _free_path(session: Session, known: Record | None, path: Path) -> str:
     """Return the path for the result of a piece: `07.mp4`, or `07-2.mp4` if that is taken."""
 
     def is_own(path: Path) -> bool:
-        return bool(known and find_file_at(session, known, Target(path, str(path))))
+        if known is None:
+            return False
+        return find_file_at(session, known, Target(path, str(path))) is not None
 
     paths = (path.with_name(numbered(path.name, index)) for index in itertools.count())
     return str(next(path for path in paths if not os.path.lexists(path) or is_own(path)))
@@ -401,7 +411,7 @@ def _find_joined(
 
 def _joined_digest(known: Sequence[Record | None], sound: Sound) -> str:
     """Return what identifies a joined clip, which is recorded only if each piece has a task."""
-    return digest_of([[record and record.task_id for record in known], sound])
+    return digest_of([[record.task_id if record else None for record in known], sound])
 
 
 def _warn_of_gap(session: Session, gap_s: float, *, sound: Sound) -> None:

@@ -227,7 +227,7 @@ def check_target(
     except TargetExistsError:
         if record is None or find_file_at(session, reread(session, record), target) is None:
             raise
-    check_sidecar(session, target, record and record.task_id)
+    check_sidecar(session, target, record.task_id if record else None)
 
 
 def reread(session: Session, record: Record) -> Record:
@@ -367,7 +367,9 @@ def write_sidecar(
         "request_id": record.request_id if task_id else None,
         "created_at": instant(task.created_at if task else None),
         "completed_at": instant(record.completed_after),
-        "credits_used": known_sum(each.task and each.task.credits_used for each in records),
+        "credits_used": known_sum(
+            each.task.credits_used if each.task else None for each in records
+        ),
         "file": Path(file.path).name,  # its folder is private
         "bytes": file.size_bytes,
         "sha256": file.sha256,

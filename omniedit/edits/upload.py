@@ -181,7 +181,7 @@ def _upload(session: Session, edit: PreparedEdit, deadline: float | None) -> Upl
                 path,
                 expected=digest_of_clip(session, path),
                 deadline=deadline,
-                on_progress=progress_of(session, name, "upload"),
+                on_progress=progress_of(session, name, "uploading"),
             )
 
         budget_s = session.policy.submit_budget_s
