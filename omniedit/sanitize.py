@@ -47,9 +47,10 @@ def is_valid_unicode(text: str) -> bool:
 def masked(text: str, secret: str, mask: str) -> str:
     """Replace a secret in `text`, even if `sanitize` would have to uncover it first."""
     text = text.replace(secret, mask)
-    if not text.isascii() and secret in (shown := sanitize(text)):
-        return shown.replace(secret, mask)
-    return text
+    if text.isascii():
+        return text
+    shown = sanitize(text)
+    return shown.replace(secret, mask) if secret in shown else text
 
 
 def quoted(*words: str) -> str:

@@ -148,8 +148,17 @@ _SCHEMA: Final = (
     """,
 )
 ATTEMPT_FIELDS: Final = (
-    *("request_id", "origin", "identity", "body", "body_digest", "clock_offset_s", "clip_sha256"),
-    *("start_s", "end_s", "parent", "model"),
+    "request_id",
+    "origin",
+    "identity",
+    "body",
+    "body_digest",
+    "clock_offset_s",
+    "clip_sha256",
+    "start_s",
+    "end_s",
+    "parent",
+    "model",
 )
 """Columns of `attempts` that hold fields of a `Record` as they are."""
 OPTIONAL_COLUMNS: Final = (*OPTIONAL_TASK_FIELDS, "error", "completed_after")
@@ -174,7 +183,8 @@ class Recovery(NamedTuple):
     @property
     def summary(self) -> str:
         """What was restored and what was not, in one sentence."""
-        attempts, tasks = self.rows_restored["attempts"], self.rows_restored["tasks"]
+        attempts = self.rows_restored["attempts"]
+        tasks = self.rows_restored["tasks"]
         lost = "nothing was lost" if self.is_complete else "some rows could not be read"
         return (
             f"restored, submissions: {attempts}, tasks: {tasks}; {lost};"

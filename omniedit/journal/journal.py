@@ -199,7 +199,7 @@ class Journal(Reader):
             "saved_at": self._clock(),
             "facts": _render_json(file.facts),
             "sound": None if file.sound is Sound.NEW else file.sound,
-            "served_path": file.served_path and _render_name(file.served_path),
+            "served_path": _render_name(file.served_path) if file.served_path else None,
         }
         with self._database.writing():
             if is_placed:

@@ -125,9 +125,12 @@ def merge(
             before = database.counts()
             _take_rows(database)
             after = database.counts()
-    tables = ("attempts", "tasks", "files")
-    submissions, tasks, files = (after[table] - before[table] for table in tables)
-    return Merged(submissions=submissions, tasks=tasks, files=files, conflicts=conflicts)
+    return Merged(
+        submissions=after["attempts"] - before["attempts"],
+        tasks=after["tasks"] - before["tasks"],
+        files=after["files"] - before["files"],
+        conflicts=conflicts,
+    )
 
 
 def _take_rows(database: Database) -> None:

@@ -212,15 +212,14 @@ class Reader:
             f"tasks t left join attempts a on a.rowid = ({first_attempt}) where true",
             f"attempts a left join tasks t on false where {_UNSETTLED}",
         )
-        return [
-            tuple(row.values())
-            for source in sources
-            for row in self._rows(
+        found: list[ParsedRow] = []
+        for source in sources:
+            found += self._rows(
                 f"select {keys[by]}, t.status, t.credits_reserved, t.credits_used, count(*)"  # noqa: S608 - constants only
                 f" from {source} and {begun_at} >= ? group by 1, 2, 3, 4",
                 since,
             )
-        ]
+        return [tuple(row.values()) for row in found]
 
     def count_unsettled(self) -> int:
         """Return the number of submissions that may have been accepted but have no task here."""
@@ -478,7 +477,18 @@ _KIND_BY_NAME: Final[Mapping[str, tuple[Any, Callable[[Any], object] | None]]] =
 }
 _NEVER_NULL: Final = frozenset(
     {
-        *("begun_at", "path", "damaged_file", "size_bytes", "unreadable_pages", "sha256"),
-        *("missing_ids", "code", "message", "width", "height", "codec", "marks"),
+        "begun_at",
+        "code",
+        "codec",
+        "damaged_file",
+        "height",
+        "marks",
+        "message",
+        "missing_ids",
+        "path",
+        "sha256",
+        "size_bytes",
+        "unreadable_pages",
+        "width",
     }
 )

@@ -252,7 +252,8 @@ class _Salvage:
 
     def missing_ids(self) -> tuple[str, ...]:
         """Return the request and task IDs that appear in an index but in no row."""
-        attempts, tasks = self.rows["attempts"], self.rows["tasks"]
+        attempts = self.rows["attempts"]
+        tasks = self.rows["tasks"]
         # Include the origin, the second column of both: its index entries have the same form.
         known = {value for row in [*attempts, *tasks] for value in row.values[:2]} | {
             row.values[_TASK_ID] for row in attempts

@@ -54,11 +54,11 @@ def instant(unix_s: float | None, *, timespec: str = "seconds") -> str | None:
 def video_fields(facts: "VideoFacts | None") -> dict[str, object]:
     """Return a saved video's facts for documents and sidecars; all null if it was not probed."""
     return {
-        "width": facts and facts.width,
-        "height": facts and facts.height,
-        "frame_rate": facts and facts.frame_rate,
-        "duration_seconds": facts and facts.duration_s,
-        "marks": None if facts is None else list(facts.marks),
+        "width": facts.width if facts else None,
+        "height": facts.height if facts else None,
+        "frame_rate": facts.frame_rate if facts else None,
+        "duration_seconds": facts.duration_s if facts else None,
+        "marks": list(facts.marks) if facts else None,
     }
 
 

@@ -244,7 +244,9 @@ class Board:
     def name_of(self, task_id: str | None) -> str | None:
         """Return what errors call the edit of a task; None if that is the task ID."""
         record = self._records.get(task_id or "")
-        return self._names.get((record and record.identity) or "")
+        if record is None or record.identity is None:
+            return None
+        return self._names.get(record.identity)
 
     @property
     def running(self) -> list[EditState]:
@@ -414,8 +416,9 @@ class Board:
         edit.state = status
         if isinstance(event, Submitted):
             self.submitted.add(task_id)
-            task = record.task if record.is_open else None
-            edit.update_times(now, 0.0, task and task.estimated_s)
+            task = record.task
+            estimated_s = task.estimated_s if task and record.is_open else None
+            edit.update_times(now, 0.0, estimated_s)
         elif isinstance(event, Progressed):
             edit.update_from_poll(event, now)
         else:

@@ -84,7 +84,7 @@ def task_document(record: Record) -> Document:
 
 def saved_document(file: SavedFile, *, served: SavedFile | None = None) -> Document:
     """Return everything known about a result; `served` is the file as served, if kept separately."""
-    return _file_document(file) | {"served": served and _file_document(served)}
+    return _file_document(file) | {"served": _file_document(served) if served else None}
 
 
 def content_document(file: SavedFile) -> Document:
@@ -258,11 +258,13 @@ def _short(prompt: str | None) -> str:
 
 def _summary_credits(document: Document, *, is_known: bool) -> str:
     if document["credits_used"] is not None:
-        return render_amount(document["credits_used"]) + (" (paid before)" if is_known else "")
+        charged = render_amount(document["credits_used"])
+        return f"{charged} (paid before)" if is_known else charged
     if document["status"] in {TaskStatus.FAILED, TaskStatus.CANCELLED}:
         return "0"
     if document["credits_reserved"] is not None:
-        return f"{render_amount(document['credits_reserved'])} reserved{' before' * is_known}"
+        reserved = f"{render_amount(document['credits_reserved'])} reserved"
+        return f"{reserved} before" if is_known else reserved
     is_unknown = document["task_id"] or document["status"] == AttemptState.UNKNOWN
     return _UNKNOWN if is_unknown else _NOTHING
 

@@ -40,7 +40,8 @@ def advice_on(error: TaskError) -> str | None:
     An error with a kind is omniedit's own or a refused submission, not a failed task, so an unknown
     code gets no advice.
     """
-    if advice := error.suggestion or _ADVICE.get(error.code):
+    advice = error.suggestion or _ADVICE.get(error.code)
+    if advice:
         return advice
     if error.is_retryable:
         return "run the edit again later"
@@ -182,7 +183,10 @@ def render_status_line(
         created_at = record.created_at if task.created_at is None else task.created_at
         parts.append(Span(f"{render_duration(now - created_at)} elapsed"))
         parts.append(Span(render_reserved(task)))
-    spans = [span for part in parts if part.text for span in (Span(_GAP), part)]
+    spans: list[Span] = []
+    for part in parts:
+        if part.text:
+            spans += [Span(_GAP), part]
     return spans[1:]
 
 

@@ -238,12 +238,17 @@ class Printer:
 
 def _wrapped_on(stream: OutputStream, line: Line, label: Line = "") -> Sequence[Line]:
     """Return a line as it fits a terminal, wrapped between words; a pipe gets it as it is."""
-    start, text = ([Span(each)] if isinstance(each, str) else each for each in (label, line))
+    start = _spans(label)
+    text = _spans(line)
     if not stream.is_terminal:
         return [[*start, *text]]
     # Widths are those of the characters that the stream can show.
     shown = [span._replace(text=stream.shown(span.text)) for span in text]
     return wrapped(shown, stream.size.columns, label=start)
+
+
+def _spans(line: Line) -> Sequence[Span]:
+    return [Span(line)] if isinstance(line, str) else line
 
 
 def _without_commands(text: str) -> str:

@@ -4,6 +4,7 @@ They are laid out by hand because importing Rich's tables would take longer than
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 from omniedit.models import DEFAULT_MODEL, AttemptState, Record, SavedFile, TaskStatus
@@ -135,9 +136,10 @@ def _laid_out(columns: Sequence[_Column], width: int | None) -> list[Line]:
             return _stacked(columns, width)
         columns, widths = fitted
     shown = [_padded(column, wide) for column, wide in zip(columns, widths, strict=True)]
-    lines = [[span for spans in row for span in spans] for row in zip(*shown, strict=True)]
-    # Nothing follows the last column: neither padding nor a gap.
-    return [line[:-1] if columns[-1].is_number else line[:-2] for line in lines]
+    lines = [[*chain.from_iterable(row)] for row in zip(*shown, strict=True)]
+    # Nothing follows the last column: neither a gap nor the padding of a text.
+    following = 1 if columns[-1].is_number else 2
+    return [line[:-following] for line in lines]
 
 
 def _room(columns: Sequence[_Column], width: int) -> int:
@@ -241,10 +243,7 @@ def _cells(record: Record, now: float, lost_files: Mapping[str, str]) -> dict[st
         "STATE": _state(record, now),
         "CREDITS": Span(_credits(record), None if task and task.is_terminal else Colour.DIM),
         "FILE": _file(record, file, fate),
-        "LINK": Span(
-            _NONE if left_s is None else render_duration(left_s) if left_s else "gone",
-            _link_colour(left_s, is_needed=file is None or fate is not None),
-        ),
+        "LINK": _link(left_s, is_needed=file is None or fate is not None),
         "MODEL": Span(record.shown_model or _NONE, Colour.DIM),
     }
     # Sanitize first: widths are measured on the text that is shown.
@@ -285,13 +284,16 @@ def _file(record: Record, file: SavedFile | None, fate: str | None) -> Span:
     return Span(NOT_SAVED) if is_completed else Span(_NONE, Colour.DIM)
 
 
-def _link_colour(left_s: float | None, *, is_needed: bool) -> Colour:
-    # Once the file is saved, the expiry of the link no longer matters.
-    if not left_s or not is_needed:
-        return Colour.DIM
+def _link(left_s: float | None, *, is_needed: bool) -> Span:
+    if left_s is None:
+        return Span(_NONE, Colour.DIM)
+    if left_s == 0:
+        return Span("gone", Colour.DIM)
+    colour = Colour.YELLOW if left_s < _SOON_S else Colour.GREEN
     if left_s < _VERY_SOON_S:
-        return Colour.RED
-    return Colour.YELLOW if left_s < _SOON_S else Colour.GREEN
+        colour = Colour.RED
+    # Once the file is saved, the expiry of the link no longer matters.
+    return Span(render_duration(left_s), colour if is_needed else Colour.DIM)
 
 
 def _id_length(names: Collection[str]) -> int:
