@@ -33,8 +33,12 @@ _VIDEO_SUFFIXES = frozenset(
 _TASK_ID = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]{0,127}")  # no option
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _INPUT_CODES = frozenset(
-    {"image_dimension_mismatch", "image_processing_error", "invalid_parameters"}
-    | {"resource_not_found"}
+    {
+        "image_dimension_mismatch",
+        "image_processing_error",
+        "invalid_parameters",
+        "resource_not_found",
+    }
 )
 _RETRYABLE_CODES = frozenset(
     {

@@ -74,7 +74,8 @@ class Secret:
 
 def mask_key(text: str) -> str:
     """Return the public prefix and last four characters of a key."""
-    prefix = match[0] if (match := re.match(r"sk-(?:[a-z]+-)?", text)) else ""
+    match = re.match(r"sk-(?:[a-z]+-)?", text)
+    prefix = match[0] if match else ""
     # Four characters of a short key would give too much away.
     is_long = len(text) - len(prefix) >= 3 * _SHOWN_END
     return f"{prefix}…{text[-_SHOWN_END:]}" if is_long else f"{prefix}…"
@@ -137,8 +138,10 @@ class CredentialsFile:
         saved = self._load_all().get(origin)
         if saved is None:
             return None
-        if (bound := saved["files_origin"]) != files_origin:
-            msg = f"the saved key is for the file service {bound}, not {files_origin}"
+        if saved["files_origin"] != files_origin:
+            msg = (
+                f"the saved key is for the file service {saved['files_origin']}, not {files_origin}"
+            )
             hint = Hint("{} saves a key for both addresses", "config set-key")
             raise CredentialsError(msg, hint=hint)
         return saved["key"]

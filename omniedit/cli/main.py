@@ -69,7 +69,8 @@ def run(
         if stream is not None:
             with suppress(OSError, ValueError):
                 THIS_SYSTEM.make_blocking(stream.fileno())
-    sys.stdout, sys.stderr = _reliable(sys.stdout), _reliable(sys.stderr)
+    sys.stdout = _reliable(sys.stdout)
+    sys.stderr = _reliable(sys.stderr)
     context = Context(environ, argv=argv, policy=policy, clock=clock)
     is_watched = sys.stderr is not None and sys.stderr.isatty()
     try:

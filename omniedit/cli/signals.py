@@ -216,7 +216,8 @@ class Signals:
 
     def _notice_late(self, _number: int, _frame: FrameType | None) -> None:
         if self._ignored is not None:
-            number, self._ignored = self._ignored, None
+            number = self._ignored
+            self._ignored = None
             self._handle(number, None)
         elif self._is_grace_over and self._pending is not None:
             raise self._accept(self._pending)

@@ -45,6 +45,7 @@ _OTHER_BRANDS: Final[Mapping[bytes, str]] = {
 }
 _BLOCK_BYTES: Final = 256 * 1024
 _LONGEST_NAME: Final = 100
+_LONGEST_SUFFIX: Final = 10
 _CONTENT_TYPES: Final = {".mp4": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm"}
 
 
@@ -235,8 +236,15 @@ def _read(file: BufferedReader, path: Path) -> bytes:
 
 def _safe_name(name: str) -> str:
     """Return a file name that needs no quoting anywhere."""
-    parts = re.split(r"[/\\]", name)[-1].rpartition(".")
-    # Without a dot, or with its only dot at the start, a name has no suffix.
-    stem, suffix = (parts[0], parts[2]) if parts[0] else (parts[2], "")
-    stem, suffix = (re.sub(r"[^A-Za-z0-9_-]+", "_", part).strip("_-") for part in (stem, suffix))
-    return f"{stem[:_LONGEST_NAME] or 'clip'}.{suffix[:10] or 'mp4'}"
+    stem, _, suffix = re.split(r"[/\\]", name)[-1].rpartition(".")
+    if not stem:
+        # Without a dot, or with its only dot at the start, a name has no suffix.
+        stem = suffix
+        suffix = ""
+    stem = _plain(stem)[:_LONGEST_NAME] or "clip"
+    suffix = _plain(suffix)[:_LONGEST_SUFFIX] or "mp4"
+    return f"{stem}.{suffix}"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_-")

@@ -74,7 +74,8 @@ def parse_web_url(text: str, *, what: str) -> SplitResult:
         raise _invalid(what, "contains a space, backslash or control character, or is not UTF-8")
     try:
         parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
+        host = parts.hostname
+        _ = parts.port  # raises an error if it is not a valid one
     except ValueError as error:
         raise _invalid(what, f"is not a valid URL: {error}") from None
     if parts.scheme not in _DEFAULT_PORTS:

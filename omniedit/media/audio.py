@@ -211,7 +211,8 @@ def _graph(frame: AudioFrame, samples: int, rate: int, layout: str, *, pads: boo
 def _crossfaded(parts: Sequence[Part]) -> Iterator[AudioFrame]:
     tail = array(_FLOAT)
     for part in parts:
-        begin, end = (round(s * _FADED_RATE) for s in (part.at_s, part.at_s + part.length_s))
+        begin = round(part.at_s * _FADED_RATE)
+        end = round((part.at_s + part.length_s) * _FADED_RATE)
         samples = _samples(part, end - begin)
         for index in range(min(len(tail), len(samples))):
             share = (index // _FADED_CHANNELS + 0.5) / _FADE

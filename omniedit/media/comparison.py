@@ -168,9 +168,12 @@ def _differences(pictures: "Sequence[Image]", others: "Sequence[Image]") -> "lis
 
 
 def _size_of(part: Part) -> FrameSize:
-    width, height = part.facts.shown_width, part.facts.shown_height
-    scale = _PICTURE_SIDE / max(width, height)
-    return FrameSize(*(max(2, round(side * scale / 2) * 2) for side in (width, height)))
+    scale = _PICTURE_SIDE / max(part.facts.shown_width, part.facts.shown_height)
+
+    def scaled(side: int) -> int:
+        return max(2, round(side * scale / 2) * 2)
+
+    return FrameSize(scaled(part.facts.shown_width), scaled(part.facts.shown_height))
 
 
 def _write(draw: "ImageDraw.ImageDraw", text: str, left: int, top: int) -> None:

@@ -90,13 +90,7 @@ class OpenClip:
     @property
     def audio_tracks(self) -> list[AudioStream]:
         """The audio streams that can be decoded."""
-        return [
-            stream
-            for stream in self.container.streams.audio
-            if (context := getattr(stream, "codec_context", None)) is not None
-            and context.sample_rate
-            and context.channels
-        ]
+        return [stream for stream in self.container.streams.audio if _is_decodable(stream)]
 
     def packets(
         self,
@@ -378,6 +372,11 @@ def _check_size(width: int, height: int, *, name: str) -> None:
     else:
         return
     raise InvalidInputError(msg, code="invalid_size", hint=_EXPORT)
+
+
+def _is_decodable(stream: AudioStream) -> bool:
+    context = getattr(stream, "codec_context", None)
+    return context is not None and context.sample_rate > 0 and context.channels > 0
 
 
 def _default_of(streams: list[StreamT]) -> StreamT:

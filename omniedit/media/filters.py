@@ -79,11 +79,11 @@ class FrameSize(NamedTuple):
 
 
 class Filtered(NamedTuple):
-    """A frame for the encoder, its time in ticks, and the filter that it comes from."""
+    """A frame for the encoder, its time in ticks, and the filters that it comes from."""
 
     frame: VideoFrame
     pts: int
-    by: "FrameFilter"
+    filters: "FrameFilter"
 
 
 def filtered(

@@ -315,7 +315,8 @@ def _end_of_elements(read_at: ReadAt, size_bytes: int) -> int:
         if element is None:
             # Fewer bytes than a header are a cut-off element: claim one byte more than the file has.
             # More are junk after the end.
-            return size_bytes + (size_bytes - offset < _LONGEST_HEADER)
+            is_cut_off = size_bytes - offset < _LONGEST_HEADER
+            return size_bytes + 1 if is_cut_off else size_bytes
         kind, header_bytes, length = element
         if length is not None:
             offset += header_bytes + length
@@ -355,8 +356,8 @@ def _end_of_chunks(read_at: ReadAt, size_bytes: int) -> int:
         if tag != b"RIFF" or form not in _RIFF_FORMS or length in _RIFF_UNKNOWN:
             break
         offset += 8 + length
-        is_nearly_there = offset - size_bytes <= _RIFF_SLACK
-        end = max(end, min(offset, size_bytes) if is_nearly_there else offset)
+        is_within_slack = offset - size_bytes <= _RIFF_SLACK
+        end = max(end, min(offset, size_bytes) if is_within_slack else offset)
         offset += offset & 1
     return end
 

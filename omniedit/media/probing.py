@@ -80,7 +80,8 @@ def _measured(file: Readable, *, name: str, is_local: bool) -> tuple[ClipFacts, 
         _check_index(facts, source, timeline)
         # An MP4 begins at 0 even if its first frame does not, a transport stream at its first frame.
         begins_s = 0.0 if source.index else (clip.container.start_time or 0) / av.time_base
-        start_s, end_s = (float(at * timeline.tick_s) for at in (timeline.start, timeline.end))
+        start_s = float(timeline.start * timeline.tick_s)
+        end_s = float(timeline.end * timeline.tick_s)
         audio_end_s = ends_s.get(clip.audio.index) if clip.audio else None
     file_s = max([end_s, *ends_s.values()]) - begins_s
     facts = replace(

@@ -141,13 +141,13 @@ class VideoEncoding:
         at_s = part.at_s - part.start_s
         tick_s = part.timeline.tick_s
         frames = self._counted(part)
-        for frame, pts, by in filtered(part, frames, self.size, keeps_hdr=self.keeps_hdr):
-            self.deinterlaces |= by.deinterlaces
+        for frame, pts, filters in filtered(part, frames, self.size, keeps_hdr=self.keeps_hdr):
+            self.deinterlaces |= filters.deinterlaces
             if not self._tick_s:
                 self._tick_s = tick_s
-                self.size = by.size
-                by.configure(stream, frame, tick_s)
-                if by.size.width * by.size.height >= _HUGE_PIXELS:
+                self.size = filters.size
+                filters.configure(stream, frame, tick_s)
+                if filters.size.width * filters.size.height >= _HUGE_PIXELS:
                     stream.codec_context.options |= _HUGE
             # Either end of the part may cut a frame.
             begin, end = max(pts, part.start), min(ends.get(pts, pts + 1), part.end)
@@ -161,7 +161,8 @@ class VideoEncoding:
 
     def _counted(self, part: Part) -> Iterator[TimedFrame]:
         for frame, pts in decoded_frames(part):
-            self.good_frames += not frame.is_corrupt
+            if not frame.is_corrupt:
+                self.good_frames += 1
             yield frame, pts
 
     def _encoded(self, stream: VideoStream, frame: VideoFrame | None) -> Packets:

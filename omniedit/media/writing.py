@@ -128,7 +128,8 @@ def check_clip(source: Path, *, on_progress: OnProgress = ignore_progress) -> Fr
     with ENCODING_SLOTS.taken(part.facts.pixels // 4):
         report = progress_to(on_progress, total_s=part.length_s)
         for count, (frame, pts) in enumerate(decoded_frames(part), start=1):
-            good += not frame.is_corrupt
+            if not frame.is_corrupt:
+                good += 1
             report((pts - part.start) * part.timeline.tick_s, count)
     return FrameCheck.of(part, good)
 

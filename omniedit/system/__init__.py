@@ -426,7 +426,8 @@ else:
             import pwd  # noqa: PLC0415 - as above
 
             try:
-                user, group = pwd.getpwuid(os.getuid()), grp.getgrgid(group_id)
+                user = pwd.getpwuid(os.getuid())
+                group = grp.getgrgid(group_id)
             except KeyError:
                 return False
             is_own = (user.pw_gid, user.pw_name) == (group.gr_gid, group.gr_name)

@@ -161,7 +161,8 @@ def _remove_abandoned(parent: Path, now: float) -> None:
 def _remove(folder: Path) -> None:
     """Remove a temporary folder; repeated at the end of the process if that interrupts it."""
     with _guard:
-        lock, _temporary_folders[folder] = _temporary_folders.get(folder), None
+        lock = _temporary_folders.get(folder)
+        _temporary_folders[folder] = None
     if lock is not None:
         # Windows cannot remove an open file.
         os.close(lock)

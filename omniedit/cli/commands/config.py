@@ -35,7 +35,8 @@ def set_key(ctx: typer.Context) -> Outcome:
     """Save an API key, read from a hidden prompt or from stdin."""
     context: Context = ctx.obj
     settings = _real_settings(context)
-    origin, path = origin_of(settings.base_url.value), credentials_path(settings.config_dir.value)
+    origin = origin_of(settings.base_url.value)
+    path = credentials_path(settings.config_dir.value)
     text = _read_key(context, origin)
     if not text.strip():
         msg = "no key was given"
@@ -62,7 +63,8 @@ def unset_key(ctx: typer.Context) -> Outcome:
     """Remove the saved API key for the current base URL."""
     context: Context = ctx.obj
     settings = _real_settings(context)
-    origin, path = origin_of(settings.base_url.value), credentials_path(settings.config_dir.value)
+    origin = origin_of(settings.base_url.value)
+    path = credentials_path(settings.config_dir.value)
     is_removed = CredentialsFile(path).remove(origin)
     what = "removed the key" if is_removed else "no key was saved"
     context.printer.line(f"{what} for {origin}")

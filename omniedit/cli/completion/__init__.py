@@ -173,8 +173,8 @@ def _shown(text: str) -> str:
     shown = ""
     width = 0
     for character in sanitize(text):
-        is_wide = east_asian_width(character) in {"W", "F"}
-        width += 0 if combining(character) else 1 + is_wide
+        if not combining(character):
+            width += 2 if east_asian_width(character) in {"W", "F"} else 1
         if width >= PROMPT_WIDTH:
             return f"{shown}…"
         shown += character
