@@ -219,7 +219,7 @@ class Context:
             return None
 
     def require_free_stdout(self, option: str) -> None:
-        """Refuse an option that writes a file to standard output if it cannot.
+        """Refuse an option that writes a file to standard output, if that cannot take it.
 
         Raises:
             InvalidInputError: If stdout carries the document or the events, or is a terminal.

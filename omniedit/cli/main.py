@@ -37,7 +37,7 @@ ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
 _REMIND_WITHIN_S: Final = 3 * 3600
 
 _NOT_REMINDING: Final = frozenset({"", "config", "help", "journal", "list", "sandbox"})
-"""`list` shows what expires, and the others do without the tasks."""
+"""`list` shows what expires, and the others are not about tasks."""
 _FINDING_EDITS: Final = frozenset({"compare", "download", "status", "wait"})
 """The commands that look for known edits, and fail if there are none."""
 _SHOWN_TASKS: Final = 5

@@ -1,4 +1,4 @@
-"""What people supply: the options that commands share and their values, prompts, and consent."""
+"""The options that commands share, and their values; prompts and other input; consent."""
 
 import os
 import re

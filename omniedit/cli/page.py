@@ -31,7 +31,7 @@ _PLACEHOLDER: Final = re.compile(r"\{\{(\w+)\}\}")
 _BLOCK_BYTES: Final = 3 * 256 * 1024  # a multiple of 3: Base64 encodes groups of three bytes
 _CAPTION_CHARACTERS: Final = 80
 _MOST_SHOWN_BYTES: Final = 1000
-"""Of a prompt, for example: the page of a pair stays below 15,000 bytes."""
+"""The longest text, such as a prompt, so that the page of a pair stays below 15,000 bytes."""
 _DIGITS: Final = 3
 _LINE_STYLES: Final = ("solid", "dashed", "dotted")
 """How the page draws the curves, in turn."""

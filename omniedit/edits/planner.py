@@ -111,7 +111,7 @@ class Planner:
         return planned
 
     def _checked_edit(self, line: Line) -> PlannedEdit | None:
-        """Return the edit of a line, unless it has a fault, or its clip is for another shard only.
+        """Return the edit of a line; None if it has a fault, or is another shard's and needs its clip.
 
         Raises:
             TooExpensiveError: If there is a limit, and the cost cannot be estimated.

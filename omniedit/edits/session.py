@@ -156,14 +156,14 @@ class Session:
             observe(event)
 
     def note(self, message: str, *, is_general: bool = False) -> None:
-        """Report a note; one about many edits (a general one) only once, and in a batch no other."""
+        """Report a note, each general one only once; a batch reports only general ones."""
         from omniedit.events import Noted  # noqa: PLC0415 - a listing loads no events
 
         if self._is_first(message) if is_general else not self.is_batch:
             self.report(Noted(message=message))
 
     def warn(self, message: str, *, is_once: bool = False) -> None:
-        """Report a warning, which is shown even with `--quiet`; of many edits once if `is_once`."""
+        """Report a warning, which is shown even with `--quiet`; if `is_once`, only the first time."""
         from omniedit.events import Warned  # noqa: PLC0415 - a listing loads no events
 
         if not is_once or self._is_first(message):
@@ -213,11 +213,11 @@ class Session:
         return None if deadline is None else max(0.0, deadline - self.monotonic())
 
     def with_grace(self, deadline: float) -> float:
-        """Return a deadline until which what was found, or sent, at the last moment can be finished."""
+        """Return a deadline, put off by a few seconds if it is near, to finish what has begun."""
         return max(deadline, self.monotonic() + self.policy.grace_s)
 
     def a_moment_from_now(self) -> float:
-        """Return the deadline of a read for which there is no time left."""
+        """Return the deadline of a read that is made although the time is up: very soon."""
         return self.monotonic() + self.policy.last_reply_s
 
     def new_request_id(self) -> str:

@@ -295,9 +295,10 @@ class PlainLines:
                 return None
 
     def _retrying(self, event: Retrying) -> str | None:
-        """Return a line for a call's first failure, then now and then.
+        """Return a line for a call's first failure, and for later ones at most every `EVERY_S`.
 
-        Among many edits, only for what holds all of them back, and for no first failure.
+        Among many edits, only failures that concern all of them get a line, and even first ones at
+        most every `EVERY_S`.
         """
         now = self._board.clock()
         is_new = event.attempt == 1 and not self._is_many
