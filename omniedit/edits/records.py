@@ -266,7 +266,7 @@ def has_every_file(record: Record) -> bool:
     count = len(record.result_urls)
     present = {Path(file.path) for file in record.saved if is_present(file)}
     return any(
-        all(path.with_name(numbered(path.name, index)) in present for index in range(count))
+        all(path.parent / numbered(path.name, index) in present for index in range(count))
         for path in present
     )
 

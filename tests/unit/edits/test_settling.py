@@ -12,7 +12,13 @@ import pytest
 from omniedit.edits.edit import EditOptions, edit
 from omniedit.edits.manifest import parse_manifest
 from omniedit.edits.reads import TaskOutcome, read_all
-from omniedit.edits.records import find_records, forget, list_account, unsaved_results
+from omniedit.edits.records import (
+    find_records,
+    forget,
+    is_unsaved,
+    list_account,
+    unsaved_results,
+)
 from omniedit.edits.requests import prepare
 from omniedit.edits.session import Connection, Session
 from omniedit.edits.settling import resume, settle_as
@@ -39,7 +45,7 @@ from omniedit.errors import (
 )
 from omniedit.events import Noted, Retrying, Warned
 from omniedit.journal import Journal
-from omniedit.models import MODELS, EditRequest, Record, Task, UploadedClip
+from omniedit.models import MODELS, EditRequest, Record, SavedFile, Task, UploadedClip
 from omniedit.policy import DEFAULT
 from omniedit.sandbox.clips import BUNDLED_CLIP
 from tests.journals import attempt
@@ -841,6 +847,13 @@ def test_a_task_is_unsaved_until_every_result_is_saved(
 
     assert before == []
     assert [record.task_id for record, _ in unsaved_results(session)] == ["task-1"]
+
+
+def test_a_saved_path_without_a_name_is_no_bug() -> None:
+    root = Path("/")
+    file = SavedFile(str(root), root.stat().st_size, "0" * 64)
+
+    assert not is_unsaved(record_of(completed("task-1"), saved=(file,)))
 
 
 def test_several_results_are_refused_on_stdout(session: BenchSession) -> None:
