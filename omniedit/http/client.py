@@ -426,7 +426,9 @@ def _parse_json(body: bytes) -> object:
     with suppress(ValueError, RecursionError):
         # Given bytes, `json` would guess the encoding, but keys are redacted in UTF-8.
         text = body.decode("utf-8-sig")
-        return cast("object", json.loads(text, parse_int=_readable_int))
+        # NaN counts as null, so that another field of the same meaning is read instead.
+        value = json.loads(text, parse_int=_readable_int, parse_constant=lambda _name: None)
+        return cast("object", value)
     return None
 
 

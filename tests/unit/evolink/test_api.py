@@ -414,7 +414,7 @@ def test_each_reply_updates_the_clock_offset() -> None:
 
 
 def test_a_task_too_deep_for_json_loses_only_raw(serve: Serve) -> None:
-    deep = json.dumps(TASK)[:-1] + ', "a": ' + "[" * 800 + "NaN" + "]" * 800 + "}"
+    deep = json.dumps(TASK)[:-1] + ', "a": ' + "[" * 800 + "1e999" + "]" * 800 + "}"
 
     task, _ = serve(200, content=deep).api.create_task(BODY, request_id=REQUEST_ID)
     document = json.loads(json_text({"task_id": task.task_id, "raw": task.raw}, indent=2))
@@ -430,6 +430,15 @@ def test_numbers_outside_json_are_unknown_and_shown_as_null(serve: Serve) -> Non
 
     assert (task.progress, task.created_at) == (None, None)
     assert document == TASK | {"progress": None, "created": None, "a": [None]}
+
+
+def test_nan_is_as_good_as_a_missing_value(serve: Serve) -> None:
+    fields = '"id": NaN, "task_id": "task-1", "created": NaN, "created_at": 1700000000'
+    odd = f'{{{fields}, "usage": {{"credits_used": NaN}}, "credits_used": 31.2}}'
+
+    task, _ = serve(200, content=odd).api.create_task(BODY, request_id=REQUEST_ID)
+
+    assert (task.task_id, task.created_at, task.credits_used) == ("task-1", 1_700_000_000, 31.2)
 
 
 def test_an_echoed_key_reaches_neither_task_nor_error(serve: Serve) -> None:
