@@ -108,8 +108,8 @@ def check_clip_url(text: str, *, allow_internal: bool) -> None:
 
 
 def check_no_video_page(url: str) -> None:
-    """Refuse a page of a well-known video site, judging by its URL alone."""
-    parts = urlsplit(url)
+    """Refuse an invalid URL, or a page of a well-known video site, judging by the URL alone."""
+    parts = parse_web_url(url, what="clip URL")
     host = (parts.hostname or "").rstrip(".")
     is_of_site = f".{host}".endswith(_VIDEO_SITES)
     if is_of_site and not is_video_name(parts.path):

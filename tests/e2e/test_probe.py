@@ -302,7 +302,10 @@ def test_a_web_page_instead_of_a_video_is_status_2(omniedit: CommandLine) -> Non
         assert "secret" not in ended.stderr
 
 
-@pytest.mark.parametrize("video", ["", "http://127.0.0.1/clip.mp4", "ftp://example.com/clip.mp4"])
+@pytest.mark.parametrize(
+    "video",
+    ["", "http://127.0.0.1/clip.mp4", "ftp://example.com/clip.mp4", "https://[::1/clip.mp4"],
+)
 def test_an_invalid_clip_location_is_status_2(omniedit: CommandLine, video: str) -> None:
     ended = omniedit("probe", video)
 
