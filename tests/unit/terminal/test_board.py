@@ -476,3 +476,16 @@ def test_spent_credits_are_those_charged_or_else_reserved() -> None:
     assert board.spent_credits == (65.5, False)
     board.update(Completed(record=_task("completed", "t-1", credits_used=30.0)))
     assert board.spent_credits == (61.5, True)
+
+
+def test_credits_can_be_summed_while_another_thread_submits() -> None:
+    class BusyBoard(Board):
+        def task(self, task_id: str | None) -> Task | None:
+            self.submitted.add(f"after {task_id}")
+            return super().task(task_id)
+
+    board = BusyBoard()
+    board.expect(2)
+    board.update(Submitted(record=_task("pending", "t-1", credits_reserved=34.0)))
+
+    assert board.spent_credits == (34.0, False)
