@@ -31,6 +31,7 @@ from omniedit.terminal.printer import OutputMode
 
 if TYPE_CHECKING:
     from omniedit.models import Record
+    from omniedit.terminal.documents import Document
 
 
 ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
@@ -101,16 +102,14 @@ def remind(context: Context) -> None:
 
     now = context.clock.now()
     shown = {record.task_id for record in context.board.records}
-    ends = [
-        end
-        for record in context.newest_edits() or ()
+    ends: list[float] = []
+    for record in context.newest_edits() or ():
         # `download --all` passes over results of other origins.
-        if record.origin == context.settings.origin
-        and is_unsaved(record)
-        and record.task_id not in shown
-        and (end := record.link_valid_until) is not None
-        and now < end < now + _REMIND_WITHIN_S
-    ]
+        is_ours = record.origin == context.settings.origin
+        if is_ours and is_unsaved(record) and record.task_id not in shown:
+            end = record.link_valid_until
+            if end is not None and now < end < now + _REMIND_WITHIN_S:
+                ends.append(end)
     if ends:
         verb = "expires" if len(ends) == 1 else "expire"
         what = f"{render_count(len(ends), 'unsaved result')} {verb}"
@@ -178,7 +177,8 @@ def _read_output_options(context: Context) -> None:
     context.options |= {name: True for name in flags if f"--{name}" in words}
     for before, word in pairwise([*words, ""]):
         name, is_joined, value = before.partition("=")
-        if name == "--summary" and (file := value if is_joined else word):
+        file = value if is_joined else word
+        if name == "--summary" and file:
             context.options["summary"] = file
 
 
@@ -231,7 +231,9 @@ def _print_interruption(
     error = OmniEditError(words.get(status, "interrupted"), code="interrupted", hint=hint)
     if context.command != _SERVER:
         context.printer.error(error.message)
-    if (unknown := interrupted.unknown_outcome) is not None:  # it has been warned of
+    unknown = interrupted.unknown_outcome
+    if unknown is not None:
+        # A warning has named the hint already.
         error.hint = error.hint or unknown.hint
         error.request_id = unknown.request_id
     elif error.hint:
@@ -330,7 +332,8 @@ def _note_sandbox(context: Context, error: OmniEditError | None) -> None:
     is_about_files = len(context.params.get("videos") or ()) > 1  # those of `compare`
     if not context.is_parsed or is_about_files or context.board.records:
         return
-    if hint := context.sandbox_hint():
+    hint = context.sandbox_hint()
+    if hint is not None:
         context.printer.note(hint)
 
 
@@ -345,19 +348,12 @@ def _print_documents(
     from omniedit.schemas import FAILURE, unknown_values
     from omniedit.terminal import documents
 
-    records = context.board.records
-    tasks = (
-        outcome.tasks()
-        if outcome.tasks
-        else [documents.task_document(record) for record in records]
-    )
+    if outcome.tasks is None:
+        tasks: Sequence[Document] = [*map(documents.task_document, context.board.records)]
+    else:
+        tasks = outcome.tasks()
     if has_summary:
-        try:
-            context.append_summary(documents.render_summary(tasks, error, context.board))
-        except LocalError as failure:
-            # A warning will do: the results are safe. If it ended the command, it has been printed.
-            if error is None or failure.message != error.message:
-                printer.warn(failure.message)
+        _append_summary(context, tasks, error)
     if printer.mode is OutputMode.TEXT:
         return
     ok = status is ExitStatus.DONE
@@ -374,6 +370,19 @@ def _print_documents(
             "done", at=at, sandbox=sandbox, ok=ok, exit_status=status, tasks=tasks, error=shown
         )
     )
+
+
+def _append_summary(
+    context: Context, tasks: "Sequence[Document]", error: OmniEditError | None
+) -> None:
+    from omniedit.terminal.documents import render_summary
+
+    try:
+        context.append_summary(render_summary(tasks, error, context.board))
+    except LocalError as failure:
+        # A warning will do: the results are safe. If it ended the command, it has been printed.
+        if error is None or failure.message != error.message:
+            context.printer.warn(failure.message)
 
 
 def _hint(context: Context, error: OmniEditError) -> str | None:

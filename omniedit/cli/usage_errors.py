@@ -85,7 +85,8 @@ def usage_error(
     """
     ctx: typer.Context | None = getattr(error, "ctx", None)
     command = ctx.command_path.partition(" ")[2] if ctx else command
-    kind, message = type(error).__name__, error.format_message()
+    kind = type(error).__name__
+    message = error.format_message()
     if kind == "NoArgsIsHelpError":
         if not any(word.startswith("-") for word in argv):
             return InvalidInputError(message, code=MISSING_COMMAND)

@@ -99,11 +99,13 @@ class _Page(Markdown):
 
 def _whole_widths(columns: Sequence[Sequence[Text]], width: int) -> list[int] | None:
     """Return column widths that break no word; None if `width` is too small for that."""
-    least = [
-        max(cell_width(word) for cell in column for word in cell.plain.split() or [""])
-        for column in columns
-    ]
-    return narrowed([max(cell.cell_len for cell in column) for column in columns], least, width)
+    widest = [max(cell.cell_len for cell in column) for column in columns]
+    return narrowed(widest, [*map(_widest_word, columns)], width)
+
+
+def _widest_word(column: Sequence[Text]) -> int:
+    words = [word for cell in column for word in cell.plain.split()]
+    return max(map(cell_width, words), default=0)
 
 
 def _line(segments: Iterable[Segment]) -> Line:

@@ -155,18 +155,10 @@ def _read(
     model: "Setting[str]",
 ) -> "Manifest":
     """Return the lines of a manifest, or the lines made from clips and prompts."""
-    from omniedit.edits.clips import clips_of
-    from omniedit.edits.manifest import lines_of, parse_manifest
-
     if prompts:
-        if named := [name for name in sources if Path(name).suffix in {".jsonl", ".csv"}]:
-            message = f"{named[0]} is a manifest, which has its own prompts"
-            refuse(message, hint="leave `--prompt` out")
-        for prompt in prompts:
-            advice = '`--prompt "$(cat {})"` sends its text instead'
-            options.note_named_file(context, prompt, advice=advice)
-        texts = [options.decode_argument(prompt) for prompt in prompts]
-        return lines_of(clips_of(session, sources), texts, takes=takes or 1, model=model)
+        return _combine(context, session, sources, prompts, takes=takes or 1, model=model)
+    from omniedit.edits.manifest import parse_manifest
+
     name = sources[0]
     command = f'batch {quoted(name) if len(sources) == 1 else "SOURCE…"} --prompt "PROMPT"'
     edits_clips = Hint("{} edits clips and folders", command)
@@ -183,6 +175,30 @@ def _read(
     for number, warning in parsed.warnings:
         context.printer.warn(f"{name}:{number}: {warning}")
     return parsed
+
+
+def _combine(
+    context: Context,
+    session: "Session",
+    sources: Sequence[str],
+    prompts: Sequence[str],
+    *,
+    takes: int,
+    model: "Setting[str]",
+) -> "Manifest":
+    """Return a line for every clip with every prompt, `takes` times each."""
+    from omniedit.edits.clips import clips_of
+    from omniedit.edits.manifest import lines_of
+
+    for source in sources:
+        if Path(source).suffix in {".jsonl", ".csv"}:
+            message = f"{source} is a manifest, which has its own prompts"
+            refuse(message, hint="leave `--prompt` out")
+    for prompt in prompts:
+        advice = '`--prompt "$(cat {})"` sends its text instead'
+        options.note_named_file(context, prompt, advice=advice)
+    texts = [options.decode_argument(prompt) for prompt in prompts]
+    return lines_of(clips_of(session, sources), texts, takes=takes, model=model)
 
 
 def _confirm(
