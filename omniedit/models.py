@@ -352,7 +352,8 @@ class Record(NamedTuple):
     @property
     def shown_model(self) -> str | None:
         """The model that the service reports, or else the requested one."""
-        return (self.task and self.task.model) or self.model
+        reported = self.task.model if self.task else None
+        return reported or self.model
 
     @property
     def is_refused(self) -> bool:

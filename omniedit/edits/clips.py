@@ -140,10 +140,13 @@ def probe_result(
     except OmniEditError as error:
         session.warn(f"{name} may not be playable: {error.message}")
         return None
-    if clip is not None and is_suspiciously_short(clip, result):
+    if clip is None:
+        return result
+    difference = describe_difference(clip, result)
+    if is_suspiciously_short(clip, result):
         lengths = f"{result.duration_s:.2f} s of {clip.duration_s:.2f} s"
         session.warn(f"{name} is shorter than half the clip: {lengths}")
-    elif clip is not None and (difference := describe_difference(clip, result)):
+    elif difference is not None:
         # A general note: a batch reports each difference only once.
         session.note(difference, is_general=True)
     return result

@@ -225,9 +225,11 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
 
 
 def _header_fault(header: list[str]) -> str | None:
-    if misspelling := _misspelling(header):
+    misspelling = _misspelling(header)
+    if misspelling is not None:
         return misspelling
-    if missing := [f"`{name}`" for name in ("video", "prompt") if name not in header]:
+    missing = [f"`{name}`" for name in ("video", "prompt") if name not in header]
+    if missing:
         return f"the header has no column {' and no column '.join(missing)}"
     twice = _first_duplicate(name for name in header if name)
     return f"the header has column `{twice}` twice" if twice else None

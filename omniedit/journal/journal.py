@@ -164,12 +164,11 @@ class Journal(Reader):
 
         Unknown and unchanged tasks are skipped.
         """
-        news = [
-            (task, completed_after)
-            for task, completed_after in reports
-            if (known := self.find_task(task.task_id)) is not None
-            and _is_news(known, task, completed_after)
-        ]
+        news: list[tuple[Task, float | None]] = []
+        for task, completed_after in reports:
+            known = self.find_task(task.task_id)
+            if known is not None and _is_news(known, task, completed_after):
+                news.append((task, completed_after))
         if not news:
             return
         with self._database.writing():

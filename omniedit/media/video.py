@@ -150,7 +150,8 @@ class VideoEncoding:
                 if filters.size.width * filters.size.height >= _HUGE_PIXELS:
                     stream.codec_context.options |= _HUGE
             # Either end of the part may cut a frame.
-            begin, end = max(pts, part.start), min(ends.get(pts, pts + 1), part.end)
+            begin = max(pts, part.start)
+            end = min(ends.get(pts, pts + 1), part.end)
             at = max(round((at_s + begin * tick_s) / self._tick_s), self._last + 1)
             self._last = at
             self._lengths[at] = max(1, round((at_s + end * tick_s) / self._tick_s) - at)

@@ -116,7 +116,8 @@ class Bars:
         self._show_on_taskbar(board.percent())
         count = max(0, min(_MOST_ROWS, size.lines - 3))
         running = sorted(board.running, key=lambda edit: natural_order(edit.label))
-        if rows := [_edit_row(edit, board.clock(), edit.pause) for edit in running[:count]]:
+        rows = [_edit_row(edit, board.clock(), edit.pause) for edit in running[:count]]
+        if rows:
             spare = width - _STATE_WIDTH - _PERCENT_WIDTH - 4
             label = spare if width < _NARROW else min(_LONGEST_LABEL, round(0.4 * spare))
             yield self._table(rows, label=max(0, label))

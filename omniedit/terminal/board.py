@@ -290,8 +290,8 @@ class Board:
         What is not known to be charged counts as reserved.
         """
         # A copy: another thread may be adding a submission.
-        tasks = [task for task_id in list(self.submitted) if (task := self.task(task_id))]
-        paid = [task for task in tasks if not task.has_failed]
+        tasks = [self.task(task_id) for task_id in list(self.submitted)]
+        paid = [task for task in tasks if task is not None and not task.has_failed]
         charged = sum(task.credits_used or 0.0 for task in paid)
         reserved = sum(task.credits_reserved or 0.0 for task in paid if task.credits_used is None)
         return charged + reserved, not reserved

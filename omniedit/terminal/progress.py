@@ -226,7 +226,8 @@ class PlainLines:
         """Print a line for an event, if it is worth one."""
         edit = self._board.state_of(event)
         is_shown = not self._is_many or isinstance(event, Failed | LineFailed | Retrying)
-        if is_shown and (line := self._line(event, edit)):
+        line = self._line(event, edit) if is_shown else None
+        if line is not None:
             self._print(edit, line)
         if self._is_many and isinstance(event, Saved | Completed | Failed | LineFailed):
             self._print_new_counts()
@@ -378,9 +379,11 @@ def _progress_text(edit: EditState, now: float) -> str:
             much = [f"{much[0]} of {size}" if much else size]
         return ", ".join([f"{event.what} {event.name}", *much])
     parts = [edit.state, *much]
-    if (elapsed_s := edit.elapsed_s(now)) >= 1:
+    elapsed_s = edit.elapsed_s(now)
+    if elapsed_s >= 1:
         parts.append(f"{render_duration(elapsed_s)} elapsed")
-    if (left_s := edit.remaining_s(now)) is not None and left_s >= 1:
+    left_s = edit.remaining_s(now)
+    if left_s is not None and left_s >= 1:
         parts.append(f"about {render_duration(left_s)} left")
     return ", ".join(parts)
 
