@@ -49,7 +49,7 @@ class Policy(NamedTuple):
     duplicates_budget_s: float = 5.0  # for the search for an accidental second task
 
     # Submissions.
-    replay_window_s: float = 3600.0  # the service is trusted to remember a request ID for so long
+    replay_window_s: float = 3600.0  # how long the service is trusted to remember a request ID
     clock_skew_s: float = 120.0  # how far this machine's clock and the service's may differ
     # How far they may have differed at an attempt to which the service never replied.
     unknown_clock_skew_s: float = 24 * 3600.0
@@ -73,7 +73,7 @@ class Policy(NamedTuple):
     attempts_without_progress: int = 5  # attempts in a row that may transfer no bytes
     download_attempts: int = 200
     longest_retry_after_s: float = 120.0
-    # A transfer that stays below this rate for so long is aborted.
+    # A transfer that moves fewer bytes per second than this, for this long, is aborted.
     stall_s: float = 60.0
     stall_bytes_per_s: int = 1000
     max_result_bytes: int = 8 * 1024**3

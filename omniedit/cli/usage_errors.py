@@ -184,7 +184,7 @@ def _batch_hint(argv: Sequence[str], command: str, *, has_options: bool) -> Hint
 
 
 def _edit_hint(name: str, argv: Sequence[str]) -> Hint | None:
-    """Return the `edit` command for a clip typed in place of a command; None if it is no clip."""
+    """Return the `edit` command for a clip typed in place of a command; None if it is not a clip."""
     if "." not in name:  # load the models only for what may be a clip
         return None
     from omniedit.models import is_video_name

@@ -194,7 +194,7 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
     Raises:
         InvalidInputError: If the clip does not fit; the hint names the option that helps.
         MissingExtraError: If the request needs the extra `media`, which is not installed.
-        TooExpensiveError: If the estimate exceeds the request's limit, or there is none.
+        TooExpensiveError: If the estimate exceeds the request's limit, or cannot be made.
     """
     start_s, end_s = parse_cut(request)
     model = find_model(request.model)

@@ -141,7 +141,7 @@ def _warnings_of(unknown: Mapping[str, int]) -> Iterator[tuple[int, str]]:
         yield number, f"{_not_a_field(name)}; known: {', '.join(FIELDS)}"
     rest = [*islice(unknown.values(), _SHOWN_FIELDS, None)]
     if rest:
-        yield rest[0], f"{render_count(len(rest), 'more field')} of no meaning to a manifest"
+        yield rest[0], render_count(len(rest), "more unknown field")
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:

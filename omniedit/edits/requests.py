@@ -101,7 +101,7 @@ def prepare(
     is known here and `may_be_known`.
 
     Raises:
-        TooExpensiveError: If the estimate exceeds the request's limit, or there is none.
+        TooExpensiveError: If the estimate exceeds the request's limit, or cannot be made.
     """
     if request.request_id is not None:
         check_request_id(request.request_id)

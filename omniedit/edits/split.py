@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from omniedit.media.writing import Piece
 
 _CONCURRENCY: Final = 4
-_NO_COPY: Final = "a local copy of it is another clip: each piece would be charged anew"
+_NO_COPY: Final = "a local copy of it is another clip: each piece would be charged again"
 _MARK_DIGITS: Final = 6
 """Decimals of a piece's marks in seconds; the marks are part of the identity of its edit."""
 _NEGLIGIBLE_GAP_S: Final = 0.125

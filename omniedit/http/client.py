@@ -412,7 +412,7 @@ def _timed_upload(content: Iterable[bytes], timer: Timer, timeout_s: float) -> I
 
 
 def _unix_time(date: str) -> float | None:
-    """Return the time that a header states; None if it is no date."""
+    """Return the time that a header states; None if it is not a date."""
     try:
         moment = parsedate_to_datetime(date)
         # A date without a time zone is in UTC (RFC 9110, 5.6.7).

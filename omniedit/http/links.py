@@ -95,7 +95,7 @@ class Link(NamedTuple):
                     return
                 location = reply.headers.get("location", "")
             if not location:
-                refuse(f"the {what} redirects to nowhere", code=_UNSAFE)
+                refuse(f"the {what} redirects without a location", code=_UNSAFE)
             # What cannot be joined is not a valid URL either, and refused as such.
             with suppress(ValueError):
                 location = urljoin(url, location)
@@ -124,14 +124,14 @@ def read_from_url(
     found: list[T] = []
     errors: list[Exception] = []
 
-    def run() -> None:
+    def read_in_thread() -> None:
         try:
             found.append(read(reader))
         except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
             errors.append(error)
 
     # In a thread, because an interrupt that arrives during a callback from FFmpeg would be lost.
-    thread = threading.Thread(target=run, name="read-from-url", daemon=True)
+    thread = threading.Thread(target=read_in_thread, name="read-from-url", daemon=True)
     thread.start()
     thread.join(timeout_s + _MARGIN_S)
     if thread.is_alive():

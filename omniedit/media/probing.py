@@ -228,7 +228,7 @@ def _chroma(pixels: VideoFormat) -> str | None:
     """Return the chroma subsampling; None for formats without chroma planes."""
     if pixels.is_rgb or len(pixels.components) < _CHROMA_COMPONENTS:
         return None
-    # Of four pixels in a row, so many have chroma, and as many or none in the row below.
+    # The chroma samples of four pixels in one row, and those that the row below adds.
     samples = 4 * pixels.chroma_width(_PROBE_SIDE) // _PROBE_SIDE
     is_halved = pixels.chroma_height(_PROBE_SIDE) < _PROBE_SIDE
     return f"4:{samples}:{0 if is_halved else samples}"

@@ -327,15 +327,15 @@ class Body(io.RawIOBase):
             self._before_read()
         if self._is_chunked and not self._left and not self._next_chunk():
             return 0
-        piece = self._source.read1(min(len(view), self._left))
-        if not piece:
+        received = self._source.read1(min(len(view), self._left))
+        if not received:
             raise ClientDisconnected
-        view[: len(piece)] = piece
-        self._left -= len(piece)
+        view[: len(received)] = received
+        self._left -= len(received)
         if self._is_chunked and not self._left and self._line():
             raise BadRequest
         self.is_at_end = not self._is_chunked and not self._left
-        return len(piece)
+        return len(received)
 
     def drain(self) -> bool:
         """Read a small remainder; return whether the body is at its end."""

@@ -469,7 +469,7 @@ def test_a_deadline_ends_the_attempts(bench: Bench, origin: Origin) -> None:
             id="web-page",
         ),
         pytest.param(
-            lambda o: o.reply(302, headers={"location": ""}), "the clip link redirects to nowhere",
+            lambda o: o.reply(302, headers={"location": ""}), "the clip link redirects without a location",
             id="redirect-without-location",
         ),
     ],
