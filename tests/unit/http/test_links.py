@@ -185,7 +185,9 @@ def test_reading_stops_after_3_seconds_and_says_so() -> None:
             "https to http",
             id="redirect-from-https-to-http",
         ),
-        pytest.param(lambda: httpx.Response(302), "to nowhere", id="redirect-without-location"),
+        pytest.param(
+            lambda: httpx.Response(302), "without a location", id="redirect-without-location"
+        ),
         pytest.param(
             lambda: httpx.Response(302, headers={"location": "http://[::1"}),
             "an invalid URL",
