@@ -61,7 +61,7 @@ def test_text_output_is_the_saved_paths_and_a_summary(bench: Bench, folder: Path
 @pytest.mark.parametrize(
     ("folder_options", "saved"), [(["--dir", "out/"], "out/x.mp4"), ([], "x.mp4")]
 )
-def test_an_output_is_shown_without_what_means_nothing(
+def test_an_output_is_shown_without_dot_and_double_slash(
     bench: Bench, folder: Path, output: str, folder_options: list[str], saved: str
 ) -> None:
     manifest = write_manifest(folder, row("1", output=output))

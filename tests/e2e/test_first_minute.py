@@ -116,7 +116,7 @@ def test_an_empty_list_mentions_the_sandboxs_list(omniedit: CommandLine) -> None
     assert "`omniedit --sandbox list`" in ended.stderr
 
 
-def test_a_link_of_the_embedded_sandbox_is_said_to_end_with_it(omniedit: CommandLine) -> None:
+def test_a_note_says_how_long_a_link_of_the_embedded_sandbox_works(omniedit: CommandLine) -> None:
     argv = ["https://example.com/clip.mp4", "x [sandbox:seconds=0]"]
     task_id = omniedit("--sandbox", "submit", *argv).stdout.strip()
 

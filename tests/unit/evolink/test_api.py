@@ -432,7 +432,7 @@ def test_numbers_outside_json_are_unknown_and_shown_as_null(serve: Serve) -> Non
     assert document == TASK | {"progress": None, "created": None, "a": [None]}
 
 
-def test_nan_is_as_good_as_a_missing_value(serve: Serve) -> None:
+def test_a_field_that_is_nan_counts_as_missing(serve: Serve) -> None:
     fields = '"id": NaN, "task_id": "task-1", "created": NaN, "created_at": 1700000000'
     odd = f'{{{fields}, "usage": {{"credits_used": NaN}}, "credits_used": 31.2}}'
 

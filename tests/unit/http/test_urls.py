@@ -238,7 +238,7 @@ def test_a_video_site_page_is_refused_with_a_download_command(url: str) -> None:
     assert f"`yt-dlp -f mp4 -o clip.mp4 {shlex.quote(url)}`" in (caught.value.hint or "")
 
 
-def test_a_malformed_url_is_no_video_page_but_invalid() -> None:
+def test_a_malformed_url_is_refused_as_invalid_rather_than_as_a_video_page() -> None:
     with pytest.raises(InvalidInputError, match="clip URL") as caught:
         check_no_video_page("https://[::1/clip.mp4")
 

@@ -35,7 +35,7 @@ class MakeStream(Protocol):
         ({"TERM": "dumb"}, None),
     ],
 )
-def test_the_environment_tells_the_colours(
+def test_the_environment_decides_the_colours(
     make_stream: MakeStream, environ: Mapping[str, str], colours: str | None
 ) -> None:
     stream = OutputStream(make_stream(is_terminal=True), environ, system=linux())
