@@ -293,8 +293,8 @@ def _print_recovery_commands(context: Context, error: OmniEditError) -> None:
     from omniedit.edits.records import is_unsaved
 
     records = context.board.records
-    running = [r for r in records if r.task and not r.task.is_terminal]
-    unsaved = [r for r in records if is_unsaved(r)]
+    running = [record for record in records if record.is_open]
+    unsaved = [record for record in records if is_unsaved(record)]
     hints = [_recovery_hint(context, record) for record in running[:_SHOWN_TASKS]]
     if len(running) > _SHOWN_TASKS:
         hints.append(Hint(f"{len(running) - _SHOWN_TASKS} more on the service: {{}}", "list"))

@@ -307,6 +307,7 @@ def _with_decoding_times(frames: list[CodedFrame], *, step: int) -> tuple[CodedF
     known = next((index for index, frame in enumerate(frames) if frame.dts is not None), 0)
     first = frames[known].dts or 0
     filled = [
-        replace(frame, dts=first - (known - i) * step) for i, frame in enumerate(frames[:known])
+        replace(frame, dts=first - (known - index) * step)
+        for index, frame in enumerate(frames[:known])
     ]
     return (*filled, *frames[known:])
