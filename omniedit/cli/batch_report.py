@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from omniedit import errors
@@ -112,9 +113,13 @@ class BatchReport:
 
     def add(self, outcome: "EditOutcome") -> None:
         """Add the outcome of an edit."""
+        record = outcome.record
+        if record is not None and record.task is not None:
+            self._context.board.add(record)
+            # The board keeps the service's reply if it is needed: those of a batch take much memory.
+            record = record._replace(task=record.task._replace(raw=None))
+            outcome = replace(outcome, record=record)
         self._outcomes[outcome.edit.number] = outcome
-        if outcome.record is not None and outcome.record.task is not None:
-            self._context.board.add(outcome.record)
 
     def add_all(self, session: "Session", outcomes: "Iterable[EditOutcome]") -> None:
         """Add every outcome, and print the report at the end, whatever ended the run."""

@@ -1,6 +1,8 @@
 """The report on a batch: errors, totals, recovery hint and documents."""
 
 import io
+import weakref
+from typing import Any
 
 import pytest
 
@@ -77,6 +79,10 @@ class ReportedBatch:
     def printed(self) -> list[str]:
         self.report.print_report([])
         return self.stderr.getvalue().splitlines()
+
+
+class Reply(dict[str, Any]):
+    """A reply of the service; unlike a plain dictionary, it can be referred to weakly."""
 
 
 def edit(number: int) -> PlannedEdit:
@@ -249,6 +255,18 @@ def test_the_document_of_a_running_line_has_its_task() -> None:
     [document] = batch.report.documents()
 
     assert (document["task_id"], document["status"]) == ("t-1", "processing")
+
+
+def test_the_replies_of_a_batch_are_kept_only_for_its_document() -> None:
+    batch = ReportedBatch(1)
+    reply = Reply(id="t-1")
+    kept = weakref.ref(reply)
+
+    record = record_of(completed("t-1")._replace(raw=reply))
+    batch.report.add(EditOutcome(edit=batch.edits[0], record=record))
+    del reply, record
+
+    assert kept() is None
 
 
 @pytest.mark.parametrize(
