@@ -181,7 +181,7 @@ def _misspelling(names: Collection[str]) -> str | None:
     for name in names:
         if name in FIELDS:
             continue
-        # Beside `video`, `video_id` is no misspelling of it.
+        # If there is a `video` too, `video_id` is not a misspelling of it.
         meant = next((field for field in _similar_fields(name) if field not in names), None)
         if meant is not None:
             return f"{_not_a_field(name)}; did you mean `{meant}`?"
