@@ -1,7 +1,7 @@
 # bash completion for omniedit; written by `omniedit --install-completion`; do not edit.
 
 # Sets what may follow the command $1: its subcommands, its options, the kinds of its arguments.
-# Fails, and sets nothing, if it is no command.
+# Fails, and sets nothing, if it is not a command.
 _omniedit_know() {
     case $1 in
         '')

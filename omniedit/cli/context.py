@@ -212,7 +212,7 @@ class Context:
         if not os.path.lexists(folder / JOURNAL_FILE):
             return []
         try:
-            # Nobody waits for a note.
+            # Do not wait for a busy journal: a note is not worth it.
             with Journal(folder, enclosing=enclosing, timeout_s=0.1) as journal:
                 return journal.recent(limit=limit, skips_unsent=True)
         except OmniEditError:

@@ -197,7 +197,7 @@ def _copy(path: Path, copy: Path, timeout_s: float) -> None:
             theirs.execute("begin")
             theirs.execute("select count(*) from sqlite_master")
         except sqlite3.OperationalError as error:
-            # Else a process was killed in the middle of a transaction, which opening the copy rolls
+            # Otherwise a killed process left a transaction unfinished; opening the copy rolls it
             # back.
             if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
                 raise

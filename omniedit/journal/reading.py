@@ -471,7 +471,7 @@ _KINDS: Final[Sequence[tuple[str, Any, Callable[[Any], object] | None]]] = (
     ("marks", list, lambda marks: tuple(map(str, marks))),
 )
 """Columns and fields of stored JSON, their types, and how some are converted."""
-# A name means the same everywhere.
+# A name has the same meaning in every table and in stored JSON.
 _KIND_BY_NAME: Final[Mapping[str, tuple[Any, Callable[[Any], object] | None]]] = {
     name: (types, parse) for names, types, parse in _KINDS for name in names.split()
 }

@@ -264,7 +264,7 @@ class _Salvage:
         size_bytes = self.file.seek(0, os.SEEK_END)
         self.file.seek(0)
         header = self.file.read(_HEADER_BYTES)
-        # The rest of a header that does not begin in this way may be just as wrong.
+        # If the beginning of the header is damaged, the rest of it may be too.
         is_known = header.startswith(MAGIC) and len(header) == _HEADER_BYTES
         if is_known:
             page_bytes = int.from_bytes(header[16:18]) if header[16:18] != b"\0\1" else 65536

@@ -67,8 +67,8 @@ def download(
             found = [(record, None) for record in records]
         for record, _ in found:
             context.board.add(record)
-        for _ in context.successes(download_each(session, found, destination), errors):
-            pass
+        for _record in context.successes(download_each(session, found, destination), errors):
+            pass  # observers have reported it
         if takes_all:
             # Earlier runs may have left sidecars out.
             errors.extend(complete_sidecars(session))

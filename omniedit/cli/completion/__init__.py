@@ -8,7 +8,7 @@ import os
 import sys
 
 try:
-    # The wrapper `sqlite3` adds dates, and a quarter to the total time.
+    # `sqlite3` wraps this module to add dates, which takes a quarter of the total time.
     import _sqlite3 as sqlite3
 except ImportError:  # pragma: no cover - other Pythons
     import sqlite3  # type: ignore[no-redef]  # the same names
