@@ -16,7 +16,7 @@ import pytest
 
 from omniedit.downloads.placement import Placement
 from tests.e2e.equipment import Bench, digest, web_server
-from tests.e2e.faulty import Endpoint, Exchange, answered, held, marked, pass_through
+from tests.e2e.faulty import Endpoint, Exchange, Reply, answered, held, marked, pass_through
 from tests.unit.media.clips import Seen, Sound, audio_frames, make_clip, see
 
 pytestmark = pytest.mark.e2e
@@ -559,6 +559,27 @@ def test_a_joined_remote_clip_is_known_when_its_host_is_gone(
     )
     assert pieces == first_pieces
     assert sidecar.exists()
+
+
+def test_a_later_sidecar_describes_pieces_that_a_faulty_service_gave_one_task(
+    bench: Bench, folder: Path
+) -> None:
+    replies: list[Reply] = []
+
+    def first_again(exchange: Exchange) -> None:
+        replies.append(exchange.forward())
+        exchange.send(replies[0].head + replies[0].body)
+
+    bench.faulty.always(Endpoint.SUBMIT, first_again)
+    argv = split_argv("--yes", "--sidecar", "-o", "joined.mp4")
+    sidecar = folder / "joined.mp4.json"
+
+    assert bench.run(*argv).status == 0
+    written = sidecar.read_text()
+    sidecar.unlink()
+
+    assert bench.run(*argv).status == 0
+    assert sidecar.read_text() == written
 
 
 def test_a_remote_clip_is_fetched_to_join_a_newer_result(

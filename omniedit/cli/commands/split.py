@@ -100,7 +100,8 @@ def _make(
     session.journal.record_call(context.settings.context.value, None)
     joined = plan.joined
     if joined is not None:
-        for record in filter(None, plan.known):
+        records = [record for record in plan.known if record is not None]
+        for record in records:
             context.board.add(record)
         context.printer.note("the results are already joined")
     else:
@@ -108,8 +109,9 @@ def _make(
         if report.errors:
             return None
         context.printer.note("joining the results")
+        records = report.records
         try:
-            joined = join_pieces(session, plan, report.records, options)
+            joined = join_pieces(session, plan, records, options)
         except (Interrupted, LocalError):
             if session.has_journal:
                 command = context.same_command()
@@ -120,7 +122,7 @@ def _make(
     shown_path = plan.target.shown
     session.report(Saved(file=joined, shown_path=shown_path, is_new=plan.joined is None))
     context.printer.path(shown_path)
-    write_sidecar(session, report.records, joined, overwrite=plan.target.overwrite, is_joined=True)
+    write_sidecar(session, records, joined, overwrite=plan.target.overwrite, is_joined=True)
     return joined
 
 
