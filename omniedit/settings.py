@@ -162,7 +162,7 @@ class CredentialsFile:
         return True
 
     def _change(self, origin: str, saved: Mapping[str, str] | None) -> None:
-        """Replace or remove an origin's key, alone in the file if files can be locked."""
+        """Replace or remove an origin's key; other processes wait, if files can be locked."""
         lock = self._path.with_name(f".{self._path.name}.lock")
         timeout_s = DEFAULT.journal_timeout_s
         with ExitStack() as stack:

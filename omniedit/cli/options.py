@@ -216,7 +216,7 @@ Expiring = Annotated[
 def new_destination(
     context: "Context", option: str, path: str | None, *, force: bool, sidecar: bool
 ) -> "Destination":
-    """Return where results go, after checking that standard output can take them if it must."""
+    """Return where results go, after checking standard output if they go there."""
     from omniedit.edits.targets import Destination
 
     destination = Destination(path, overwrite=force)

@@ -27,7 +27,7 @@ _SHOWN_FIELDS: Final = 20
 _SHOWN_NAME: Final = 80
 """In characters, of an unknown field."""
 _LEAST_SIMILARITY: Final = 0.76
-"""From a typo in a name of five letters on; lower, and `status` would be taken for `start`."""
+"""Allows one typo in a name of five letters; any lower, and `status` would be taken for `start`."""
 _TAKE: Final = re.compile(r"[0-9]{1,9}")
 
 

@@ -444,7 +444,7 @@ def _find_known(session: Session, reference: str, *, prefers_tasks: bool = False
 
 
 def _no_task_of(attempt: Record) -> NoSuchReferenceError:
-    """Return the error for the request ID of an attempt, which `list` shows for want of a task."""
+    """Return the error for naming an attempt without a task, by the request ID that `list` shows."""
     request_id = attempt.request_id
     if attempt.is_unsettled:
         hint = Hint("{} settles it without paying twice", attempt.resume_command)

@@ -410,7 +410,7 @@ def _find_joined(
 
 
 def _joined_digest(known: Sequence[Record | None], sound: Sound) -> str:
-    """Return what identifies a joined clip, which is recorded only if each piece has a task."""
+    """Return the digest by which the journal knows a joined clip: of its tasks and its sound."""
     return digest_of([[record.task_id if record else None for record in known], sound])
 
 

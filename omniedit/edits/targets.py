@@ -138,7 +138,7 @@ class Destination(NamedTuple):
         return self.named(file_name(name), sound)
 
     def named(self, name: str, sound: Sound = Sound.NEW) -> Target:
-        """Return the file with this name in the folder, or the only file that this may be."""
+        """Return the file with this name in the folder, or the destination itself if it is a file."""
         shown = str(Path(self.text or "") / name) if self.is_folder else str(self.text)
         return Target(stable_path(Path(shown)), shown, sound, overwrite=self.overwrite)
 

@@ -35,7 +35,7 @@ _FULL: Final = 100.0
 
 
 class _Shown:
-    """What is displayed of a progress: its percentage never falls, its time left never jumps."""
+    """Progress as it is displayed: the percentage never falls, and the time left never jumps."""
 
     def __init__(self) -> None:
         self._percent = 0.0
