@@ -95,7 +95,11 @@ class Bars:
     def stop(self) -> None:
         """Remove the bars from the screen and show the cursor again."""
         self._is_wanted = False
-        self._live.stop()
+        try:
+            self._live.stop()
+        except IndexError:
+            # A signal has interrupted Rich's start: it cannot undo what it has not done.
+            self._console.show_cursor(show=True)
         self._show_on_taskbar(None)
 
     def _tables(self) -> Iterable[Table]:

@@ -184,8 +184,8 @@ class Printer:
     def showing(self, live: "Bars") -> Generator[None]:
         """Show `live` for the duration of the block, and print everything above it."""
         self._live = live
-        live.start()
         try:
+            live.start()
             yield
         finally:
             self._live = None

@@ -274,6 +274,34 @@ def test_an_interrupt_removes_the_bar(
     assert screen.is_cursor_shown
 
 
+@pytest.mark.parametrize(
+    "place",
+    ["console.Console.set_live", "console.Console.push_render_hook", "live.Live.refresh"],
+)
+def test_an_interrupt_of_the_first_frame_restores_the_cursor(
+    make_printer: MakePrinter,
+    terminal: Written,
+    make_screen: MakeScreen,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    printer = make_printer(err=terminal)
+
+    def interrupt(*_: object) -> None:
+        monkeypatch.undo()
+        raise Interrupted(2)
+
+    monkeypatch.setattr(f"rich.{place}", interrupt)
+
+    with pytest.raises(Interrupted), watched(printer):
+        pass
+
+    printer.note("x")
+    screen = make_screen(100).feed(terminal.text)
+    assert screen.shown == ["note: x"]
+    assert screen.is_cursor_shown
+
+
 class Jobs:
     """A shell's job that is stopped and continues in the foreground or background."""
 
