@@ -222,15 +222,13 @@ class BatchReport:
 
     def _records(self) -> "Iterator[tuple[PlannedEdit, Record]]":
         """Yield each edit with its record, which has a task if one is known, even an unfinished one."""
-        records = [record for record in self._context.board.records if record.task]
-        known = {name: record for record in records for name in (record.identity, record.task_id)}
+        known = {record.identity: record for record in self._context.board.records if record.task}
         for edit in self._edits:
-            outcome = self._outcomes.get(edit.number)
-            key: str | None = edit.identity
-            if outcome is not None and outcome.record is not None and outcome.record.task_id:
-                # A faulty service may return the same task for two submissions.
-                key = outcome.record.task_id
-            yield edit, known.get(key) or self._record_without_task(edit)
+            record, outcome = known.get(edit.identity), self._outcomes.get(edit.number)
+            if record is None and outcome and outcome.record and outcome.record.task:
+                # A faulty service may return the same task for two submissions; the board has one.
+                record = outcome.record
+            yield edit, record or self._record_without_task(edit)
 
     def _record_without_task(self, edit: "PlannedEdit") -> Record:
         outcome = self._outcomes.get(edit.number, EditOutcome(edit=edit))

@@ -129,6 +129,8 @@ def test_two_lines_that_a_faulty_service_gives_one_task_are_both_done() -> None:
 
     assert batch.printed() == ["note: 2 done"]
     assert [record.task_id for record in batch.report.records] == ["t-1", "t-1"]
+    identities = [edit.identity for edit in batch.edits]
+    assert [record.identity for record in batch.report.records] == identities
 
 
 def test_the_command_that_did_not_settle_an_outcome_is_not_suggested_again() -> None:
