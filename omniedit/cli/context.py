@@ -337,6 +337,7 @@ class Context:
         """Yield an observer that records events on the board and, if wanted, shows them."""
         is_sandbox = self.settings.is_sandbox
         show: Observer | None = None
+        closing = ExitStack()
         lock = threading.Lock()
 
         def observe(event: "Event") -> None:
@@ -359,7 +360,7 @@ class Context:
                 show(event)
 
         try:
-            with ExitStack() as closing:
+            with closing:
                 yield observe
         finally:
             if show is not None and is_sandbox and self.board.saved - self.board.skipped:

@@ -337,7 +337,9 @@ def _reencode_as_served(source: Path, target: Path) -> bool:
             video = given.streams.video[0]
             width, height = (720, 1280) if video.height > video.width else (1280, 720)
             encoder = made.add_stream("libx264", rate=24, options={"preset": "ultrafast"})
-            encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+            encoder.width = width
+            encoder.height = height
+            encoder.pix_fmt = "yuv420p"
             copies = {one.index: made.add_stream_from_template(one) for one in given.streams.audio}
             graph = av.filter.Graph()
             graph.link_nodes(

@@ -231,7 +231,9 @@ class Handler(WSGIRequestHandler):
             with contextlib.closing(app.answer(Exchange(environ))) as response:
                 # A client that was waiting for `100 Continue` may or may not send the body now.
                 may_send_body = "Expect" in self.headers and not body.was_read
-                keep_alive = body.is_at_end or (not may_send_body and body.drain())
+                keep_alive = body.is_at_end
+                if not keep_alive and not may_send_body:
+                    keep_alive = body.drain()
                 self._send(response, environ, keep_alive=keep_alive)
         except BrokenConnectionError:
             self.close_connection = True

@@ -33,7 +33,8 @@ MAX_CLIP_S = 10.0
 CREDITS_PER_SECOND = 5_792 * (86.7 + 1_011.5) / 1e6
 # A clip that the sandbox does not hold is reserved as one length and charged as a shorter one, so
 # that a client that confuses the two amounts is found out.
-_ASSUMED_LENGTHS_S = 5.0, 4.9
+_RESERVED_LENGTH_S = 5.0
+_CHARGED_LENGTH_S = 4.9
 # A clip may exceed the limit by one frame, but by no more than this.
 _LARGEST_OVERRUN_S = 0.25
 _FIELDS = ("model", "prompt", "video_urls", "callback_url")
@@ -228,7 +229,8 @@ def _plan(
     final_status = next((_ENDS[name] for name in faults if name in _ENDS), Status.COMPLETED)
     upload = _find_upload(service, submission.video_url)
     length_s = upload.length_s if upload else None
-    reserved_s, charged_s = _ASSUMED_LENGTHS_S if length_s is None else (length_s, length_s)
+    reserved_s = _RESERVED_LENGTH_S if length_s is None else length_s
+    charged_s = _CHARGED_LENGTH_S if length_s is None else length_s
     return Edit(
         task_id=task_id,
         model=submission.model,

@@ -167,10 +167,14 @@ class CallbackSender(NamedTuple):
 
     def deliver(self, edit: Edit) -> bool:
         """Post the task, with retries after 1, 2 and 4 s; return whether it was accepted."""
-        return self._post(edit) or any(
-            not self.stopped.wait(delay_s * self.service.time_scale) and self._post(edit)
-            for delay_s in RETRY_DELAYS_S
-        )
+        if self._post(edit):
+            return True
+        for delay_s in RETRY_DELAYS_S:
+            if self.stopped.wait(delay_s * self.service.time_scale):
+                return False
+            if self._post(edit):
+                return True
+        return False
 
     def _deliver_due(self) -> None:
         interval_s = _CALLBACK_INTERVAL_S * min(max(self.service.time_scale, 0.1), 1)
