@@ -102,7 +102,9 @@ def run_in_process(
 @contextmanager
 def _folder_and_environ(folder: Path, environ: Mapping[str, str]) -> Generator[None]:
     """Change to a folder and set exactly the variables in `environ` for the block."""
-    before, back, temporary = dict(os.environ), Path.cwd(), tempfile.tempdir
+    before = dict(os.environ)
+    back = Path.cwd()
+    temporary = tempfile.tempdir
     _change_environ(before, environ)
     os.chdir(folder)
     tempfile.tempdir = None  # drop the cached value of the first caller
@@ -189,7 +191,8 @@ class _Watchdog(threading.Thread):
     def begin(self, timeout_s: float) -> None:
         """Start a timeout for the main thread."""
         with self._lock:
-            self._ends_at, self._is_over = time.monotonic() + timeout_s, False
+            self._ends_at = time.monotonic() + timeout_s
+            self._is_over = False
 
     def end(self) -> bool:
         """Stop the timeout and return whether the main thread was interrupted."""
@@ -205,7 +208,8 @@ class _Watchdog(threading.Thread):
             time.sleep(1)
             with self._lock:
                 if self._ends_at is not None and time.monotonic() > self._ends_at:
-                    self._ends_at, self._is_over = None, True
+                    self._ends_at = None
+                    self._is_over = True
                     signal.pthread_kill(main, signal.SIGINT)
 
 

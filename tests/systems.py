@@ -25,16 +25,22 @@ def linux(
 ) -> System:
     """Return a Linux system."""
     system = System()
-    system.lock, system.name_limit, system.uptime = lock, name_limit, uptime
-    system.user_id, system.is_private_group = (lambda: user), is_private_group
-    system.boot_id_file, system.stopping = boot_id_file, stopping
+    system.lock = lock
+    system.name_limit = name_limit
+    system.uptime = uptime
+    system.user_id = lambda: user
+    system.is_private_group = is_private_group
+    system.boot_id_file = boot_id_file
+    system.stopping = stopping
     return system
 
 
 def macos(sync: Callable[[int], object] = os.fsync) -> MacOS:
     """Return a macOS system."""
     system = MacOS()
-    system.lock, system.sync, system.name_limit = (lambda _: None), sync, (lambda _: 255)
+    system.lock = lambda _: None
+    system.sync = sync
+    system.name_limit = lambda _: 255
     return system
 
 
@@ -48,10 +54,12 @@ def windows(
     """Return a Windows system, on which open files can be neither renamed nor removed."""
     system = _Windows()
     system.ending_signals = (signal.SIGINT, signal.SIGTERM)
-    system.user_id, system.lock = (lambda: "Jane"), _lock
+    system.user_id = lambda: "Jane"
+    system.lock = _lock
     system.enable_escapes = lambda _: enables_escapes
     system.has_long_paths = lambda: has_long_paths
-    system.move, system.sleep = move or _move, sleep
+    system.move = move or _move
+    system.sleep = sleep
     return system
 
 

@@ -67,7 +67,8 @@ def test_a_repeated_edit_sends_nothing(served: CommandLine, record: Path) -> Non
 def test_one_journal_is_used_from_every_working_folder(
     served: CommandLine, home: Path, record: Path, value: str
 ) -> None:
-    config, elsewhere = home / "config" / "omniedit", served.folder / "elsewhere"
+    config = home / "config" / "omniedit"
+    elsewhere = served.folder / "elsewhere"
     config.mkdir()
     elsewhere.mkdir()
     (config / "config.toml").write_text(f'state_dir = "{value}"\n')

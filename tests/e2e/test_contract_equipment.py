@@ -108,7 +108,8 @@ def scripted(script: Script) -> Iterator[Scripted]:
             if reply.is_lost:
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
-            content, headers = reply.content, {"Content-Type": "application/json"}
+            content = reply.content
+            headers = {"Content-Type": "application/json"}
             content_length = len(content) if reply.content_length is None else reply.content_length
             headers |= {"Content-Length": str(content_length), "Connection": "close"}
             self.send_response(reply.status)

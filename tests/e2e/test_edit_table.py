@@ -98,7 +98,8 @@ def test_an_edit_follows_its_table(
     STATES[state](bench)
     (bench.folder / "taken.mp4").write_bytes(FOREIGN_BYTES)
     target = bench.folder / OUTPUTS[output]
-    known, before = set(bench.task_ids), _file_stats(bench.folder)
+    known = set(bench.task_ids)
+    before = _file_stats(bench.folder)
     journal = {task["request_id"]: task["task_id"] for task in bench.journal()}
 
     ended = _edit(bench, OUTPUTS[output], *([] if flag == "plain" else [flag]))

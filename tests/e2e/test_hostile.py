@@ -474,7 +474,8 @@ def tainting(service: Service, endpoint: Endpoint, taint: str) -> Answer:
         error["action_url"] = "https://evil.example/"
         status = b"200 OK"
         if taint in {"401", "400", "500"}:
-            value, kept = {"error": error, "message": "x", "msg": "x"}, []
+            value = {"error": error, "message": "x", "msg": "x"}
+            kept = []
             status = taint.encode() + b" " + KEY.encode()
         else:
             value = service.value(endpoint, head)

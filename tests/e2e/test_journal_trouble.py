@@ -143,7 +143,8 @@ def test_nothing_is_paid_beside_a_newer_versions_journal(
 ) -> None:
     bench.run("submit", CLIP_URL, PROMPT)
     journal = cause_trouble("from a newer version")
-    paid, before = bench.task_ids, (*journal.parent.iterdir(), journal.read_bytes())
+    paid = bench.task_ids
+    before = (*journal.parent.iterdir(), journal.read_bytes())
 
     ended = bench.run(*argv)
 

@@ -33,7 +33,9 @@ def run_and_answer(omniedit: CommandLine, answer: bytes, **environ: str) -> tupl
         start_new_session=True,
     )
     os.close(far_end)
-    screen, has_answered, deadline = "", False, time.monotonic() + WAIT_S
+    screen = ""
+    has_answered = False
+    deadline = time.monotonic() + WAIT_S
     # Linux answers EIO, not EOF, once the other end has closed.
     with contextlib.suppress(OSError):
         while select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0]:

@@ -37,7 +37,9 @@ def run_on_terminal(
         env={**os.environ, **served.environ},
     )
     os.close(far_end)
-    screen, seen, deadline = b"", 0, time.monotonic() + WAIT_S
+    screen = b""
+    seen = 0
+    deadline = time.monotonic() + WAIT_S
     # Linux answers EIO, not EOF, once the other end has closed.
     with contextlib.suppress(OSError):
         while select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0]:

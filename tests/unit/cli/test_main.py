@@ -45,9 +45,12 @@ class Ended:
         argv: Sequence[str] = (),
         params: dict[str, Any] | None = None,
     ) -> None:
-        self.stdout, self.stderr = io.StringIO(), io.StringIO()
+        self.stdout = io.StringIO()
+        self.stderr = io.StringIO()
         context = Context({"OMNIEDIT_SANDBOX": "1"})
-        context.argv, context.command, context.params = [*argv], name, params or {}
+        context.argv = [*argv]
+        context.command = name
+        context.params = params or {}
         context.printer = Printer(stdout=self.stdout, stderr=self.stderr, environ={}, mode=mode)
         if record is not None:
             context.board.add(record)

@@ -77,9 +77,12 @@ class Origin:
     def whole(self, request: httpx.Request, *, cut_after: int | None = None) -> httpx.Response:
         """Answer according to RFC 9110, or break off after `cut_after` bytes of the body."""
         headers = {"etag": self.etag} if self.etag else {}
-        content, status, start = self.content, 200, self._start(request)
+        content = self.content
+        status = 200
+        start = self._start(request)
         if start is not None:
-            status, content = 206, content[start:]
+            status = 206
+            content = content[start:]
             headers["content-range"] = f"bytes {start}-{len(self.content) - 1}/{len(self.content)}"
         headers["content-length"] = str(len(content))
         if cut_after is None:

@@ -100,7 +100,8 @@ class FickleHost:
                 return self.body(fault, content, start)
 
     def body(self, fault: Fault, content: bytes, start: int | None) -> httpx.Response:
-        total, kind = len(content), fault.kind
+        total = len(content)
+        kind = fault.kind
         first = start or 0
         if start is not None and kind == "shifted-range":
             first = min(start + 1 + fault.after % 3, total - 1)
@@ -159,7 +160,8 @@ def test_the_file_is_always_one_whole_version(
 
     for script in runs:
         bench.origin.script = [host.step(fault) for fault in script]
-        bench.origin.content, bench.origin.etag = host.versions[2], '"v2"'
+        bench.origin.content = host.versions[2]
+        bench.origin.etag = '"v2"'
         try:
             with suppress(OmniEditError):
                 saved = bench.download()

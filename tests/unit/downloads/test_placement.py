@@ -705,7 +705,8 @@ def test_a_result_is_complete_when_announced_and_named_afterwards(
 
 
 def test_a_copy_is_announced_before_it_gets_its_name(bench: Bench, origin: Origin) -> None:
-    saved, copy = bench.download(), bench.folder / "copy.mp4"
+    saved = bench.download()
+    copy = bench.folder / "copy.mp4"
     seen: list[tuple[str, bool]] = []
 
     bench.placement.copy(

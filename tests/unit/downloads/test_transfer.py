@@ -248,7 +248,8 @@ def test_without_a_strong_etag_no_part_is_kept(bench: Bench, origin: Origin) -> 
 
 def test_a_new_version_of_the_file_replaces_the_part(bench: Bench, origin: Origin) -> None:
     bench.leave_part()
-    origin.content, origin.etag = origin.video(b"second"), '"v2"'
+    origin.content = origin.video(b"second")
+    origin.etag = '"v2"'
 
     bench.download()
 
@@ -397,7 +398,8 @@ def test_a_file_truncated_at_every_attempt_is_given_up(bench: Bench, origin: Ori
 def test_a_part_with_all_bytes_of_a_truncated_file_starts_over(
     bench: Bench, origin: Origin
 ) -> None:
-    whole, origin.content = origin.content, origin.content[:-10]
+    whole = origin.content
+    origin.content = origin.content[:-10]
     bench.leave_part(len(origin.content))
     origin.content = whole
 
@@ -658,7 +660,8 @@ def test_progress_with_a_new_version_counts_from_its_beginning(
     bench: Bench, origin: Origin
 ) -> None:
     bench.leave_part()
-    origin.content, origin.etag = origin.video(b"second"), '"v2"'
+    origin.content = origin.video(b"second")
+    origin.etag = '"v2"'
     origin.script = [origin.cut(400) for _ in range(9)]
 
     bench.download()

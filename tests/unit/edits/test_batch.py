@@ -193,7 +193,9 @@ def test_submissions_in_flight_never_exceed_the_limit(
     cwd: Path, concurrency: int, submissions_at_once: int
 ) -> None:
     session = BenchSession(policy=DEFAULT._replace(submissions_at_once=submissions_at_once))
-    lock, in_flight, peak = threading.Lock(), 0, 0
+    lock = threading.Lock()
+    in_flight = 0
+    peak = 0
     gate = threading.Barrier(3)
 
     def on_submit(prompt: str) -> Task:
@@ -206,7 +208,8 @@ def test_submissions_in_flight_never_exceed_the_limit(
             in_flight -= 1
         return completed(f"task-{prompt}")
 
-    session.script.on_submit, session.script.on_read = on_submit, completed
+    session.script.on_submit = on_submit
+    session.script.on_read = completed
     run_batch(session, *(str(n) for n in range(9)), concurrency=concurrency)
 
     assert peak == 3
@@ -215,7 +218,8 @@ def test_submissions_in_flight_never_exceed_the_limit(
 def test_a_rate_limit_does_not_delay_downloads(session: BenchSession, cwd: Path) -> None:
     """Transfers have their own slots, so that waiting submissions do not block them."""
     resting, downloaded = threading.Event(), threading.Event()
-    session.script.on_submit, session.script.on_read = lambda _: running("t-1"), running
+    session.script.on_submit = lambda _: running("t-1")
+    session.script.on_read = running
     run_batch(session, "known", concurrency=1, timeout_s=0.0)
 
     def rest(seconds: float, /) -> None:
@@ -278,7 +282,8 @@ def test_reserved_credits_count_against_the_limit(
     def reserve(prompt: str) -> Task:
         return completed(f"task-{prompt}")._replace(credits_reserved=30.0)
 
-    session.script.on_submit, session.script.on_read = reserve, completed
+    session.script.on_submit = reserve
+    session.script.on_read = completed
     edits = [replace(edit, estimated_credits=10.0) for edit in plan(session, *"abcd")]
     run = BatchRun(session, OPTIONS, concurrency=concurrency, max_credits=50.0)
 
@@ -312,7 +317,8 @@ def test_submissions_are_evenly_spaced(cwd: Path) -> None:
         posted_at.append(session.time.now)
         return completed(f"task-{prompt}")
 
-    session.script.on_submit, session.script.on_read = on_submit, completed
+    session.script.on_submit = on_submit
+    session.script.on_read = completed
 
     run_batch(session, "a", "b", "c", concurrency=1, timeout_s=1e6)
 

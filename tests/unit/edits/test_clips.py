@@ -46,7 +46,8 @@ def test_a_clip_is_probed_again_only_after_it_changes(
 
 
 def test_a_clip_is_probed_once_by_all_sessions_of_a_command(tmp_path: Path) -> None:
-    clip, remembered = make_clip(tmp_path / "a.mp4", seconds=1), dict[Any, Any]()
+    clip = make_clip(tmp_path / "a.mp4", seconds=1)
+    remembered = dict[Any, Any]()
     planning, running = (BenchSession(remembered=remembered) for _ in range(2))
 
     assert file_facts(planning, clip) is file_facts(running, clip)

@@ -97,7 +97,8 @@ def test_tasks_added_one_by_one_are_soon_polled_together(session: BenchSession) 
         poller.add(record_of(running(f"t-{number}", 0)))
         session.time.advance(0.1)
         list(poller.poll())
-    before, began_at = len(session.script.batch_reads), session.time.now
+    before = len(session.script.batch_reads)
+    began_at = session.time.now
 
     while session.time.now < began_at + 100.0:
         session.time.advance(poller.rest_s())

@@ -121,7 +121,8 @@ def test_an_edit_that_is_done_reads_its_result_once(
 ) -> None:
     options = EditOptions(destination=Destination("out.mp4"), timeout_s=60.0)
     request = EditRequest(video=CLIP_URL, prompt="task-1")
-    file_digest, reads = hashlib.file_digest, list[str]()
+    file_digest = hashlib.file_digest
+    reads = list[str]()
 
     def counted(file: FileIO, name: str) -> "hashlib._Hash":
         reads.append(name)
@@ -152,7 +153,8 @@ def test_an_unreadable_result_link_is_not_recorded_as_gone() -> None:
 def test_copying_a_result_waits_for_another_process_as_long_as_the_policy_says() -> None:
     session = BenchSession(policy=DEFAULT._replace(busy_budget_s=5.0))
     Path("saved.mp4").write_bytes(video_of("task-1"))
-    saved, target = saved_file(Path("saved.mp4")), Path("copy.mp4").absolute()
+    saved = saved_file(Path("saved.mp4"))
+    target = Path("copy.mp4").absolute()
     part = Placement(sleep=session.sleep).open_part(target, saved.sha256, overwrite=False)
     assert part is not None
 
@@ -181,7 +183,8 @@ def test_a_fetched_file_is_private_and_lasts_for_its_block(tmp_path: Path) -> No
     url = completed("task-1").result_urls[0]
 
     with fetched_file(session, url, name="task-1", task_id="task-1", deadline=None) as path:
-        content, mode = path.read_bytes(), path.parent.stat().st_mode & 0o777
+        content = path.read_bytes()
+        mode = path.parent.stat().st_mode & 0o777
 
     assert content == video_of("task-1")
     assert mode == 0o700

@@ -1063,7 +1063,8 @@ def test_a_clip_that_a_stopped_process_uploads_is_uploaded_after_a_while(tmp_pat
     session = BenchSession(folder=tmp_path / "private")
     session.journal = Journal(tmp_path, clock=session.now)
     edit = prepare(session, EditRequest(video=str(BUNDLED_CLIP), prompt="warmer"))
-    key, uploaded = str(edit.clip_sha256), UploadedClip(CLIP_URL, NOW + 72 * 3600)
+    key = str(edit.clip_sha256)
+    uploaded = UploadedClip(CLIP_URL, NOW + 72 * 3600)
     session.journal.record_upload(key, uploaded, origin=BASE_URL, files_origin=BASE_URL)
 
     with Journal(tmp_path) as other, other.locked("uploading", key):
@@ -1138,7 +1139,8 @@ def test_an_endless_account_list_is_not_read_forever(session: BenchSession) -> N
         return httpx.Response(200, json={"data": tasks, "total": 10**9})
 
     endless = BenchSession(transport=list_endlessly)
-    endless.journal, endless.time.now = session.journal, session.time.now
+    endless.journal = session.journal
+    endless.time.now = session.time.now
 
     resume(endless, request_id)
 

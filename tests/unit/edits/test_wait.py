@@ -145,7 +145,8 @@ def test_finished_tasks_are_downloaded_while_others_run(session: BenchSession) -
         return completed(task_id) if has_ended else running(task_id)
 
     session.script.on_read = on_read
-    session.script.on_download, session.on_report = download, report
+    session.script.on_download = download
+    session.on_report = report
 
     ended = follow_tasks(session, "task-1", "task-2")
 
@@ -153,7 +154,9 @@ def test_finished_tasks_are_downloaded_while_others_run(session: BenchSession) -
 
 
 def test_parallel_downloads_are_limited(session: BenchSession) -> None:
-    lock, in_progress, peak = threading.Lock(), 0, 0
+    lock = threading.Lock()
+    in_progress = 0
+    peak = 0
     gate = threading.Barrier(DEFAULT.transfers_at_once)
 
     def download(_: str) -> None:
@@ -262,7 +265,8 @@ def test_a_failed_download_reports_the_task_as_last_read(session: BenchSession) 
         msg = "gone"
         raise RequestRefusedError(msg)
 
-    session.script.on_read, session.script.on_download = completed, fail_download
+    session.script.on_read = completed
+    session.script.on_download = fail_download
 
     record, error = download(session, record_of(running("task-1")), Destination("out.mp4"))
 
@@ -385,7 +389,8 @@ def test_queued_steps_are_dropped_when_the_pool_closes() -> None:
 
 
 def test_worker_threads_are_daemons() -> None:
-    gate, before = Gate(), set(threading.enumerate())
+    gate = Gate()
+    before = set(threading.enumerate())
     finish = submit_steps(WorkerPool[int](1), gate, 1)
     assert gate.have_started(1)
 

@@ -279,7 +279,8 @@ def test_an_echoed_key_is_removed_from_reply_and_trace(
 
 def _strings(value: object) -> list[str]:
     """Return all strings of a JSON value, which may be too deeply nested for `repr`."""
-    found, left = [], [value]
+    found = []
+    left = [value]
     while left:
         match left.pop():
             case str() as text:

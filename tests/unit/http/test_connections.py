@@ -134,7 +134,8 @@ def test_an_odd_but_valid_reply_is_accepted(
 def test_a_transfer_is_aborted_only_below_the_minimum_speed(
     chunk_bytes: int, seconds: int, *, is_completed: bool
 ) -> None:
-    clock, received = Clock(), 0
+    clock = Clock()
+    received = 0
 
     def chunks() -> Iterator[bytes]:
         for _ in range(100):
@@ -175,7 +176,8 @@ def test_an_upload_that_nobody_reads_is_aborted(serve_bytes: Serve, impatient: H
 
 
 def test_a_long_upload_does_not_use_up_the_replys_timeout(serve_bytes: Serve) -> None:
-    server, clock = serve_bytes(whole(b'{"a": 1}')), Clock()
+    server = serve_bytes(whole(b'{"a": 1}'))
+    clock = Clock()
 
     def content() -> Iterator[bytes]:
         for _ in range(20):
@@ -195,7 +197,8 @@ def test_a_long_upload_does_not_use_up_the_replys_timeout(serve_bytes: Serve) ->
 
 
 def test_an_upload_ends_at_the_callers_deadline(serve_bytes: Serve) -> None:
-    server, clock = serve_bytes(whole()), Clock()
+    server = serve_bytes(whole())
+    clock = Clock()
 
     def content() -> Iterator[bytes]:
         for _ in range(20):

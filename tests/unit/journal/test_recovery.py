@@ -120,7 +120,8 @@ def known_requests(folder: Path) -> set[str]:
 def test_a_damaged_root_page_loses_no_row(folder: Path, filled: bytes) -> None:
     write(folder, filled)
     with Journal(folder) as journal:
-        expected, call = journal.recent(), journal.last_call("user:0")
+        expected = journal.recent()
+        call = journal.last_call("user:0")
     root = pages_of(filled, "attempts")[0]
     write(folder, damage_page(filled, root))
 

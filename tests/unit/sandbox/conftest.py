@@ -106,7 +106,8 @@ def make_bench(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[..., Bench
     stores: list[Store] = []
 
     def make(**settings: Any) -> Bench:
-        folder, lines = tmp_path / "sandbox", list[str]()
+        folder = tmp_path / "sandbox"
+        lines = list[str]()
         service = Service(folder, log=lines.append, clock=clock, **settings)
         stores.append(service.store)
         app = SandboxApp(service)

@@ -107,7 +107,8 @@ class Screen:
             self.column += size
 
     def _next_line(self) -> None:
-        self.row, self.column = self.row + 1, 0
+        self.row = self.row + 1
+        self.column = 0
         if self.row == len(self.lines):
             self.lines.append([])
 

@@ -85,10 +85,8 @@ def test_result_lines_are_wrapped_only_on_a_terminal(
     make_printer: MakePrinter, stdout: Written, terminal: Written
 ) -> None:
     narrow = {"TERM": "xterm", "COLUMNS": "24"}
-    line, path = (
-        "task-1  pending  5s elapsed  31.8 credits reserved",
-        "a long path with many words.mp4",
-    )
+    line = "task-1  pending  5s elapsed  31.8 credits reserved"
+    path = "a long path with many words.mp4"
 
     for printer in (make_printer(out=terminal, environ=narrow), make_printer(environ=narrow)):
         printer.line(line)
@@ -129,7 +127,8 @@ def test_json_is_valid_ascii_whatever_the_service_sent(
 def test_text_from_outside_is_sanitized_everywhere(
     make_printer: MakePrinter, stdout: Written, stderr: Written
 ) -> None:
-    printer, hostile = make_printer(verbose=True), "a\x1b]0;x\x07\nb\u202e[red]"
+    printer = make_printer(verbose=True)
+    hostile = "a\x1b]0;x\x07\nb\u202e[red]"
 
     printer.line(hostile)
     for say in (printer.error, printer.warn, printer.note, printer.trace, printer.message):

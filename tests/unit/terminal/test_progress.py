@@ -320,7 +320,8 @@ class Jobs:
 def test_a_job_continued_in_the_background_draws_no_bar(
     make_printer: MakePrinter, make_stream: Callable[..., Written], make_screen: MakeScreen
 ) -> None:
-    terminal, jobs = make_stream(is_terminal=True, descriptor=2), Jobs()
+    terminal = make_stream(is_terminal=True, descriptor=2)
+    jobs = Jobs()
     printer = make_printer(err=terminal, system=jobs.system)
 
     def screen() -> Screen:
@@ -350,7 +351,8 @@ def test_a_job_continued_in_the_background_draws_no_bar(
 def test_a_job_started_in_the_background_prints_plain_lines(
     make_printer: MakePrinter, make_stream: Callable[..., Written]
 ) -> None:
-    terminal, jobs = make_stream(is_terminal=True, descriptor=2), Jobs()
+    terminal = make_stream(is_terminal=True, descriptor=2)
+    jobs = Jobs()
     jobs.is_in_background = True
 
     with watched(make_printer(err=terminal, system=jobs.system)) as report:
@@ -875,7 +877,8 @@ def test_concurrent_reports_leave_every_line_intact(
     make_printer: MakePrinter, terminal: Written, make_screen: MakeScreen
 ) -> None:
     printer = make_printer(out=terminal, err=terminal)
-    board, lock = Board(printer.clock), threading.Lock()
+    board = Board(printer.clock)
+    lock = threading.Lock()
     board.expect(40)
 
     def work(worker: int, observe: Observer) -> None:
