@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from omniedit.downloads.placement import saved_file
 from omniedit.edits.clips import fetch_file, is_whole
-from omniedit.edits.records import KNOWN_TASKS_HINT, find_records, has_file, parents_of
+from omniedit.edits.records import KNOWN_TASKS_HINT, find_records, parents_of
 from omniedit.edits.save import whole_result
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination, clip_stem
@@ -24,6 +24,7 @@ from omniedit.errors import (
     refuse,
 )
 from omniedit.http.urls import check_clip_url, without_secrets
+from omniedit.journal.reading import is_present
 from omniedit.media import is_available
 from omniedit.models import TASK_PREFIX, Record, SavedFile, clip_name, is_local, task_name
 from omniedit.system import exists
@@ -259,7 +260,7 @@ def _shown_result(session: Session, record: Record) -> SavedFile | None:
 
 def _newest_saved(session: Session) -> str:
     for record in session.journal.recent():
-        if has_file(record):
+        if any(is_present(file) for file in record.saved):
             session.note(f"{task_name(record.task_id)} (the newest saved edit)")
             return f"{TASK_PREFIX}{record.task_id}"
     msg = "no edit in this journal is saved on this machine"

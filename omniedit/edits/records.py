@@ -246,11 +246,6 @@ def describe_rest(session: Session) -> str:
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
-def has_file(record: Record) -> bool:
-    """Return whether at least one saved file still exists with its recorded size."""
-    return any(is_present(file) for file in record.saved)
-
-
 def lost_files(records: Iterable[Record]) -> dict[str, str]:
     """Return the files saved here that no longer match: path to `gone` or `changed`."""
     return {

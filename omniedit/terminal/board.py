@@ -409,12 +409,11 @@ class Board:
             # Any preparation or upload was for this task.
             self._edits = {key: edit for key, edit in self._edits.items() if edit.task_id}
         edit = self._edit(event, now)
-        status = record.shown_status
         edit.label = self._labels.get(record.identity or "") or render_clip(record.video) or task_id
         edit.work = edit.pause = self.pause = None
-        if status != edit.state:
+        if record.shown_status != edit.state:
             edit.unchanged_since = None
-        edit.state = status
+        edit.state = record.shown_status
         if isinstance(event, Submitted):
             self.submitted.add(task_id)
             task = record.task
