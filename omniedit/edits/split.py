@@ -234,10 +234,10 @@ def _joined_before(
         return None
     start_s, end_s = parse_cut(request)
     whole = unseen_edit(request, start_s, end_s)
-    newest: dict[float, Record] = {}
-    for record in session.journal.recent():
-        if record.identity == unseen_edit(request, record.start_s, record.end_s).identity:
-            newest.setdefault(record.start_s or 0.0, record)
+    identities = (unseen_edit(request, *marks).identity for marks in session.journal.cut_marks())
+    found = (session.journal.find_edit(each, origin=session.origin) for each in identities)
+    by_age = sorted(filter(None, found), key=lambda record: record.created_at)
+    newest = {record.start_s or 0.0: record for record in by_age}
     attempts = [newest[start_s] for start_s in sorted(newest)]
     # Each piece must begin where the one before it ends, and together they must cover the cut.
     begins = [record.start_s for record in attempts]

@@ -159,6 +159,13 @@ class Reader:
         )
         return sorted(known, key=lambda record: record.has_failed)
 
+    def cut_marks(self) -> list[tuple[float | None, float | None]]:
+        """Return where the edits' clips are cut, in seconds: each start and end once."""
+        return [
+            (row["start_s"], row["end_s"])
+            for row in self._rows("select distinct start_s, end_s from attempts")
+        ]
+
     def edits_not_to_resubmit(self, *, origin: str) -> frozenset[str]:
         """Return the identities of known edits that must not be submitted again.
 

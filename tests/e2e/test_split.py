@@ -5,9 +5,11 @@ import re
 import shlex
 import shutil
 import signal
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -559,6 +561,22 @@ def test_a_joined_remote_clip_is_known_when_its_host_is_gone(
     )
     assert pieces == first_pieces
     assert sidecar.exists()
+
+
+def test_a_split_of_a_remote_clip_reads_no_other_edits(
+    bench: Bench, tmp_path: Path, folder: Path, home: Path
+) -> None:
+    (tmp_path / "web").mkdir()
+    (folder / "long.mp4").rename(tmp_path / "web" / "long.mp4")
+    bench.run("submit", "https://example.com/clip.mp4", "another edit")
+    (journal,) = home.rglob("journal.db")
+    with closing(sqlite3.connect(journal)) as connection, connection:
+        connection.execute("update attempts set clip = '{'")
+
+    with web_server(tmp_path / "web") as (url, _):
+        ended = bench.run("edit", f"{url}/long.mp4", "make it night", "--split", "--yes")
+
+    assert ended.status == 0, ended
 
 
 def test_a_later_sidecar_describes_pieces_that_a_faulty_service_gave_one_task(
