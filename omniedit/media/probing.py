@@ -90,7 +90,7 @@ def _measured(file: Readable, *, name: str, is_local: bool) -> tuple[ClipFacts, 
         container_s=max(file_s, source.stated_length_s or 0.0),
         is_measured=True,
         frames=len(timeline.times),
-        frame_rate=1 / timeline.frame_s,
+        frame_rate=timeline.frame_rate,
         is_variable_rate=timeline.is_variable,
         audio_end_s=None if audio_end_s is None else audio_end_s - start_s,
     )

@@ -84,6 +84,11 @@ class Timeline:
         return self.duration_s / len(self.times)
 
     @property
+    def frame_rate(self) -> float:
+        """Average number of frames per second."""
+        return float(len(self.times) / ((self.end - self.start) * self.tick_s))
+
+    @property
     def is_variable(self) -> bool:
         """Whether the frame rate is variable."""
         steps = _steps(self.times)

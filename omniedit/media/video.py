@@ -127,7 +127,7 @@ class VideoEncoding:
         if any(part.timeline.is_variable for part in self._parts):
             options = options | _IN_ORDER
         # For the encoder's rate control; frames keep their own times.
-        rate = Fraction(1 / self._parts[0].timeline.frame_s).limit_denominator(_RATE_DENOMINATOR)
+        rate = Fraction(self._parts[0].timeline.frame_rate).limit_denominator(_RATE_DENOMINATOR)
         new_stream = cast("Any", container).add_stream
         stream: VideoStream = new_stream(codec, rate=rate, options=dict(options))
         # PyAV's default is slice threads, which wait for each other at the end of every frame.
