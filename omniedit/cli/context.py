@@ -335,7 +335,6 @@ class Context:
     @contextmanager
     def _display(self, *, is_wanted: bool) -> Generator["Observer"]:
         """Yield an observer that records events on the board and, if wanted, shows them."""
-        is_sandbox = self.settings.is_sandbox
         show: Observer | None = None
         closing = ExitStack()
         lock = threading.Lock()
@@ -354,20 +353,25 @@ class Context:
                 if is_wanted and show is None and self.board.total:
                     from omniedit.terminal.progress import watch
 
-                    watching = watch(self.printer, self.board, sandbox=is_sandbox)
-                    show = closing.enter_context(watching)
+                    show = closing.enter_context(
+                        watch(self.printer, self.board, sandbox=self.settings.is_sandbox)
+                    )
             if show is not None:
                 show(event)
 
         try:
             with closing:
-                yield observe
+                try:
+                    yield observe
+                finally:
+                    # A thread that was given up must not begin a display that nobody ends.
+                    with lock:
+                        is_wanted = False
         finally:
-            if show is not None and is_sandbox and self.board.saved - self.board.skipped:
+            if show and self.settings.is_sandbox and self.board.saved - self.board.skipped:
                 self.printer.note("sandbox: no edit was made; this is the clip itself or a sample")
             # Threads that were given up may still report something.
             show = None
-            is_wanted = False
 
     def _check_summary(self, session: "Session") -> None:
         """Fail before anything is paid for; the call counts as an attempt all the same.

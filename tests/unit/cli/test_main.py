@@ -1,12 +1,14 @@
 """The boundary: however a command ends, there is a message, a document and an exit status."""
 
+import contextlib
 import io
 import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from omniedit.errors import (
     TaskFailedError,
     WaitTimeoutError,
 )
+from omniedit.events import Observer, Working
 from omniedit.journal import Journal
 from omniedit.models import Record, Sound, Task
 from omniedit.terminal.documents import task_document
@@ -492,3 +495,29 @@ def test_a_journal_is_refused_only_if_others_may_write_to_the_state_folder(
     (tmp_path / "shared").chmod(0o777)
 
     assert main.run([*argv, "--offline"], {"OMNIEDIT_STATE_DIR": str(tmp_path / state)}) == status
+
+
+def test_a_display_that_a_thread_begins_at_the_end_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    states: list[str] = []
+    is_begun = threading.Event()
+
+    @contextlib.contextmanager
+    def watch(*_: object, **__: object) -> Generator[Observer]:
+        is_begun.set()
+        time.sleep(0.1)
+        states.append("begun")
+        yield lambda _: None
+        states.append("ended")
+
+    monkeypatch.setattr("omniedit.terminal.progress.watch", watch)
+    context = Context({"OMNIEDIT_SANDBOX": "1"})
+    context.printer = Printer(stdout=None, stderr=None, environ={})
+    with context._display(is_wanted=True) as observe:
+        thread = threading.Thread(target=observe, args=[Working("clip.mp4", "cutting", 0, 1)])
+        thread.start()
+        is_begun.wait()
+
+    thread.join()
+    assert states == ["begun", "ended"]
