@@ -113,12 +113,9 @@ class BatchReport:
 
     def add(self, outcome: "EditOutcome") -> None:
         """Add the outcome of an edit."""
-        record = outcome.record
-        if record is not None and record.task is not None:
-            self._context.board.add(record)
-            # The board keeps the service's reply if it is needed: those of a batch take much memory.
-            record = record._replace(task=record.task._replace(raw=None))
-            outcome = replace(outcome, record=record)
+        if outcome.record is not None and outcome.record.task is not None:
+            # Without the service's reply, unless the document needs it.
+            outcome = replace(outcome, record=self._context.board.add(outcome.record))
         self._outcomes[outcome.edit.number] = outcome
 
     def add_all(self, session: "Session", outcomes: "Iterable[EditOutcome]") -> None:

@@ -354,12 +354,13 @@ class Board:
         percent = (_FULL * (self.done + len(self.unsuccessful)) + running) / max(1, self.total)
         return self._shown.percent(min(_FULL, percent))
 
-    def add(self, record: Record) -> None:
-        """Add a record; it replaces the previous one of the same edit."""
+    def add(self, record: Record) -> Record:
+        """Add a record, in place of the previous one of the same edit, and return what is kept."""
         task = record.task
         if task is not None and task.is_terminal and task.raw and not self._keeps_replies:
             record = record._replace(task=task._replace(raw=None))
         self._records[record.task_id or record.request_id or ""] = record
+        return record
 
     def add_error(self, record: Record, error: OmniEditError) -> None:
         """Add a record together with the error that was met while handling it."""
