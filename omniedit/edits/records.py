@@ -260,10 +260,11 @@ def has_every_file(record: Record) -> bool:
     """Return whether all results of a task are saved side by side on this machine."""
     count = len(record.result_urls)
     present = {Path(file.path) for file in record.saved if is_present(file)}
-    return any(
-        all(path.parent / numbered(path.name, index) in present for index in range(count))
-        for path in present
-    )
+    for path in present:
+        results = {path.parent / numbered(path.name, index) for index in range(count)}
+        if results <= present:
+            return True
+    return False
 
 
 class Expense(NamedTuple):
