@@ -221,7 +221,8 @@ class BatchReport:
         """Yield each edit with its record, which has a task if one is known, even an unfinished one."""
         known = {record.identity: record for record in self._context.board.records if record.task}
         for edit in self._edits:
-            record, outcome = known.get(edit.identity), self._outcomes.get(edit.number)
+            record = known.get(edit.identity)
+            outcome = self._outcomes.get(edit.number)
             if record is None and outcome and outcome.record and outcome.record.task:
                 # A faulty service may return the same task for two submissions; the board has one.
                 record = outcome.record

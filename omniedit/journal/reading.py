@@ -235,10 +235,8 @@ class Reader:
 
     def last_call(self, context: str) -> Call | None:
         """Return the newest call in a context."""
-        rows = self._rows(
-            "select request_id from calls where context = ? order by number desc limit 1",
-            context,
-        )
+        sql = "select request_id from calls where context = ? order by number desc limit 1"
+        rows = self._rows(sql, context)
         return Call(rows[0]["request_id"]) if rows else None
 
     def last_accepted(self, context: str) -> Record | None:
