@@ -11,7 +11,7 @@ import typer
 
 from omniedit.cli.parser import CLIP, COST, OUTPUT, SCRIPTS, WAITING, option, parse_choice
 from omniedit.errors import Hint, InvalidInputError, MissingFileError, refuse
-from omniedit.models import EditRequest, Sound, is_video_name
+from omniedit.models import EditRequest, Sound, is_local, is_video_name
 from omniedit.sanitize import is_valid_unicode, quoted
 from omniedit.system import THIS_SYSTEM, error_reason
 from omniedit.system.files import decode_text, is_file, read_at_most
@@ -239,24 +239,28 @@ def read_request(
     from omniedit.edits.submit import refusal_recorded
 
     with refusal_recorded(session, request):
-        request = request._replace(prompt=read_prompt(context, prompt, prompt_file))
+        text = read_prompt(context, prompt, prompt_file, video=request.video)
+        request = request._replace(prompt=text)
     context.board.request = request
     return request
 
 
-def read_prompt(context: "Context", prompt: str | None, prompt_file: str | None) -> str:
+def read_prompt(
+    context: "Context", prompt: str | None, prompt_file: str | None, *, video: str
+) -> str:
     """Return the text of a prompt.
 
     Only `--prompt-file` and a PROMPT of `-` are read from elsewhere; any other text is the prompt
-    itself, even if a file has that name.
+    itself, except the name of a clip: then the prompt was forgotten, which would be paid for.
 
     Raises:
-        InvalidInputError: If there is no prompt, or if there are two.
+        InvalidInputError: If there is no prompt, if there are two, or if it is the name of a clip.
         MissingFileError: If the file cannot be read.
     """
     if prompt is not None and prompt_file is not None:
         refuse("PROMPT and --prompt-file are both given", hint="leave one of them out")
     if prompt is not None and prompt != STDIN:
+        _refuse_second_clip(video, prompt)
         note_named_file(context, prompt, advice="`--prompt-file {}` sends its text instead")
         return decode_argument(prompt)
     source = STDIN if prompt is not None else prompt_file
@@ -279,9 +283,21 @@ def note_named_file(context: "Context", prompt: str, *, advice: str) -> None:
     name = prompt if is_file(Path(prompt)) else prompt.removeprefix("@")
     if not is_file(Path(name)):
         return
+    text = f"the prompt names a file: {advice.replace('{}', quoted(name))}"
     if is_video_name(name):
-        advice = "`omniedit batch` edits several clips"
-    context.printer.note(f"the prompt names a file: {advice.replace('{}', quoted(name))}")
+        text = Hint("the prompt names a file: {} edits several clips", "batch")
+    context.printer.note(text)
+
+
+def _refuse_second_clip(video: str, prompt: str) -> None:
+    """Refuse the name of an existing clip in place of PROMPT."""
+    if not (is_video_name(prompt) and is_file(prompt)):
+        return
+    if is_local(video) and not is_file(video):
+        return  # refused later: VIDEO and PROMPT may be swapped
+    batch = f'batch {quoted(video, prompt)} --prompt "PROMPT"'
+    advice = "to edit several clips with the same prompt: {}; `--prompt-file FILE` takes any text"
+    refuse(f"PROMPT is the name of a clip: {prompt}", hint=Hint(advice, batch))
 
 
 def _missing_prompt_hint(context: "Context") -> str:

@@ -142,6 +142,41 @@ def test_an_empty_prompt_is_refused_unsent(
 
 
 @pytest.mark.parametrize(
+    "argv", [["edit"], ["edit", "--split"], ["submit"], ["submit", "--dry-run"]], ids=" ".join
+)
+@pytest.mark.parametrize("video", ["one.mp4", CLIP])
+def test_a_clip_in_place_of_the_prompt_is_refused_unsent(
+    served: CommandLine, record: Path, video: str, argv: list[str]
+) -> None:
+    for name in ("one.mp4", "my two.MOV"):
+        (served.folder / name).touch()
+
+    ended = served(*argv, video, "my two.MOV")
+
+    check_refusal(ended, 2)
+    assert f"`omniedit batch {video} 'my two.MOV' --prompt \"PROMPT\"`" in ended.stderr
+    assert "`--prompt-file FILE` takes any text" in ended.stderr
+    assert not requests(record)
+
+
+@pytest.mark.parametrize("prompt", ["missing.mp4", "notes.txt", "@two.mp4"])
+def test_only_the_very_name_of_a_clip_is_refused_as_a_prompt(
+    served: CommandLine, prompt: str
+) -> None:
+    for name in ("two.mp4", "notes.txt"):
+        (served.folder / name).touch()
+
+    assert served("submit", CLIP, prompt).status == 0
+
+
+def test_a_prompt_file_may_hold_the_name_of_a_clip(served: CommandLine) -> None:
+    (served.folder / "two.mp4").touch()
+    (served.folder / "prompt.txt").write_text("two.mp4\n")
+
+    assert served("submit", CLIP, "--prompt-file", "prompt.txt").status == 0
+
+
+@pytest.mark.parametrize(
     "argv",
     [
         pytest.param(["--prompt-file", "none.txt"], id="missing"),

@@ -95,7 +95,7 @@ def submit(
         model_source=chosen.source,
     )
     if dry_run:
-        text = read_prompt(context, prompt, prompt_file)
+        text = read_prompt(context, prompt, prompt_file, video=video)
         return _show_request(context, request._replace(prompt=text))
 
     from omniedit.edits import submit as submitting

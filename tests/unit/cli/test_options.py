@@ -104,13 +104,16 @@ def test_an_invalid_credit_limit_is_refused(text: str) -> None:
 class Prompting:
     """A command that reads a prompt of 16 bytes at most, and the notes that it prints."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_sandbox_flag: bool = False) -> None:
         self._stderr = io.StringIO()
         self.context = Context({}, policy=DEFAULT._replace(max_prompt_bytes=16))
-        self.context.printer = Printer(stdout=None, stderr=self._stderr, environ={})
+        self.context.printer = Printer(
+            stdout=None, stderr=self._stderr, environ={}, is_sandbox_flag=is_sandbox_flag
+        )
 
     def read(self, prompt: str | None, prompt_file: str | None) -> str:
-        return read_prompt(self.context, prompt, prompt_file)
+        video = "https://example.com/clip.mp4"
+        return read_prompt(self.context, prompt, prompt_file, video=video)
 
     @property
     def notes(self) -> list[str]:
@@ -235,11 +238,15 @@ def test_a_prompt_that_names_a_file_is_noted(
     assert [f"--prompt-file {path}" in note for note in prompting.notes] == [True]
 
 
-def test_a_clip_in_place_of_the_prompt_points_to_batch(
-    prompting: Prompting, tmp_path: Path
+@pytest.mark.parametrize(
+    ("is_sandbox", "command"), [(False, "omniedit batch"), (True, "omniedit --sandbox batch")]
+)
+def test_a_clip_named_like_a_prompt_file_points_to_batch(
+    tmp_path: Path, *, is_sandbox: bool, command: str
 ) -> None:
+    prompting = Prompting(is_sandbox_flag=is_sandbox)
     (tmp_path / "clip.mp4").touch()
 
-    prompting.read(str(tmp_path / "clip.mp4"), None)
+    prompting.read(f"@{tmp_path / 'clip.mp4'}", None)
 
-    assert prompting.notes == ["the prompt names a file: `omniedit batch` edits several clips"]
+    assert prompting.notes == [f"the prompt names a file: `{command}` edits several clips"]
