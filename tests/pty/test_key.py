@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ pytestmark = [
 ]
 
 WAIT_S = 20.0
+CTRL_C = b"\x03"
 
 
 def run_and_answer(omniedit: CommandLine, answer: bytes, **environ: str) -> tuple[int, str]:
@@ -42,7 +44,10 @@ def run_and_answer(omniedit: CommandLine, answer: bytes, **environ: str) -> tupl
             screen += os.read(terminal, 65536).decode(errors="replace")
             if "): " in screen and not has_answered:
                 has_answered = True
-                os.write(terminal, answer)
+                if answer == CTRL_C:
+                    process.send_signal(signal.SIGINT)
+                else:
+                    os.write(terminal, answer)
     status = process.wait(timeout=WAIT_S)
     os.close(terminal)
     return status, screen
@@ -55,6 +60,7 @@ def run_and_answer(omniedit: CommandLine, answer: bytes, **environ: str) -> tupl
         pytest.param(b"\n", 2, "no key was given", id="empty-line"),
         pytest.param(b"\x04", 2, "no key was given", id="end-of-input"),
         pytest.param(b"sk-evo-\xff\n", 3, "cannot be an API key", id="invalid-utf-8"),
+        pytest.param(CTRL_C, 130, "interrupted", id="ctrl-c"),
     ],
 )
 def test_a_typed_key_is_saved_or_refused_and_never_echoed(

@@ -8,7 +8,7 @@ import typer
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import STDIN, read_source
 from omniedit.cli.parser import Command, new_group
-from omniedit.errors import Hint, InvalidInputError, InvalidKeyError
+from omniedit.errors import Hint, Interrupted, InvalidInputError, InvalidKeyError
 from omniedit.http.urls import origin_of
 from omniedit.settings import (
     DEFAULT_BASE_URL,
@@ -138,9 +138,11 @@ def _ask_for_key(context: Context, question: str) -> str:
 
     try:
         return getpass.getpass(question, stream=sys.stderr)
-    except (EOFError, UnicodeDecodeError) as error:
-        # Both leave the cursor after the question.
+    except (EOFError, UnicodeDecodeError, Interrupted) as error:
+        # All leave the cursor after the question.
         context.printer.message("")
+        if isinstance(error, Interrupted):
+            raise
         # Ctrl-D means no key; invalid UTF-8 becomes a key that is refused without being shown.
         return "" if isinstance(error, EOFError) else "\N{REPLACEMENT CHARACTER}"
 
