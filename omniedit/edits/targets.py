@@ -269,7 +269,8 @@ def refuse_clip(
         return
     path = real_path(target)
     if video is None or real_path(Path(video)) != path:
-        if digest_of_clip(session, target).sha256 != clip_sha256:
+        # An empty file is no clip, and has no digest.
+        if not target.stat().st_size or digest_of_clip(session, target).sha256 != clip_sha256:
             return
         edits = (known for known in session.journal.recent() if known.clip_sha256 == clip_sha256)
         if any(real_path(Path(file.path)) == path for known in edits for file in known.saved):

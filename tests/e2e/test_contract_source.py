@@ -118,3 +118,24 @@ def test_a_batch_line_never_replaces_its_clip(
     check_failure(ended, 10, "clip")
     assert clip.read_bytes() == before
     assert not record.exists() or not submissions(record)
+
+
+@pytest.mark.parametrize("content", [b"", b"a note"], ids=["empty", "text"])
+@pytest.mark.parametrize(
+    "command", [["wait", "-o"], ["download", "-o"], ["edit", "clip.mp4", PROMPT, "-o"]]
+)
+def test_a_file_that_is_no_clip_is_replaced_with_force_only(
+    served: CommandLine, clip: Path, command: list[str], content: bytes
+) -> None:
+    assert served("submit", "clip.mp4", PROMPT).status == 0
+    target = clip.parent / "out.mp4"
+    target.write_bytes(content)
+
+    refused = served(*command, "out.mp4")
+    kept = target.read_bytes()
+    replaced = served(*command, "out.mp4", "--force")
+
+    check_failure(refused, 10, "exists")
+    assert kept == content
+    assert (replaced.status, replaced.stdout) == (0, "out.mp4\n"), replaced
+    assert target.read_bytes()[4:8] == b"ftyp"
