@@ -268,6 +268,7 @@ def refuse_clip(
     if clip_sha256 is None or not is_file(target):
         return
     path = real_path(target)
+    hint = "choose another name for the result"
     if video is None or real_path(Path(video)) != path:
         # An empty file is no clip, and has no digest.
         if not target.stat().st_size or digest_of_clip(session, target).sha256 != clip_sha256:
@@ -275,8 +276,10 @@ def refuse_clip(
         edits = (known for known in session.journal.recent() if known.clip_sha256 == clip_sha256)
         if any(real_path(Path(file.path)) == path for known in edits for file in known.saved):
             return
+        if session.is_sandbox:
+            hint = f"sandbox results are copies of the clip: if this is one, remove it, or {hint}"
     msg = f"{target} is the clip being edited, or a copy of it: a result never replaces it"
-    raise LocalError(msg, code="target_is_source", hint="choose another name for the result")
+    raise LocalError(msg, code="target_is_source", hint=hint)
 
 
 def check_sidecar(

@@ -139,3 +139,16 @@ def test_a_file_that_is_no_clip_is_replaced_with_force_only(
     assert kept == content
     assert (replaced.status, replaced.stdout) == (0, "out.mp4\n"), replaced
     assert target.read_bytes()[4:8] == b"ftyp"
+
+
+def test_a_forgotten_sandbox_result_is_explained(served: CommandLine, clip: Path) -> None:
+    assert served("edit", "clip.mp4", PROMPT, "-o", "out.mp4").status == 0
+    fresh = served.in_(clip.parent, OMNIEDIT_STATE_DIR=str(clip.parent / "new-state"))
+
+    own = fresh("edit", "clip.mp4", PROMPT, "-o", "clip.mp4", "--force")
+    forgotten = fresh("edit", "clip.mp4", PROMPT, "-o", "out.mp4")
+
+    check_failure(own, 10, "hint: choose another name for the result\n")
+    check_failure(
+        forgotten, 10, "sandbox results are copies of the clip: if this is one, remove it"
+    )
