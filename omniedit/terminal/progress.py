@@ -173,7 +173,8 @@ def _lines_above(
         case Failed(record=record):
             error = failure_of(record)
             code = f" ({error.code})" if error else ""
-            yield [_FAILURE, Span(f" {board.name_of(edit.task_id) or edit.label} failed{code}")]
+            name = board.name_of(edit.task_id) or edit.label
+            yield [_FAILURE, Span(f" {name} {record.shown_status}{code}")]
         case LineFailed(state="failed"):
             yield [_FAILURE, Span(f" {event.name} failed ({event.error.code})")]
         case LineFailed(state=state):
@@ -393,5 +394,6 @@ def _failure(event: Failed | LineFailed, edit: EditState, board: Board) -> str:
         return f"{event.name}: {event.error.message}"
     if board.is_single:
         return ", ".join(_ended(event.record.shown_status, edit, board))
+    status = event.record.shown_status
     error = failure_of(event.record)
-    return f"failed: {error.code}: {error.message}" if error else "failed"
+    return f"{status}: {error.code}: {error.message}" if error else status

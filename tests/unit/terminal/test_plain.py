@@ -277,6 +277,24 @@ def test_the_lines_of_a_batch_name_the_edit_as_its_errors_do(
 @pytest.mark.parametrize(
     ("total", "expected"),
     [
+        pytest.param(1, "t-1: cancelled, credits unknown\n", id="one"),
+        pytest.param(2, "t-1: cancelled: request_cancelled: no reason was given\n", id="several"),
+    ],
+)
+def test_a_cancelled_task_is_not_called_failed(
+    make_printer: MakePrinter, stderr: Written, total: int, expected: str
+) -> None:
+    board, lines = plain_lines(make_printer(), total=total)
+    event = Failed(record=record_of(Task(task_id="t-1", status="cancelled")))
+    board.update(event)
+    lines.show(event)
+
+    assert stderr.text == expected
+
+
+@pytest.mark.parametrize(
+    ("total", "expected"),
+    [
         pytest.param(1, "t-1: failed, credits unknown\n", id="one"),
         pytest.param(2, "t-1: failed: unknown_error: no reason was given\n", id="several"),
         pytest.param(

@@ -396,6 +396,15 @@ def test_many_tasks_show_12_rows_and_a_summary(
     assert "in 8s: 429 slow down" in shown[-1]
 
 
+def test_a_cancelled_task_of_several_is_not_called_failed(
+    make_printer: MakePrinter, terminal: Written, make_screen: MakeScreen
+) -> None:
+    with watched(make_printer(err=terminal), total=6) as report:
+        report(Failed(record=_task("cancelled", "t-1")))
+
+    assert make_screen(100).feed(terminal.text).shown == ["✗ t-1 cancelled (request_cancelled)"]
+
+
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
