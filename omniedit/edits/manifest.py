@@ -103,7 +103,7 @@ def parse_manifest(content: bytes, *, name: str, model: Setting[str]) -> Manifes
     lines: list[Line] = []
     faults: list[Fault] = []
     unknown: dict[str, int] = {}
-    for number, row in _csv_rows(text) if is_csv else _json_rows(text):
+    for number, row in _csv_rows(text, unknown) if is_csv else _json_rows(text):
         if isinstance(row, str):
             faults.append(Fault(number, row))
             continue
@@ -136,7 +136,7 @@ def lines_of(
 
 
 def _warnings_of(unknown: Mapping[str, int]) -> Iterator[tuple[int, str]]:
-    """Yield a warning for each unknown field, by the number of its first line; not too many."""
+    """Yield a warning for each unknown field, by the number of its line; not too many."""
     for name, number in islice(unknown.items(), _SHOWN_FIELDS):
         yield number, f"{_not_a_field(name)}; known: {', '.join(FIELDS)}"
     rest = [*islice(unknown.values(), _SHOWN_FIELDS, None)]
@@ -197,8 +197,13 @@ def _not_a_field(name: str) -> str:
     return f"`{name[:_SHOWN_NAME]}` is not a manifest field"
 
 
-def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
-    """Yield the fields of each row, as `_json_rows` does."""
+def _csv_rows(text: str, unknown: dict[str, int]) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
+    """Yield the fields of each row, as `_json_rows` does.
+
+    Args:
+        text: The manifest.
+        unknown: Receives the number of the header's line for each unknown column with a name.
+    """
     # Spreadsheets use another delimiter in locales in which the comma is the decimal separator.
     first = text.lstrip().partition("\n")[0]
     delimiter = next((each for each in ",;\t" if each in first), ",")
@@ -215,6 +220,7 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
                 if fault := _header_fault(header):
                     yield number, fault
                     return
+                unknown.update((name, number) for name in header if name and name not in FIELDS)
             elif len(cells) > len(header):
                 yield number, f"has {len(cells)} cells, the header {len(header)}"
             else:

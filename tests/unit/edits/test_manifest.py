@@ -221,6 +221,17 @@ def test_a_field_that_no_typo_explains_is_a_warning(name: str) -> None:
     assert manifest.warnings == ((2, warning),)
 
 
+def test_an_unknown_column_is_reported_at_the_header() -> None:
+    content = b"\nvideo,prompt,notes,\nhttps://e.com/c.mp4,p,,\nhttps://e.com/c.mp4,q,n,m\n"
+
+    manifest = parse_bytes(content, name="m.csv")
+
+    assert [(number, text.partition(";")[0]) for number, text in manifest.warnings] == [
+        (2, "`notes` is not a manifest field"),
+        (4, "`` is not a manifest field"),  # the header has no name for it
+    ]
+
+
 def test_a_flood_of_unknown_fields_is_summed_up() -> None:
     fields = {f"{number:03d}" + "x" * 1000: "" for number in range(300)}
 
