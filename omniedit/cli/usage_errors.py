@@ -37,27 +37,29 @@ _THEIR_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "wait": ("tasks wait",),
 }
 _OUR_NAMES: Final = {theirs: ours for ours, names in _THEIR_NAMES.items() for theirs in names}
+_PLACEHOLDERS: Final = 'VIDEO "PROMPT"'
 _RETRY: Final = Hint("run the same {} again: it continues where it stopped", "edit")
-# What replaces a command that only other tools have.
-_REPLACEMENTS: Final[Mapping[str, Hint]] = {
+REPLACEMENTS: Final[Mapping[str, Hint]] = {
     "cancel": Hint("the service cannot cancel a task; one that fails is not charged"),
     "models": Hint("`--model ID` chooses a model; {} shows which is set", "config show"),
     "resume": _RETRY,
     "retry": _RETRY,
+    "split": Hint("{} edits a long clip in pieces", 'edit VIDEO "PROMPT" --split'),
     "upload": Hint("{} uploads a local clip itself", 'edit VIDEO "PROMPT"'),
 }
+"""What replaces a command that only other tools have."""
 # Our options, and what other tools and commands call them.
 _THEIR_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "--concurrency": ("-j", "--jobs"),
-    "--dir": ("-d", "--output", "--output-dir"),
-    "--download": ("--output",),
+    "--dir": ("-d", "--out", "--out-dir", "--output", "--output-dir"),
+    "--download": ("--out", "--output"),
     "--dry-run": ("-n",),
     "--force": ("-f", "--overwrite"),
     "--json": ("--format",),
     "--limit": ("-n",),
     "--max-credits": ("--budget", "--max-cost-usd"),
     "--model": ("-m",),
-    "--output": ("-d", "--download"),
+    "--output": ("-d", "--download", "--out"),
     "--request-id": ("--idempotency-key",),
     "--verbose": ("--debug",),
     "--yes": ("-y",),
@@ -92,6 +94,7 @@ def usage_error(
             return InvalidInputError(message, code=MISSING_COMMAND)
         message = "missing command"  # as Typer says if options follow the group's name
     hint: Hint | None = None
+    wrong = ""
     if found := re.match(r"(?s)Got unexpected extra argument\(s\) \((.*)\)", message):
         if command == "config set-key":
             # The argument is not shown: it is the key.
@@ -100,15 +103,18 @@ def usage_error(
         elif ctx:
             hint = _words_hint(ctx, found[1], command, argv)
     elif found := re.match(r"No such command '([^']*)'(?:\. Did you mean '([^']+)')?", message):
-        message = f"no such command '{found[1]}'"
+        wrong = found[1]
+        message = f"no such command '{wrong}'"
         hint = _edit_hint(found[1], argv) or _command_hint(found[1], found[2], command, argv)
     elif kind == "NoSuchOption":
-        message = f"no such option: {getattr(error, 'option_name', '')}"
+        wrong = getattr(error, "option_name", "")
+        message = f"no such option: {wrong}"
         hint = _option_hint(error, command, argv)
     message = message[:1].lower() + message[1:].rstrip(".")
     is_unknown = message.startswith(("no such", "missing command"))
     words = "{} lists all" if is_unknown else "{} explains it"
     hint = hint or Hint(words, f"{command} --help".lstrip())
+    hint = _with_typed_words(hint, argv, command, wrong)
     return InvalidInputError(_in_plain_words(message), code="usage", hint=hint)
 
 
@@ -119,6 +125,36 @@ def prompt_hint(command: str) -> Hint:
         " or into a file: `--prompt-file FILE`",
         f'{command} VIDEO -- "PROMPT"',
     )
+
+
+def _with_typed_words(hint: Hint, argv: Sequence[str], *others: str) -> Hint:
+    """Return a hint with VIDEO and PROMPT as typed; unchanged if it is unclear which words they are.
+
+    Args:
+        hint: A hint whose commands may have placeholders.
+        argv: The command line as typed.
+        others: The words that are neither VIDEO nor PROMPT, if they were typed.
+    """
+    if not any(_PLACEHOLDERS in command for command in hint.commands):
+        return hint
+    words = [word for word in argv if word != "--sandbox"]
+    for other in others:
+        if other in words:
+            words.remove(other)  # only once: a prompt may hold it too
+    # A command in a hint has no options, so that none is dropped unnoticed.
+    has_options = any(word.startswith("-") for word in words)
+    video, *prompt = words or [""]
+    if not _is_clip(video) or has_options or any(map(_is_clip, prompt)):
+        return hint
+    shown = quoted(video, " ".join(prompt)) if prompt else f'{quoted(video)} "PROMPT"'
+    commands = (command.replace(_PLACEHOLDERS, shown) for command in hint.commands)
+    return Hint(hint.text, *commands)
+
+
+def _is_clip(word: str) -> bool:
+    from omniedit.models import is_video_name
+
+    return is_video_name(word) or word.startswith(("http://", "https://"))
 
 
 def _in_plain_words(message: str) -> str:
@@ -187,9 +223,7 @@ def _edit_hint(name: str, argv: Sequence[str]) -> Hint | None:
     """Return the `edit` command for a clip typed in place of a command; None if it is not a clip."""
     if "." not in name:  # load the models only for what may be a clip
         return None
-    from omniedit.models import is_video_name
-
-    if not (is_video_name(name) or name.startswith(("http://", "https://"))):
+    if not _is_clip(name):
         return None
     words = [word for word in argv if word != "--sandbox"]
     prompt = "" if len(words) > 1 else ' "PROMPT"'
@@ -198,8 +232,8 @@ def _edit_hint(name: str, argv: Sequence[str]) -> Hint | None:
 
 def _command_hint(name: str, similar: str | None, command: str, argv: Sequence[str]) -> Hint | None:
     """Return which command was probably meant; None if unknown."""
-    if name in _REPLACEMENTS:
-        return _REPLACEMENTS[name]
+    if name in REPLACEMENTS:
+        return REPLACEMENTS[name]
     group = f"{command} ".lstrip()
     after = next((word for before, word in pairwise(argv) if before == name), "")
     meant = _OUR_NAMES.get(f"{group}{name} {after}") or _OUR_NAMES.get(f"{group}{name}")

@@ -38,7 +38,7 @@ def test_wait_saves_what_submit_submitted(omniedit: CommandLine) -> None:
     [
         pytest.param(
             ["edit", "clip.mp4", "make", "it", "night"],
-            'omniedit edit VIDEO "PROMPT"',
+            "omniedit edit clip.mp4 'make it night'",
             id="unquoted-prompt",
         ),
         pytest.param(

@@ -18,7 +18,7 @@ from omniedit.cli import main
         ),
         pytest.param(
             ["edit", "-i", "a.mp4", "x"],
-            'VIDEO needs no option: `omniedit edit VIDEO "PROMPT"`',
+            "VIDEO needs no option: `omniedit edit a.mp4 x`",
             id="video-as-an-option",
         ),
         pytest.param(
@@ -33,7 +33,7 @@ from omniedit.cli import main
         ),
         pytest.param(
             ["edit", "a.mp4", "-p", "x"],
-            'PROMPT needs no option: `omniedit edit VIDEO "PROMPT"`',
+            "PROMPT needs no option: `omniedit edit a.mp4 x`",
             id="prompt-as-an-option",
         ),
         pytest.param(
@@ -68,7 +68,7 @@ from omniedit.cli import main
         ),
         pytest.param(
             ["edit", "a.mp4", "x", "--dry-run"],
-            '`omniedit submit VIDEO "PROMPT" --dry-run` shows what an edit would send',
+            "`omniedit submit a.mp4 x --dry-run` shows what an edit would send",
             id="dry-run-of-another-command",
         ),
         pytest.param(
@@ -103,7 +103,7 @@ from omniedit.cli import main
         ),
         pytest.param(
             ["edit", "a.mp4", "make", "it", "night"],
-            'put the whole PROMPT in quotes: `omniedit edit VIDEO "PROMPT"`',
+            "put the whole PROMPT in quotes: `omniedit edit a.mp4 'make it night'`",
             id="prompt-without-quotes",
         ),
         pytest.param(
@@ -203,6 +203,9 @@ def test_a_usage_mistake_gets_a_hint_at_what_was_meant(
         ("batch m.csv --budget 9", "--max-credits"),
         ("batch m.csv --format json", "--json"),
         ("batch m.csv --output-dir x", "--dir"),
+        ("batch m.csv --out x", "--dir"),
+        ("edit a.mp4 x --out y", "--output"),
+        ("wait t-1 --out y", "--download"),
         ("batch m.csv --promt x", "--prompt"),
     ],
 )
@@ -219,14 +222,19 @@ def test_a_word_of_another_tool_gets_a_hint_at_ours(
     ("line", "hint"),
     [
         ("models", "`--model ID` chooses a model; `omniedit config show` shows which is set"),
-        ("upload a.mp4", '`omniedit edit VIDEO "PROMPT"` uploads a local clip itself'),
+        ("upload a.mp4", '`omniedit edit a.mp4 "PROMPT"` uploads a local clip itself'),
+        ("split", '`omniedit edit VIDEO "PROMPT" --split` edits a long clip in pieces'),
+        ("split a.mp4 warm", "`omniedit edit a.mp4 warm --split` edits a long clip in pieces"),
+        ("edit a.mp4 edit it", "put the whole PROMPT in quotes: `omniedit edit a.mp4 'edit it'`"),
+        ("help split", '`omniedit edit VIDEO "PROMPT" --split` edits a long clip in pieces'),
         ("resume", "run the same `omniedit edit` again: it continues where it stopped"),
         ("retry t-1", "run the same `omniedit edit` again: it continues where it stopped"),
         ("edit a.mp4 x --no-wait", "`omniedit submit` sends an edit and does not wait"),
         ("edit a.mp4 x --negative-prompt y", "write negative wishes into the prompt"),
         ("batch m.csv --seed 1", "the service has no such setting"),
-        ("edit a.mp4 --prompts x", 'PROMPT needs no option: `omniedit edit VIDEO "PROMPT"`'),
-        ("edit --input-file a.mp4", 'VIDEO needs no option: `omniedit edit VIDEO "PROMPT"`'),
+        ("edit a.mp4 --prompts x", "PROMPT needs no option: `omniedit edit a.mp4 x`"),
+        ("edit --prompts x a.mp4", 'PROMPT needs no option: `omniedit edit VIDEO "PROMPT"`'),
+        ("edit --input-file a.mp4", 'VIDEO needs no option: `omniedit edit a.mp4 "PROMPT"`'),
         ("edit a.mp4 x --output-dir y", "a folder ends in `/`: `-o FOLDER/`"),
     ],
 )
