@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from omniedit import errors
-from omniedit.cli.exit_codes import ExitStatus, exit_status, hint_for
+from omniedit.cli.exit_codes import ExitStatus, exit_status, hint_for, too_long_hint
 from omniedit.edits.batch import EditOutcome
 from omniedit.errors import Hint, Interrupted, NotFinishedError, OmniEditError
 from omniedit.models import AttemptState, Record, TaskError, clip_name, render_count
@@ -16,7 +16,7 @@ from omniedit.terminal.human import render_clip, render_credits
 
 if TYPE_CHECKING:
     from omniedit.cli.context import Context
-    from omniedit.edits.manifest import Fault
+    from omniedit.edits.manifest import Fault, Line
     from omniedit.edits.planner import PlannedEdit
     from omniedit.edits.session import Session
     from omniedit.models import EditRequest
@@ -82,7 +82,8 @@ class BatchReport:
     def add_faults(self, faults: "Sequence[Fault]") -> list[OmniEditError]:
         """Add the invalid lines, and return their errors; nothing has been sent."""
         found: list[OmniEditError] = []
-        for number, message, line, cause in faults:
+        too_long: tuple[OmniEditError, Line] | None = None
+        for number, message, line, cause, is_too_long in faults:
             error = cause or errors.InvalidInputError(message, code=_INVALID)
             request, model = (line.request, line.model) if line else (None, None)
             record = _record(request, AttemptState.REFUSED, model=model)
@@ -93,10 +94,16 @@ class BatchReport:
             is_named = clip_name(message.rpartition(": ")[2]) == name
             error.message = message if is_named else f"{name}: {message}"
             found.append(error)
+            if line and is_too_long and len(found) <= _SHOWN_FAULTS:
+                too_long = error, line
         if rest := found[_SHOWN_FAULTS:]:
             rest[0].message = f"{render_count(len(rest), 'invalid line')} not shown"
             del found[_SHOWN_FAULTS + 1 :]
         found[-1].hint = "correct this and run the same command again; nothing was sent"
+        if too_long is not None:
+            error, line = too_long
+            hint = too_long_hint(line.request, command="batch")
+            error.hint = Hint(f"{hint.text}; nothing was sent", *hint.commands)
         return found
 
     def begin(self, edits: "Sequence[PlannedEdit]", *, is_shard: bool = False) -> None:
@@ -176,7 +183,7 @@ class BatchReport:
             cause = record.error
             error = self._error_of(edit)
             if cause is None and error is not None:
-                cause = TaskError.of(error, suggestion=self._hint_for(error))
+                cause = TaskError.of(error, suggestion=self._hint_for(error, edit))
             shown.append(task_document(record._replace(error=cause)) | self._fields(edit))
         return shown
 
@@ -203,7 +210,7 @@ class BatchReport:
         last_hint: str | None = None
         for edit in self._edits:
             if error := self._error_of(edit):
-                hint = self._hint_for(error)
+                hint = self._hint_for(error, edit)
                 message = f"{edit.name}: {error.message}"
                 self._context.printer.error(message, hint if hint != last_hint else None)
                 last_hint = hint
@@ -212,10 +219,11 @@ class BatchReport:
         outcome = self._outcomes.get(edit.number)
         return outcome.error if outcome else None
 
-    def _hint_for(self, error: OmniEditError) -> str | None:
+    def _hint_for(self, error: OmniEditError, edit: "PlannedEdit") -> str | None:
         if isinstance(error, NotFinishedError):
             return "it continues on the service"
-        return self._context.render_hint(hint_for(error, command=self._context.command))
+        hint = hint_for(error, command=self._context.command, request=edit.request)
+        return self._context.render_hint(hint)
 
     def _records(self) -> "Iterator[tuple[PlannedEdit, Record]]":
         """Yield each edit with its record, which has a task if one is known, even an unfinished one."""

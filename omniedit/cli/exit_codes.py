@@ -1,5 +1,6 @@
 """What an error means to a script (exit status) and to a person (hint)."""
 
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,7 @@ from omniedit.errors import Hint, OmniEditError
 from omniedit.sanitize import quoted
 
 if TYPE_CHECKING:
-    from omniedit.models import Record
+    from omniedit.models import EditRequest, Record
 
 CREDITS_PAGE: Final = "https://evolink.ai/dashboard/credits"
 
@@ -64,6 +65,10 @@ _CAUSES: Final[Mapping[ExitStatus, tuple[type[OmniEditError], ...]]] = {
     ExitStatus.NO_SUCH_TASK: (errors.TaskNotFoundError,),
 }
 """The errors that end with each status, subclasses included unless they are listed elsewhere."""
+_LENGTH_REFUSED: Final = (
+    r"\bduration\b|\b(?:video|clip)\b(?! url\b).*\b(?:seconds|s long|too long)\b"
+)
+"""How the service refuses a clip that is too long; it has no code for that."""
 _STATUSES: Final = {cls: status for status, classes in _CAUSES.items() for cls in classes}
 _PRECEDENCE: Final = [*_CAUSES]
 
@@ -92,6 +97,7 @@ def hint_for(  # noqa: C901, PLR0912 - one line per case
     destination: str | None = None,
     record: "Record | None" = None,
     model: str | None = None,
+    request: "EditRequest | None" = None,
 ) -> str | None:
     """Return what to do about an error; None if there is no advice.
 
@@ -101,6 +107,7 @@ def hint_for(  # noqa: C901, PLR0912 - one line per case
         destination: Where results go, as typed.
         record: What is known about the edit that the error is about.
         model: The model in force, which a command need not name.
+        request: The edit that was asked for, if it is known.
     """
     if error.hint:
         return error.hint
@@ -124,7 +131,7 @@ def hint_for(  # noqa: C901, PLR0912 - one line per case
         case errors.WrongBaseURLError():
             return Hint("{} shows where the base URL comes from", "config show")
         case errors.RequestRefusedError() if command in SUBMITTING:
-            return Hint("{} shows the request", 'submit VIDEO "PROMPT" --dry-run')
+            return _refused_hint(error, command, request)
         case errors.InvalidInputError() if error.code == "usage":
             return Hint("{} explains it", f"{command} --help")
         case errors.RequestRefusedError() | errors.EndpointMissingError():
@@ -163,6 +170,30 @@ def hint_for(  # noqa: C901, PLR0912 - one line per case
             return None
 
 
+def too_long_hint(request: "EditRequest | None", *, command: str) -> Hint:
+    """Return how to edit a clip that is longer than the model takes.
+
+    Args:
+        request: The edit that was asked for, if it is known.
+        command: The command that failed.
+    """
+    from omniedit.edits.requests import suggested_command
+    from omniedit.media import is_available
+    from omniedit.models import find_model
+
+    longest_s = find_model(request.model).longest_clip_s if request else math.inf
+    end = "T" if request is None or request.is_cut or math.isinf(longest_s) else f"{longest_s:g}"
+    words = f"`--end {end}` cuts it, and {{}} edits it in pieces"
+    if command == "batch":
+        words = (
+            "leave such a clip out, cut it with `start` and `end` in a manifest,"
+            " or edit it alone: {}"
+        )
+    if not is_available():
+        words += f"; cuts and pieces need the extra `media`: `{errors.install_command('media')}`"
+    return Hint(words, suggested_command("edit", request, "--split"))
+
+
 def saving_command(command: str, option: str, destination: str | None, *, force: bool) -> str:
     """Return a command with the options that say where a result goes, as typed."""
     where = [] if destination is None else [option, quoted(destination)]
@@ -175,6 +206,16 @@ def quoted_destination(destination: str | None) -> str:
         return quoted(destination)
     names = chain(["out.mp4"], (f"out-{number}.mp4" for number in count(2)))
     return next(name for name in names if not os.path.lexists(name))
+
+
+def _refused_hint(error: OmniEditError, command: str, request: "EditRequest | None") -> Hint:
+    from omniedit.edits.requests import suggested_command
+
+    if re.search(_LENGTH_REFUSED, error.message, re.IGNORECASE):
+        return too_long_hint(request, command=command)
+    if command == "batch" or (request is not None and request.piece is not None):
+        request = None  # edits that are refused for the same reason share one hint
+    return Hint("{} shows the request", suggested_command("submit", request, "--dry-run"))
 
 
 def _again_hint(text: str, command: str, record: "Record | None", model: str | None) -> str:

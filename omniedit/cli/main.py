@@ -396,6 +396,7 @@ def _hint(context: Context, error: OmniEditError) -> str | None:
         destination=_destination_of(context, record),
         record=record,
         model=context.settings.model.value if record else None,
+        request=context.board.request if context.has_session else None,
     )
     return context.render_hint(hint)
 

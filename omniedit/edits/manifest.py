@@ -71,6 +71,7 @@ class Fault(NamedTuple):
     message: str
     line: Line | None = None  # None if it could not be parsed
     cause: OmniEditError | None = None  # not the manifest's fault, such as a network failure
+    is_too_long: bool = False  # the clip, for the model
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from omniedit.edits.save import check_sound
 from omniedit.edits.session import Session
 from omniedit.edits.targets import STDOUT, default_name, served_path, sidecar_path
 from omniedit.errors import InvalidInputError, LocalError, OmniEditError, TooExpensiveError
+from omniedit.media.facts import CLIP_TOO_LONG
 from omniedit.models import EditRequest, Sound, compared_prompt, is_local, render_count
 from omniedit.system import LONGEST_NAME_BYTES, THIS_SYSTEM, System
 from omniedit.system.files import is_folder, real_path
@@ -123,7 +124,12 @@ class Planner:
             raise
         except OmniEditError as error:
             is_own_fault = isinstance(error, InvalidInputError | LocalError)
-            self._add_fault(line, error.message, cause=None if is_own_fault else error)
+            self._add_fault(
+                line,
+                error.message,
+                cause=None if is_own_fault else error,
+                is_too_long=error.code == CLIP_TOO_LONG,
+            )
             return None
 
     def _plan_line(self, line: Line) -> PlannedEdit | None:
@@ -263,8 +269,15 @@ class Planner:
             if path is not None:
                 self._line_of_clip.setdefault(self._output_key(path), number)
 
-    def _add_fault(self, line: Line, message: str, cause: OmniEditError | None = None) -> None:
-        self.faults.append(Fault(line.number, message, line, cause))
+    def _add_fault(
+        self,
+        line: Line,
+        message: str,
+        *,
+        cause: OmniEditError | None = None,
+        is_too_long: bool = False,
+    ) -> None:
+        self.faults.append(Fault(line.number, message, line, cause, is_too_long))
 
     def _resolved(self, output: str) -> str | None:
         """Return the path of an output with links resolved; None if it cannot be a file.

@@ -197,6 +197,24 @@ def command_line(command: str, request: EditRequest, *options: str) -> str:
     return quoted(command, video, prompt, *options)
 
 
+def cut_options(request: EditRequest) -> list[str]:
+    """Return the options for the cut marks of a request, as typed."""
+    marks = {"--start": request.start, "--end": request.end}
+    return [word for name, mark in marks.items() if mark is not None for word in (name, mark)]
+
+
+def suggested_command(command: str, request: EditRequest | None, *options: str) -> str:
+    """Return a command for a hint, with placeholders if the edit is unknown or its text too long."""
+    if request is not None and request.prompt:
+        typed = cut_options(request)
+        if request.max_credits is not None:
+            typed += ["--max-credits", f"{request.max_credits:g}"]
+        line = command_line(command, request, *typed, *options)
+        if len(line) <= _LONGEST_COMMAND:
+            return line
+    return " ".join([command, 'VIDEO "PROMPT"', *options])
+
+
 def known_command(record: Record, *, model: str | None) -> str | None:
     """Return the command that makes the same edit again; None if it is not known, or too long.
 

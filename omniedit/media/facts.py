@@ -10,6 +10,8 @@ from omniedit.models import MAX_UPLOAD_BYTES, VideoFacts
 
 C2PA: Final = "c2pa"
 """The mark of a clip that carries a manifest of its origin (C2PA, Content Credentials)."""
+CLIP_TOO_LONG: Final = "clip_too_long"
+"""The code of a problem."""
 PQ: Final = 16
 """Transfer characteristic of HDR10 and Dolby Vision (H.273)."""
 HLG: Final = 18
@@ -197,7 +199,7 @@ def find_problems(
         what = "the cut is" if is_cut else "it is"
         length = f"{facts.duration_s:.2f} s long, and the model takes {longest_s:g} s at most"
         fix = "`edit` cuts it with `--start T --end T`, or edits it in pieces with `--split`"
-        problems.append(_problem("clip_too_long", f"{what} {length}", fix))
+        problems.append(_problem(CLIP_TOO_LONG, f"{what} {length}", fix))
     elif _exceeds(facts.container_s, longest_s, facts.frame_s):
         message = (
             f"its video is {facts.duration_s:.2f} s long,"

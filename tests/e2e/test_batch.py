@@ -15,6 +15,7 @@ from tests.commandline import CommandLine
 from tests.e2e.equipment import Bench
 from tests.e2e.faulty import Endpoint, refusal
 from tests.ledger import load
+from tests.unit.media.clips import make_clip
 
 pytestmark = pytest.mark.e2e
 
@@ -305,6 +306,36 @@ def test_bad_input_is_one_error_line_and_sends_nothing(
     [error] = errors
     assert message in error
     assert requests_in(record) == []
+
+
+def test_a_clip_that_is_too_long_gets_a_hint_at_each_way_out(bench: Bench, folder: Path) -> None:
+    (folder / "clips").mkdir()
+    for name, seconds in (("a.mp4", 1), ("b.mp4", 11)):
+        make_clip(folder / "clips" / name, seconds=seconds)
+
+    ended = bench.run("batch", "clips", "--prompt", "make it night")
+
+    command = "omniedit edit clips/b.mp4 'make it night' --split"
+    assert ended.status == 2, ended
+    assert ended.stderr == (
+        "error: b.mp4: clips/b.mp4 does not fit:"
+        " it is 11.00 s long, and the model takes 10 s at most\n"
+        "hint: leave such a clip out, cut it with `start` and `end` in a manifest, or edit it"
+        f" alone: `{command}`; nothing was sent\n"
+    )
+
+
+def test_other_faults_keep_their_hint_beside_a_clip_that_is_too_long(
+    bench: Bench, folder: Path
+) -> None:
+    make_clip(folder / "long.mp4", seconds=11)
+    manifest = write_manifest(folder, {"video": "long.mp4", "prompt": "p"}, "{")
+
+    ended = bench.run("batch", manifest)
+
+    too_long, invalid = [line for line in ended.stderr.splitlines() if line.startswith("hint: ")]
+    assert "--split`" in too_long
+    assert invalid == "hint: correct this and run the same command again; nothing was sent"
 
 
 def test_json_reports_every_faulty_line(bench: Bench, folder: Path) -> None:

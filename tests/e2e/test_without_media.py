@@ -10,6 +10,7 @@ import pytest
 
 from omniedit.errors import install_command
 from omniedit.sandbox.server import RunningSandbox
+from omniedit.sanitize import quoted
 from tests.commandline import CommandLine
 from tests.e2e.equipment import ForkServer
 from tests.e2e.test_contract_equipment import (
@@ -20,6 +21,7 @@ from tests.e2e.test_contract_equipment import (
     requests,
     submissions,
 )
+from tests.unit.media.clips import make_clip
 
 pytestmark = pytest.mark.e2e
 
@@ -132,6 +134,21 @@ def test_a_command_that_needs_the_extra_names_the_install_command(
 
     check_failure(ended, status, message, INSTALL)
     assert not requests(record)
+
+
+def test_a_clip_that_the_service_finds_too_long_gets_a_hint_at_the_extra(
+    bare: CommandLine,
+) -> None:
+    make_clip(bare.folder / "long.mp4", seconds=11)
+
+    ended = bare("edit", "long.mp4", PROMPT)
+
+    assert ended.status == 2, ended
+    assert ended.stderr.splitlines()[-1] == (
+        "hint: `--end 10` cuts it, and"
+        f" `omniedit edit long.mp4 {quoted(PROMPT)} --split` edits it in pieces;"
+        f" cuts and pieces need the extra `media`: `{INSTALL}`"
+    )
 
 
 @pytest.mark.parametrize(

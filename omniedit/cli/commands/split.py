@@ -12,7 +12,7 @@ from omniedit.edits.batch import EditOutcome
 from omniedit.edits.clips import file_facts
 from omniedit.edits.edit import EditOptions
 from omniedit.edits.planner import PlannedEdit
-from omniedit.edits.requests import command_line
+from omniedit.edits.requests import command_line, cut_options
 from omniedit.edits.session import Session
 from omniedit.edits.split import SplitPlan, edit_pieces, join_pieces, planned_split
 from omniedit.edits.submit import refusal_recorded
@@ -162,8 +162,6 @@ def _with_hint(outcome: EditOutcome) -> EditOutcome:
     request = outcome.edit.request
     usual = hint_for(error, command="edit") if error else None
     if error and usual and "--again" in usual and request.is_cut:
-        typed = {"--start": request.start, "--end": request.end}
-        words = [word for name, mark in typed.items() if mark for word in (name, mark)]
-        command = command_line("edit", request, *words, "--again")
+        command = command_line("edit", request, *cut_options(request), "--again")
         error.hint = Hint("{} makes this piece again, and only this piece is charged", command)
     return outcome

@@ -16,6 +16,7 @@ from omniedit.errors import (
     OmniEditError,
     OutcomeUnknownError,
     QuotaError,
+    RequestRefusedError,
     TargetExistsError,
     WaitTimeoutError,
 )
@@ -271,6 +272,26 @@ def test_the_replies_of_a_batch_are_kept_only_for_its_document() -> None:
     assert kept() is None
 
 
+def test_a_clip_refused_for_its_length_gets_a_hint_with_its_own_edit() -> None:
+    batch = ReportedBatch(2)
+    batch.fail(2, RequestRefusedError("The video is 25.00 s long; at most 10 s are supported"))
+
+    assert batch.printed()[1] == (
+        "hint: leave such a clip out, cut it with `start` and `end` in a manifest, or edit it"
+        f" alone: `omniedit edit {CLIP_URL} 2 --split`"
+    )
+
+
+def test_edits_refused_for_the_same_reason_share_one_hint() -> None:
+    batch = ReportedBatch(2)
+    for number in (1, 2):
+        batch.fail(number, RequestRefusedError("no"))
+
+    assert [line for line in batch.printed() if line.startswith("hint: ")] == [
+        'hint: `omniedit submit VIDEO "PROMPT" --dry-run` shows the request'
+    ]
+
+
 @pytest.mark.parametrize(
     ("count", "rest"),
     [
@@ -287,5 +308,6 @@ def test_every_invalid_line_is_a_document_but_only_50_are_shown(count: int, rest
     assert [document["line"] for document in documents] == list(range(1, count + 1))
     assert [error.message for error in errors][-2:] == ["m:50: is odd", rest]
     assert errors[-1].hint == "correct this and run the same command again; nothing was sent"
+    assert [error.hint for error in errors[:-1]] == [None] * (len(errors) - 1)
     # No support page can explain a fault in the caller's own file.
     assert documents[0]["error"]["hint"] is None

@@ -18,7 +18,7 @@ from omniedit.cli.exit_codes import (
 )
 from omniedit.edits.requests import digest_of
 from omniedit.errors import OmniEditError, render_hint
-from omniedit.models import DEFAULT_MODEL, Record, Task
+from omniedit.models import DEFAULT_MODEL, EditRequest, Record, Task
 from tests.journals import record_of
 
 EXPECTED = {
@@ -157,6 +157,69 @@ def test_only_wrong_usage_gets_a_hint_to_read_the_help() -> None:
 @pytest.mark.parametrize("command", ["edit", "submit", "batch"])
 def test_a_refused_edit_gets_a_hint_at_what_was_sent(command: str) -> None:
     hint = hint_for(errors.RequestRefusedError("no"), command=command)
+
+    assert hint == '`omniedit submit VIDEO "PROMPT" --dry-run` shows the request'
+
+
+def test_a_refused_edit_gets_a_hint_with_what_was_typed() -> None:
+    request = EditRequest(video="a.mp4", prompt="make it night", end="5")
+
+    hint = hint_for(errors.RequestRefusedError("no"), command="edit", request=request)
+
+    command = "omniedit submit a.mp4 'make it night' --end 5 --dry-run"
+    assert hint == f"`{command}` shows the request"
+
+
+def test_a_hint_does_not_repeat_a_long_prompt() -> None:
+    request = EditRequest(video="a.mp4", prompt="night " * 100)
+
+    hint = hint_for(errors.RequestRefusedError("no"), command="edit", request=request)
+
+    assert hint == '`omniedit submit VIDEO "PROMPT" --dry-run` shows the request'
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "The video is 25.00 s long; at most 10 s are supported",
+        "the input video must not exceed 10 seconds",
+        "Invalid duration: 25.0",
+        "video too long",
+    ],
+)
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        pytest.param(
+            EditRequest(video="a.mp4", prompt="night", max_credits=90.0),
+            "`--end 10` cuts it, and `omniedit edit a.mp4 night --max-credits 90 --split`",
+            id="whole-clip",
+        ),
+        pytest.param(
+            EditRequest(video="a.mp4", prompt="night", start="5"),
+            "`--end T` cuts it, and `omniedit edit a.mp4 night --start 5 --split`",
+            id="cut",
+        ),
+        pytest.param(
+            EditRequest(video="a.mp4", prompt="night", model="new", model_source="option"),
+            "`--end T` cuts it, and `omniedit edit a.mp4 night --model new --split`",
+            id="model-with-unknown-limit",
+        ),
+    ],
+)
+def test_a_clip_refused_for_its_length_gets_a_hint_to_cut_or_split_it(
+    message: str, request_: EditRequest, expected: str
+) -> None:
+    hint = hint_for(errors.RequestRefusedError(message), command="edit", request=request_)
+
+    assert hint == f"{expected} edits it in pieces"
+
+
+@pytest.mark.parametrize(
+    "message", ["the prompt is too long", "the video URL is too long", "callback_url is too long"]
+)
+def test_what_else_is_too_long_gets_no_hint_to_cut_the_clip(message: str) -> None:
+    hint = hint_for(errors.RequestRefusedError(message), command="edit")
 
     assert hint == '`omniedit submit VIDEO "PROMPT" --dry-run` shows the request'
 
