@@ -2,7 +2,6 @@
 
 import math
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -188,13 +187,11 @@ class Planner:
 
     def _name_outputs(self, edits: list[PlannedEdit]) -> None:
         """Name all outputs, lengthening default names that collide, and refuse conflicting ones."""
-        uses = Counter(self._line_of_output.keys())
-        unnamed = (edit.output for edit in edits if edit.number not in self._named)
-        uses.update(map(self._output_key, unnamed))
+        colliding = self._colliding_names(edits)
         for index, edit in enumerate(edits):
             output = edit.output
             if edit.number not in self._named:
-                if uses[self._output_key(output)] > 1:
+                if output in colliding:
                     output = self._default_name(edit.request, edit.identity, is_long=True)
                 self._claim_output(edit, output)
             # Replace edits in place, to save memory: there may be 100,000.
@@ -203,6 +200,18 @@ class Planner:
             edits, self._line_of_folder, "writes a file where line {} needs a folder"
         )
         self._refuse_writers(edits, self._line_of_clip, "replaces the clip of line {}")
+
+    def _colliding_names(self, edits: Sequence[PlannedEdit]) -> set[str]:
+        """Return the default names that another line uses too."""
+        taken = set(self._line_of_output)
+        colliding: set[str] = set()
+        for edit in edits:
+            if edit.number not in self._named:
+                key = self._output_key(edit.output)
+                if key in taken:
+                    colliding.add(edit.output)
+                taken.add(key)
+        return colliding
 
     def _refuse_writers(
         self, edits: Sequence[PlannedEdit], claimed: Mapping[int, int], message: str
@@ -296,7 +305,10 @@ class Planner:
         return None if is_folder(path) else path
 
     def _shown(self, output: str) -> str:
-        shown = str(Path(self._folder, output))  # without `./`
+        # Not every output as a `Path`, which interns all parts of 100,000 names.
+        if "./" in output:
+            output = str(Path(output))
+        shown = output if self._folder == "." else os.path.join(self._folder, output)
         # `./-` is a file with that name, `-` would be standard output.
         return f"./{shown}" if shown == STDOUT else shown
 
