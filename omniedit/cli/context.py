@@ -1,5 +1,6 @@
 """The context that a command receives, and the outcome that it returns."""
 
+import io
 import os
 import shutil
 import sys
@@ -399,7 +400,9 @@ class Context:
             with os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0) as file:
                 is_text = not file.seekable() or b"\0" not in file.read(_HEAD_BYTES)
                 if is_text:
-                    file.write(text.encode())
+                    # A buffer writes everything or fails; the file itself may write a part.
+                    with io.BufferedWriter(file) as buffer:
+                        buffer.write(text.encode())
         except (OSError, ValueError) as error:
             msg = f"cannot write the summary to {path}: {error_reason(error)}"
             raise LocalError(msg, hint="`--summary` names a file in a folder that exists") from None

@@ -273,6 +273,24 @@ def test_a_full_pipe_is_waited_for_even_if_it_does_not_block(
     os.close(reader)
 
 
+def test_a_summary_that_a_full_disk_cuts_short_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resource = pytest.importorskip("resource")
+    summary = tmp_path / "summary.md"
+    limit = 1024**2  # more than the journal takes
+    summary.write_bytes(b"\n" * (limit - 10))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        status = main.run(["edit", "missing.mp4", "x", "--summary", str(summary)], os.environ)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert status == 2
+    assert f"warning: cannot write the summary to {summary}: " in capsys.readouterr().err
+
+
 def test_input_is_read_to_its_end_even_if_it_does_not_block(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
