@@ -100,22 +100,22 @@ def _command(ctx: typer.Context, *names: str) -> str:
         find: Any = getattr(parent.command, "get_command", None)
         command = find(parent, name) if find else None
         if command is None:
-            hint = _meant(*names) or f"topics: {', '.join(TOPICS)}"
+            meant = _meant(name) if len(names) == 1 else None
+            hint = meant or f"topics: {', '.join(TOPICS)}"
             refuse(f"there is no help on `{' '.join(names)}`", hint=hint)
         parent = typer.Context(command, info_name=name, parent=parent, color=False)
     text: str = parent.command.get_help(parent)
     return text
 
 
-def _meant(name: str, *more: str) -> Hint | None:
+def _meant(name: str) -> Hint | None:
     """Return which page or command was probably meant; None if unknown."""
     from omniedit.cli.usage_errors import REPLACEMENTS
 
-    if more:
-        return None
+    if name in REPLACEMENTS:
+        return REPLACEMENTS[name]
     near = get_close_matches(name, [*TOPICS, *COMMANDS])
-    meant = Hint("did you mean {}?", f"help {near[0]}") if near else None
-    return REPLACEMENTS.get(name, meant)
+    return Hint("did you mean {}?", f"help {near[0]}") if near else None
 
 
 def _schema(document: str) -> str:
